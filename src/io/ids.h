@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ids.h -- external ids from a text file, one a line: all unsigned 64-bit numbers, or strings. */
+#ifndef VQ_IO_IDS_H
+#define VQ_IO_IDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/status.h"
+
+#define VQ_ID_MAX 500u /* bytes of a string id */
+
+typedef struct vq_ids {
+    size_t n;
+    bool strings;      /* some line is no canonical decimal number */
+    uint64_t *numbers; /* n, if !strings; owned */
+    char **names;      /* n, each ends with NUL, if strings; owned, pointing into text */
+    char *text;        /* owned */
+} vq_ids;
+
+/* Plain or .zst.  Strings must be 1-500 bytes of valid UTF-8 without control characters (tab and
+ * carriage return at the end are cut); errors name file and line.  Duplicates are not looked for
+ * here.  force_strings: keep numbers as strings (query ids). */
+vq_status vq_ids_read(vq_ids *ids, const char *path, bool force_strings, vq_error *err);
+void vq_ids_fini(vq_ids *ids);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernels.h -- the kernel table: one slot an operation, one row (table) an instruction set.
+ *
+ * scalar.c is the specification of every slot.  All levels give THE SAME BITS as scalar.c: sums are
+ * defined over 16 lanes (f32) or 8 lanes (f64) with fused multiply-add and a fixed reduction, so
+ * that an answer does not depend on the machine.
+ *
+ *   f32 sum over j of a_j * b_j:  lane[j % 16] = fma(a_j, b_j, lane[j % 16]), j rising, lanes start
+ *   at +0; then lane[i] += lane[i + 8] for i < 8; then + 4, + 2, + 1.  f64: the same with 8 lanes.
+ *   (Missing elements of the last, partial group leave their lanes untouched; adding fma(0, 0, lane)
+ *   gives the same bits, since no lane can become -0.)
+ *
+ * Pointers need no alignment unless a slot says so.  Shapes are in elements.
+ */
+#ifndef VQ_MATH_KERNELS_H
+#define VQ_MATH_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define VQ_BLOCK 32u /* vectors in a block of codes */
+
+/* K(return type, name, (parameters)) */
+#define VQ_KERNELS(K)                                                                              \
+    /* sum x_j y_j; sum (x_j - y_j)^2 with t = x_j - y_j rounded to f32 first, then fma(t, t, .) */ \
+    K(float, dot_f32, (const float *x, const float *y, size_t d))                                  \
+    K(float, l2sq_f32, (const float *x, const float *y, size_t d))                                 \
+    /* out[i] = dot_f32(a + i*stride, x, d), the same bits, for i < rows: a is rows x d */         \
+    K(void, matvec_f32,                                                                            \
+      (const float *a, size_t rows, size_t d, size_t stride, const float *x, float *out))          \
+    /* exact products of a query in f64 with a stored row; sums in f64, 8 lanes */                 \
+    K(double, ip_row_f32, (const double *q, const void *row, size_t d))                            \
+    K(double, ip_row_f16, (const double *q, const void *row, size_t d))                            \
+    K(double, ip_row_i8, (const double *q, const void *row, size_t d))                             \
+    K(double, ip_row_u8, (const double *q, const void *row, size_t d))                             \
+    /* sum (q_j - row_j)^2, the difference rounded to f64 */                                       \
+    K(double, l2sq_row_f32, (const double *q, const void *row, size_t d))                          \
+    K(double, l2sq_row_f16, (const double *q, const void *row, size_t d))                          \
+    K(double, l2sq_row_i8, (const double *q, const void *row, size_t d))                           \
+    K(double, l2sq_row_u8, (const double *q, const void *row, size_t d))                           \
+    /* sum row_j^2, 8 lanes */                                                                     \
+    K(double, sq_row_f32, (const void *row, size_t d))                                             \
+    K(double, sq_row_f16, (const void *row, size_t d))                                             \
+    K(double, sq_row_i8, (const void *row, size_t d))                                              \
+    K(double, sq_row_u8, (const void *row, size_t d))                                              \
+    /* widening, n elements; f32_to_f16 rounds to nearest even */                                  \
+    K(void, f32_from_f16, (const void *in, size_t n, float *restrict out))                         \
+    K(void, f32_from_i8, (const void *in, size_t n, float *restrict out))                          \
+    K(void, f32_from_u8, (const void *in, size_t n, float *restrict out))                          \
+    K(void, f16_from_f32, (const float *in, size_t n, void *restrict out))                         \
+    /* sum q_j * code_j with u8 codes, 16 lanes: the scan of sq8 */                                \
+    K(float, dot_f32_u8, (const float *q, const uint8_t *codes, size_t d))                         \
+    /* index of the largest a[i] + b[i] (b may be NULL: of a[i]); ties: the smallest; n >= 1 */    \
+    K(size_t, argmax_f32, (const float *a, const float *b, size_t n))                              \
+    /* tables: out[j*K + c] = sum over t < dsub, t rising from 0, of fma(q[j*dsub+t],              \
+     * cb[(j*dsub+t)*K + c], .), starting at +0; j < m; kk (= K) is 16 or 256; cb is               \
+     * m x dsub x kk */                                                                            \
+    K(void, lut_f32,                                                                               \
+      (const float *q, const float *cb, size_t m, size_t dsub, size_t kk, float *restrict out))    \
+    /* nearest codewords: codes[j] = argmin over c of (norm[j*kk + c] - 2 * dot) with dot as in    \
+     * lut_f32 and the value computed as fma(-2, dot, norm); ties: the smallest c */               \
+    K(void, pq_nearest,                                                                            \
+      (const float *x, const float *cb, const float *norm, size_t m, size_t dsub, size_t kk,       \
+       uint8_t *restrict codes))                                                                   \
+    /* smallest and largest of n >= 1 finite values */                                             \
+    K(void, minmax_f32, (const float *x, size_t n, float *lo, float *hi))                          \
+    /* out[i] = (x[i] - lo) * inv rounded to the nearest (even) integer, clamped to 0..255;        \
+     * the difference and the product each rounded to f32 */                                       \
+    K(void, quantize_u8, (const float *x, size_t n, float lo, float inv, uint8_t *restrict out))   \
+    /* sums[b*32 + i] = sum over j < m of lut[j*256 + code], wrapping in 16 bits (the caller's     \
+     * tables make a wrap impossible); block b holds m rows of 32 codes: codes[(b*m + j)*32 + i].  \
+     * codes is 32-byte aligned, lut 64-byte, sums 64-byte */                                      \
+    K(void, pq8_scan,                                                                              \
+      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
+       uint16_t *restrict sums))                                                                   \
+    /* the same with 4-bit codes: m even; row p (p < m/2) of a block holds code 2p in the low and  \
+     * 2p+1 in the high nibble; lut is m x 16 */                                                   \
+    K(void, pq4_scan,                                                                              \
+      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
+       uint16_t *restrict sums))                                                                   \
+    /* survivors: s = fma(sums[i], scale, base), then s - factor[i] if factor is not NULL; those   \
+     * with s >= threshold are appended, i rising: idx and score; returns how many.  Room for n */ \
+    K(size_t, select_u16,                                                                          \
+      (const uint16_t *sums, const float *factor, size_t n, float scale, float base,               \
+       float threshold, uint32_t *restrict idx, float *restrict score))
+
+typedef struct vq_kernels {
+    const char *isa;   /* "scalar", "avx2", "avx512", "avx512vbmi" */
+    uint32_t needs;    /* VQ_CPU_* bits */
+#define K(ret, name, args) ret(*name) args;
+    VQ_KERNELS(K)
+#undef K
+} vq_kernels;
+
+enum {
+    VQ_CPU_AVX2 = 1u << 0, /* with FMA and F16C */
+    VQ_CPU_AVX512 = 1u << 1, /* F, BW, VL, DQ */
+    VQ_CPU_VBMI = 1u << 2,
+    VQ_CPU_VNNI = 1u << 3
+};
+
+/* The best table for this machine (constant after the first call; thread-safe). */
+const vq_kernels *vq_kernels_get(void);
+/* For tests and benches: the table with levels up to `isa` overlaid, or NULL if there is no such
+ * level or the machine lacks it.  Tables live for ever. */
+const vq_kernels *vq_kernels_named(const char *isa);
+/* The names of all levels in rising order, NULL at the end. */
+const char *const *vq_kernels_levels(void);
+
+/* Stored rows by element type (vq_elem): the slots above, chosen once. */
+typedef double (*vq_row_ip_fn)(const double *q, const void *row, size_t d);
+typedef double (*vq_row_sq_fn)(const void *row, size_t d);
+vq_row_ip_fn vq_row_ip(const vq_kernels *k, uint32_t elem);
+vq_row_ip_fn vq_row_l2sq(const vq_kernels *k, uint32_t elem);
+vq_row_sq_fn vq_row_sq(const vq_kernels *k, uint32_t elem);
+/* n elements of type elem to f32. */
+void vq_to_f32(const vq_kernels *k, uint32_t elem, const void *in, size_t n, float *out);
+
+#endif
