@@ -1,6 +1,7 @@
-# One OBJECT library per instruction set: only these files see ISA flags.
-function(vq_isa name source)
-  add_library(vq_isa_${name} OBJECT ${source})
+# vq_isa(name "source;source" flag...): one OBJECT library per instruction set; only these files see
+# ISA flags.
+function(vq_isa name sources)
+  add_library(vq_isa_${name} OBJECT ${sources})
   target_compile_options(vq_isa_${name} PRIVATE ${ARGN})
   target_link_libraries(vq_isa_${name} PRIVATE vq_warnings)
   target_include_directories(vq_isa_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)

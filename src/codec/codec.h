@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* codec.h -- the codec table: how a vector in the coded space becomes bytes and how bytes are scored.
- * One file and one row in registry.c each; see docs/CONTRIBUTING.md, "add a codec".
+/* codec.h -- the codec table: how a vector in the coded space becomes bytes and how bytes are
+ * scored. One file and one row in registry.c each; see docs/CONTRIBUTING.md, "add a codec".
  *
  * A codec codes r (d floats): the vector in the coded space less its list's centroid.  It is scored
  * by products: score(q, code) estimates q . r; the caller adds the list's term and, for l2, takes
@@ -25,37 +25,38 @@ typedef struct vq_codec vq_codec;
 /* A trained codec.  params may lie in the map. */
 typedef struct vq_code_model {
     const vq_codec *codec;
-    uint32_t d;           /* coded dimensions */
-    uint32_t m;           /* sub-quantizers (pq), else 0 */
-    uint32_t code_bytes;  /* per vector */
-    const float *params;  /* nparams(d, m) floats, 64-byte aligned */
+    uint32_t d;          /* coded dimensions */
+    uint32_t m;          /* sub-quantizers (pq), else 0 */
+    uint32_t code_bytes; /* per vector, without the factor */
+    const float *params; /* nparams(d, m) floats, 64-byte aligned */
 } vq_code_model;
 
 struct vq_codec {
     const char *name;
-    uint32_t disk_id; /* on disk for ever; FORMAT.md */
-    /* Chooses m and code_bytes (<= bytes, as near as the codec can) for d input dimensions; VQ_EINVAL
-     * with what would do if bytes does not fit this codec. */
-    vq_status (*plan)(uint32_t d, uint32_t bytes, uint32_t *m, uint32_t *code_bytes, vq_error *err);
-    /* code_bytes for coded dimensions d and m (they may be fewer than planned for). */
+    uint32_t disk_id;   /* on disk for ever; FORMAT.md */
+    uint32_t codewords; /* pq: 16 or 256 a sub-space; else 0 */
+    uint32_t axes;      /* 1: worth coding in rotated axes of which some may be dropped */
+    /* Chooses m for d input dimensions so that a code takes at most `bytes` (as near as the codec
+     * can); VQ_EINVAL with what would do if that cannot be.  bytes = 0: the codec's own choice. */
+    vq_status (*plan)(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err);
     uint32_t (*code_bytes)(uint32_t d, uint32_t m);
-    int lossless;   /* 1: codes hold the floats themselves; no rotation, no dimension dropped */
-    uint32_t granule_is_m; /* 1: d must be a multiple of m */
-    uint32_t codewords; /* pq: 16 or 256, else 0 */
     size_t (*nparams)(uint32_t d, uint32_t m);
+    /* x: n x d residuals, n >= 1; params is filled. */
     vq_status (*train)(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
                        vq_ticker *ticker, float *params, vq_error *err);
     void (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                    uint8_t *rows);
     void (*decode)(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x);
+    /* rows <-> blocks; unpack takes one slot's row out. */
     void (*pack)(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
     void (*unpack)(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row);
-    /* Tables of one query (q: d floats, which must outlive them) in the arena; NULL: out of memory. */
+    /* Tables of one query (q: d floats, which must outlive them) in the arena; NULL: no memory. */
     const void *(*prepare)(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena);
     /* Scores vectors 0..n-1 of blocks (64-byte aligned): estimate of q.r + base - factor[i] (factor
      * may be NULL).  Those >= threshold, i rising, go to idx and score (room for n rounded up to
-     * 32); returns how many.  The estimate may be coarser than `score`; scratch: vq_scan_scratch(). */
+     * 32); returns how many.  The estimate may be coarser than `score`; scratch is
+     * vq_scan_scratch() bytes, 64-byte aligned. */
     size_t (*scan)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
@@ -64,7 +65,7 @@ struct vq_codec {
                    const uint8_t *blocks, size_t slot);
 };
 
-/* Bytes of scan scratch, 64-byte aligned, for chunks of up to n vectors. */
+/* Bytes of scan scratch for chunks of up to n vectors. */
 static inline size_t vq_scan_scratch(size_t n)
 {
     return vq_round_up(n, VQ_BLOCK) * sizeof(uint16_t) + VQ_CACHELINE;
@@ -74,7 +75,7 @@ extern const vq_codec vq_codec_flat, vq_codec_sq8, vq_codec_pq4, vq_codec_pq8;
 
 extern const vq_codec *const vq_codecs[];
 extern const size_t vq_codec_count;
-const vq_codec *vq_codec_by_name(const char *name);  /* NULL if there is none */
-const vq_codec *vq_codec_by_id(uint32_t disk_id);    /* NULL if there is none */
+const vq_codec *vq_codec_by_name(const char *name); /* NULL if there is none */
+const vq_codec *vq_codec_by_id(uint32_t disk_id);   /* NULL if there is none */
 
 #endif

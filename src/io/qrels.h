@@ -16,11 +16,11 @@ typedef struct vq_judgement {
 } vq_judgement;
 
 typedef struct vq_qrels {
-    size_t nq;          /* distinct queries, in byte order of their ids */
-    const char **qid;   /* nq; owned array, strings in text */
-    size_t *first;      /* nq + 1: judgements first[i] .. first[i+1]-1 belong to qid[i] */
+    size_t nq;        /* distinct queries, in byte order of their ids */
+    const char **qid; /* nq; owned array, strings in text */
+    size_t *first;    /* nq + 1: judgements first[i] .. first[i+1]-1 belong to qid[i] */
     vq_judgement *judgements;
-    char *text;         /* owned */
+    char *text; /* owned */
 } vq_qrels;
 
 /* Plain or .zst; errors name file and line.  The same pair judged twice with different grades is an
@@ -35,7 +35,8 @@ typedef struct vq_run_line {
     double score;
 } vq_run_line;
 
-typedef struct vq_run { /* the same shape as vq_qrels; lines of a query by falling score, then doc */
+typedef struct vq_run { /* the same shape as vq_qrels; lines of a query by falling score, then doc
+                         */
     size_t nq;
     const char **qid;
     size_t *first;

@@ -22,10 +22,10 @@ typedef struct vq_source_ops {
 
 struct vq_source {
     const vq_source_ops *ops;
-    void *impl;       /* owned by ops */
-    char *name;       /* owned: the path, or "array", "callback"; for error texts */
+    void *impl;         /* owned by ops */
+    char *name;         /* owned: the path, or "array", "callback"; for error texts */
     const char *format; /* static: "fvecs", "npy".. */
-    uint64_t n;       /* rows, or VQ_N_UNKNOWN */
+    uint64_t n;         /* rows, or VQ_N_UNKNOWN */
     uint32_t d;
     uint32_t elem;    /* VQ_F32, VQ_F16, VQ_I8 or VQ_U8 (a file of f64 is delivered as f32) */
     bool skip_bad;    /* leave rows with NaN or infinity out instead of failing */
@@ -43,6 +43,9 @@ vq_status vq_source_fn(vq_source **out, vq_read_fn fn, void *ctx, uint32_t d, ui
  * VQ_ECORRUPT with its number.  If n is known, a stream that ends early or goes on is an error. */
 vq_status vq_source_read(vq_source *src, void *rows, size_t max, uint64_t *row_no, size_t *got,
                          vq_error *err);
+/* The same as f32 (max x d). */
+vq_status vq_source_read_as_f32(vq_source *src, float *rows, size_t max, uint64_t *row_no,
+                                size_t *got, vq_error *err);
 vq_status vq_source_rewind(vq_source *src, vq_error *err);
 /* All rows as f32, n x d, into memory the caller frees by vq_mem_free; for queries. */
 vq_status vq_source_read_all_f32(vq_source *src, float **rows, size_t *n, vq_error *err);

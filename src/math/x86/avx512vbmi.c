@@ -1,2 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-typedef int vq_avx512vbmi_placeholder;
+/* avx512vbmi.c -- the scan of 8-bit codes where VPERMI2B looks 64 bytes up in 128 at once.  A table
+ * of 256 is four registers: two look-ups by the low seven bits, and the top bit chooses. */
+#include <immintrin.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_avx512vbmi;
+
+/* Row j of two blocks side by side; if `pair` is 0 there is no second block. */
+INLINE __m512i load_pair(const uint8_t *first, size_t block_bytes, int pair)
+{
+    __m512i v = _mm512_castsi256_si512(_mm256_load_si256((const __m256i *)first));
+    if (!pair) return v;
+    return _mm512_inserti64x4(v, _mm256_load_si256((const __m256i *)(first + block_bytes)), 1);
+}
+
+/* all holds, in each 16 bits, the sums of byte 2l + 256 times those of byte 2l + 1; high holds the
+ * latter.  Writes the 32 sums of each block in order. */
+INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, int pair)
+{
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    __m512i even = _mm512_sub_epi16(all, _mm512_slli_epi16(high, 8));
+    __m512i a = _mm512_unpacklo_epi16(even, high), b = _mm512_unpackhi_epi16(even, high);
+    _mm512_store_si512(sums, _mm512_permutex2var_epi64(a, first, b));
+    if (pair) _mm512_store_si512(sums + VQ_BLOCK, _mm512_permutex2var_epi64(a, second, b));
+}
+
+/* Scans 2 * pairs blocks, or one fewer if `odd`, with their sums in registers.  `pairs` and `odd`
+ * are constants where this is inlined. */
+INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
+                       const int pairs, const int odd)
+{
+    const size_t block_bytes = m * VQ_BLOCK;
+    __m512i all[4], high[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < pairs; g++) all[g] = high[g] = _mm512_setzero_si512();
+    const int full = pairs == 4 && !odd; /* then the next group's codes follow, as a rule */
+    const uint8_t *next = codes + 8 * block_bytes;
+    for (size_t j = 0; j < m; j++) {
+        const __m512i t0 = _mm512_load_si512(lut), t1 = _mm512_load_si512(lut + 64);
+        const __m512i t2 = _mm512_load_si512(lut + 128), t3 = _mm512_load_si512(lut + 192);
+#pragma GCC unroll 4
+        for (int g = 0; g < pairs; g++) {
+            if (full) _mm_prefetch(next + g * 64, _MM_HINT_T0);
+            int pair = !(odd && g == pairs - 1);
+            __m512i code = load_pair(codes + (size_t)(2 * g) * block_bytes, block_bytes, pair);
+            __mmask64 top = _mm512_movepi8_mask(code);
+            __m512i r = _mm512_mask_blend_epi8(top, _mm512_permutex2var_epi8(t0, code, t1),
+                                               _mm512_permutex2var_epi8(t2, code, t3));
+            all[g] = _mm512_add_epi16(all[g], r);
+            high[g] = _mm512_add_epi16(high[g], _mm512_srli_epi16(r, 8));
+        }
+        lut += 256;
+        codes += VQ_BLOCK;
+        next += 8 * VQ_BLOCK;
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < pairs; g++)
+        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, !(odd && g == pairs - 1));
+}
+
+/* Groups of eight blocks (measured: as fast as twelve or sixteen); the last group by its size, for
+ * lists are short. */
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                     uint16_t *restrict sums)
+{
+    for (; nblocks >= 8; nblocks -= 8) {
+        scan_group(lut, codes, m, sums, 4, 0);
+        codes += 8 * m * VQ_BLOCK;
+        sums += 8 * VQ_BLOCK;
+    }
+    switch (nblocks) {
+    case 1: scan_group(lut, codes, m, sums, 1, 1); break;
+    case 2: scan_group(lut, codes, m, sums, 1, 0); break;
+    case 3: scan_group(lut, codes, m, sums, 2, 1); break;
+    case 4: scan_group(lut, codes, m, sums, 2, 0); break;
+    case 5: scan_group(lut, codes, m, sums, 3, 1); break;
+    case 6: scan_group(lut, codes, m, sums, 3, 0); break;
+    case 7: scan_group(lut, codes, m, sums, 4, 1); break;
+    default: break;
+    }
+}
+
+const vq_kernels vq_kernels_avx512vbmi = {.isa = "avx512vbmi", .pq8_scan = pq8_scan};

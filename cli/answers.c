@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* answers.c -- see answers.h. */
+#include "cli/answers.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/report.h"
+#include "cli/util.h"
+
+#define NAME_ROOM 512
+
+int answers_open(answers *a, const char *path, uint32_t format, uint32_t k, vq_searcher *s,
+                 const vq_info *info)
+{
+    memset(a, 0, sizeof *a);
+    a->format = format;
+    a->k = k;
+    a->s = s;
+    a->strings = info->string_ids != 0;
+    a->smaller = info->metric == VQ_METRIC_L2;
+    return output_open(&a->out, path);
+}
+
+static void keep(answers *a, const uint64_t *ids, const float *scores)
+{
+    if (a->n == a->room) {
+        a->room = a->room + a->room / 2 + 64;
+        a->ids = xrealloc(a->ids, a->room, (size_t)a->k * sizeof *ids);
+        a->scores = xrealloc(a->scores, a->room, (size_t)a->k * sizeof *scores);
+    }
+    memcpy(a->ids + a->n * a->k, ids, (size_t)a->k * sizeof *ids);
+    memcpy(a->scores + a->n * a->k, scores, (size_t)a->k * sizeof *scores);
+}
+
+static int trec_word(const char *what, const char *word)
+{
+    if (word[strcspn(word, " \t")] == '\0' && word[0] != '\0') return CLI_DONE;
+    return fail(CLI_DATA, "%s '%s' has a blank in it, which the trec format cannot hold", what,
+                word);
+}
+
+static void hit_json(answers *a, json *j, uint64_t id, const char *name, float score)
+{
+    json_open(j, NULL, '{');
+    if (a->strings)
+        json_text(j, "id", name);
+    else
+        json_count(j, "id", id);
+    json_real(j, "score", (double)score);
+    json_close(j, '}');
+}
+
+static int hit(answers *a, json *j, const char *query, uint32_t rank, uint64_t id, float score)
+{
+    char name[NAME_ROOM];
+    vq_error err = {0};
+    FILE *f = a->out.f;
+    double x = (double)score;
+    vq_status rc = vq_id_name(a->s, id, name, sizeof name, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (a->format == ANSWERS_TREC) {
+        int code = trec_word("id", name);
+        if (code != CLI_DONE) return code;
+    }
+    switch (a->format) {
+    case ANSWERS_TEXT: (void)fprintf(f, "%4u  %12.6g  %s\n", rank, x, name); break;
+    case ANSWERS_TSV: (void)fprintf(f, "%s\t%u\t%s\t%.9g\n", query, rank, name, x); break;
+    case ANSWERS_TREC:
+        (void)fprintf(f, "%s Q0 %s %u %.9g vq\n", query, name, rank, a->smaller ? 0 - x : x);
+        break;
+    default: hit_json(a, j, id, name, score); break;
+    }
+    return CLI_DONE;
+}
+
+static void heading(answers *a, json *j, const char *query)
+{
+    if (a->format == ANSWERS_TEXT)
+        (void)fprintf(a->out.f, "%squery %s\n", a->n > 0 ? "\n" : "", query);
+    if (a->format != ANSWERS_JSONL) return;
+    json_open(j, NULL, '{');
+    if (a->numbered)
+        json_count(j, "query", a->n);
+    else
+        json_text(j, "query", query);
+    json_open(j, "hits", '[');
+}
+
+int answers_add(answers *a, const char *query, const uint64_t *ids, const float *scores)
+{
+    json j = {.f = a->out.f};
+    int code = CLI_DONE;
+    if (a->format == ANSWERS_IBIN || a->format == ANSWERS_NPY) {
+        keep(a, ids, scores);
+        a->n++;
+        return CLI_DONE;
+    }
+    if (a->format == ANSWERS_TREC) code = trec_word("query id", query);
+    heading(a, &j, query);
+    for (uint32_t i = 0; i < a->k && ids[i] != VQ_NO_ID && code == CLI_DONE; i++)
+        code = hit(a, &j, query, i + 1, ids[i], scores[i]);
+    if (a->format == ANSWERS_JSONL) {
+        json_close(&j, ']');
+        json_close(&j, '}');
+    }
+    a->n++;
+    if (code == CLI_DONE && ferror(a->out.f)) return CLI_SYSTEM; /* output_close tells why */
+    return code;
+}
+
+static void put_le(FILE *f, uint64_t x, int bytes)
+{
+    for (int i = 0; i < bytes; i++) (void)fputc((int)(x >> (8 * i) & 255), f);
+}
+
+static int write_ibin(const answers *a)
+{
+    FILE *f = a->out.f;
+    size_t total = (size_t)a->n * a->k;
+    if (a->n > UINT32_MAX) return fail(CLI_DATA, "too many queries for the ibin format");
+    put_le(f, a->n, 4);
+    put_le(f, a->k, 4);
+    for (size_t i = 0; i < total; i++) {
+        if (a->ids[i] != VQ_NO_ID && a->ids[i] > INT32_MAX)
+            return fail(CLI_DATA,
+                        "id %" PRIu64 " is past 2147483647, the largest in the ibin "
+                        "format; npy and the text formats hold it",
+                        a->ids[i]);
+        put_le(f, a->ids[i] & UINT32_MAX, 4);
+    }
+    for (size_t i = 0; i < total; i++) {
+        uint32_t bits;
+        memcpy(&bits, &a->scores[i], sizeof bits);
+        put_le(f, bits, 4);
+    }
+    return CLI_DONE;
+}
+
+/* Version 1.0: magic, header length, a Python literal padded to 64 bytes; then the rows. */
+static int write_npy(const answers *a)
+{
+    FILE *f = a->out.f;
+    char header[128];
+    int n = snprintf(header, sizeof header,
+                     "{'descr': '<u8', 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }", a->n,
+                     a->k);
+    (void)fwrite("\x93NUMPY\x01\x00", 1, 8, f);
+    put_le(f, 118, 2);
+    (void)fprintf(f, "%s%*s\n", header, 117 - n, "");
+    for (size_t i = 0; i < (size_t)a->n * a->k; i++) put_le(f, a->ids[i], 8);
+    return CLI_DONE;
+}
+
+int answers_close(answers *a, int code)
+{
+    if (code == CLI_DONE && a->format == ANSWERS_IBIN) code = write_ibin(a);
+    if (code == CLI_DONE && a->format == ANSWERS_NPY) code = write_npy(a);
+    code = output_close(&a->out, code);
+    free(a->ids);
+    free(a->scores);
+    return code;
+}

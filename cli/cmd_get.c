@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_get.c -- vq get: stored vectors by id, as text or as a file of vectors. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/inputs.h"
+#include "cli/util.h"
+#include "src/io/format.h"
+
+typedef struct get_args {
+    const char *output;
+} get_args;
+
+const opt get_opts[] = {
+    {"output", 'o', OPT_TEXT, "FILE", offsetof(get_args, output), 0, 0, NULL,
+     "write a file of vectors in the format that its ending names; default: numbers as text, a "
+     "vector a line"},
+    {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
+
+static vq_status fetch(vq_searcher *s, char **names, size_t n, uint32_t d, float *rows,
+                       vq_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t id;
+        vq_status rc = vq_id_find(s, names[i], &id, err);
+        if (rc == VQ_OK) rc = vq_get(s, id, rows + i * d, err);
+        if (rc != VQ_OK) return rc;
+    }
+    return VQ_OK;
+}
+
+static vq_status write_rows(const char *path, const float *rows, size_t n, uint32_t d,
+                            vq_error *err)
+{
+    vq_source *src = NULL;
+    uint64_t written;
+    vq_status rc = vq_source_open_array(&src, rows, n, d, VQ_F32, err);
+    if (rc == VQ_OK) rc = vq_convert(src, path, 0, &written, err);
+    vq_source_close(src);
+    return rc;
+}
+
+static void print_rows(const float *rows, size_t n, uint32_t d)
+{
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < d; j++)
+            (void)printf("%.9g%c", (double)rows[i * d + j], j + 1 < d ? ' ' : '\n');
+}
+
+int cmd_get(const cmd *self, int argc, char **argv)
+{
+    get_args a = {0};
+    char **rest;
+    int nrest, code = cmd_parse(self, &a, argc, argv, 2, INT_MAX, &rest, &nrest);
+    if (code >= 0) return code;
+    if (a.output != NULL && same_file(rest[0], a.output))
+        return fail(CLI_USAGE, "%s is both input and output", a.output);
+    index_set set = {0};
+    vq_searcher *s = NULL;
+    float *rows = NULL;
+    size_t n = (size_t)nrest - 1;
+    code = index_set_open(&set, rest, 1);
+    if (code == CLI_DONE) code = index_set_searcher(&set, &s, 0, 0, 1);
+    if (code == CLI_DONE) {
+        vq_error err = {0};
+        rows = xmalloc(n, (size_t)set.first.d * sizeof *rows);
+        vq_status rc = fetch(s, rest + 1, n, set.first.d, rows, &err);
+        if (rc == VQ_OK && a.output != NULL) rc = write_rows(a.output, rows, n, set.first.d, &err);
+        if (rc != VQ_OK) code = fail_status(rc, &err);
+        if (rc == VQ_OK && a.output == NULL) print_rows(rows, n, set.first.d);
+    }
+    free(rows);
+    vq_searcher_close(s);
+    index_set_close(&set);
+    return code;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_info.c -- vq info: what an index is, and why it became so. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/report.h"
+#include "cli/util.h"
+
+typedef struct info_args {
+    int json, digest;
+} info_args;
+
+#define AT(field) offsetof(info_args, field)
+
+const opt info_opts[] = {{"json", 0, OPT_FLAG, NULL, AT(json), 0, 0, NULL, "print one JSON object"},
+                         {"digest", 0, OPT_FLAG, NULL, AT(digest), 0, 0, NULL,
+                          "print a hash of the content alone; it reads the whole file"},
+                         {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
+
+static const char *rotation_name(uint32_t rotation)
+{
+    static const char *const names[] = {"auto", "none", "random", "pca", "opq"};
+    return rotation < sizeof names / sizeof names[0] ? names[rotation] : "?";
+}
+
+static double per_vector(uint64_t bytes, const vq_info *i)
+{
+    return i->n > 0 ? (double)bytes / (double)i->n : 0;
+}
+
+/* Splits info->why, which is overwritten, into its lines. */
+static char *next_reason(char **rest)
+{
+    char *line;
+    do {
+        line = strsep(rest, "\n");
+    } while (line != NULL && *line == '\0');
+    return line;
+}
+
+static void print_text(const char *path, vq_info *i)
+{
+    char a[32], b[32];
+    report_line(stdout, "file", "%s, %s, format %u", path, report_bytes(a, i->file_bytes),
+                i->format_version);
+    report_line(stdout, "vectors", "%s of %u dimensions, %s, metric %s, %s ids",
+                report_count(a, i->n), i->d, vq_elem_name(i->input), vq_metric_name(i->metric),
+                i->string_ids ? "string" : "number");
+    report_line(stdout, "codec", "%s, %u bytes a vector, rotation %s, %u dimensions coded",
+                i->codec, i->code_bytes, rotation_name(i->rotation), i->d_code);
+    report_line(stdout, "lists", "%s, %s in all", report_count(a, i->nlist),
+                report_bytes(b, i->lists_bytes));
+    report_line(stdout, "stored rows", "%s, %s in all", vq_elem_name(i->store),
+                report_bytes(a, i->rows_bytes));
+    report_line(stdout, "bytes a vector", "%u codes, %.1f stored row, %.1f file", i->code_bytes,
+                per_vector(i->rows_bytes, i), per_vector(i->file_bytes, i));
+    if (i->default_rerank == VQ_NONE)
+        report_line(stdout, "search by default", "%u lists, codes alone", i->default_nprobe);
+    else
+        report_line(stdout, "search by default", "%u lists, %u rows scored in full (k = 10)",
+                    i->default_nprobe, i->default_rerank);
+    report_line(stdout, "seed", "%" PRIu64, i->seed);
+    char *rest = i->why, *reason;
+    for (const char *label = "chosen"; (reason = next_reason(&rest)) != NULL; label = "")
+        report_line(stdout, label, "%s", reason);
+}
+
+static void print_json(const char *path, vq_info *i)
+{
+    json j = {.f = stdout, .pretty = true};
+    json_open(&j, NULL, '{');
+    json_text(&j, "path", path);
+    json_count(&j, "format_version", i->format_version);
+    json_count(&j, "n", i->n);
+    json_count(&j, "d", i->d);
+    json_count(&j, "d_code", i->d_code);
+    json_text(&j, "metric", vq_metric_name(i->metric));
+    json_text(&j, "input", vq_elem_name(i->input));
+    json_text(&j, "codec", i->codec);
+    json_count(&j, "code_bytes", i->code_bytes);
+    json_text(&j, "rotation", rotation_name(i->rotation));
+    json_count(&j, "nlist", i->nlist);
+    json_text(&j, "store", vq_elem_name(i->store));
+    json_bool(&j, "string_ids", i->string_ids != 0);
+    json_count(&j, "seed", i->seed);
+    json_count(&j, "default_nprobe", i->default_nprobe);
+    json_count(&j, "default_rerank", i->default_rerank == VQ_NONE ? 0 : i->default_rerank);
+    json_count(&j, "file_bytes", i->file_bytes);
+    json_count(&j, "lists_bytes", i->lists_bytes);
+    json_count(&j, "rows_bytes", i->rows_bytes);
+    json_open(&j, "why", '[');
+    char *rest = i->why;
+    for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);
+    json_close(&j, ']');
+    json_close(&j, '}');
+}
+
+int cmd_info(const cmd *self, int argc, char **argv)
+{
+    info_args a = {0};
+    char **rest;
+    int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
+    if (code >= 0) return code;
+    if (a.json && a.digest) return fail(CLI_USAGE, "--json and --digest exclude each other");
+    vq_error err = {0};
+    vq_index *ix = NULL;
+    vq_info info = VQ_INFO_INIT;
+    char hex[33];
+    vq_status rc = vq_open(&ix, rest[0], 0, &err);
+    if (rc == VQ_OK)
+        rc = a.digest ? vq_index_digest(ix, hex, &err) : vq_index_info(ix, &info, &err);
+    vq_close(ix);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (a.digest)
+        (void)printf("%s\n", hex);
+    else if (a.json)
+        print_json(rest[0], &info);
+    else
+        print_text(rest[0], &info);
+    return CLI_DONE;
+}

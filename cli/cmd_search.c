@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_search.c -- vq search: reads queries by the block, searches, and hands the answers to one of
+ * the printers of answers.h. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "cli/answers.h"
+#include "cli/cli.h"
+#include "cli/inputs.h"
+#include "cli/util.h"
+
+#define BLOCK_ROWS 1024
+
+typedef struct search_args {
+    const char *query_ids, *like, *output;
+    uint32_t k, nprobe, rerank, threads, format;
+} search_args;
+
+#define AT(field) offsetof(search_args, field)
+
+static const opt_word all_lists[] = {{"all", VQ_ALL}, {NULL, 0}};
+static const opt_word no_rerank[] = {{"0", VQ_NONE}, {NULL, 0}};
+static const opt_word formats[] = {{"text", ANSWERS_TEXT},
+                                   {"tsv", ANSWERS_TSV},
+                                   {"jsonl", ANSWERS_JSONL},
+                                   {"trec", ANSWERS_TREC},
+                                   {"ibin", ANSWERS_IBIN},
+                                   {"npy", ANSWERS_NPY},
+                                   {NULL, 0}};
+
+const opt search_opts[] = {
+    {"k", 'k', OPT_U32, "K", AT(k), 1, 1000000, NULL, "answers a query; default 10"},
+    {"nprobe", 0, OPT_U32, "N|all", AT(nprobe), 1, UINT32_MAX - 1, all_lists,
+     "lists to read for a query; default as the index says"},
+    {"rerank", 0, OPT_U32, "R", AT(rerank), 0, UINT32_MAX - 1, no_rerank,
+     "candidates to score by their full rows, 0 = by codes alone; default as the index says"},
+    {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
+     "default: all processors; answers do not depend on it"},
+    {"query-ids", 0, OPT_TEXT, "FILE", AT(query_ids), 0, 0, NULL,
+     "ids of the queries, one a line; default: their row numbers, from 0"},
+    {"like", 0, OPT_TEXT, "ID", AT(like), 0, 0, NULL,
+     "take the stored vector of ID as the one query; then no QUERIES"},
+    {"format", 0, OPT_WORD, "text|tsv|jsonl|trec|ibin|npy", AT(format), 0, 0, formats,
+     "how to print; default text"},
+    {"output", 'o', OPT_TEXT, "FILE", AT(output), 0, 0, NULL,
+     "write to FILE, which appears when it is complete; default: standard output"},
+    {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
+
+static int search_block(vq_searcher *s, const float *rows, size_t n, uint32_t k, uint64_t *ids,
+                        float *scores)
+{
+    vq_error err = {0};
+    vq_status rc = vq_search(s, rows, n, k, ids, scores, &err);
+    return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
+}
+
+static int search_file(const search_args *a, vq_searcher *s, queries *q, answers *to)
+{
+    vq_error err = {0};
+    size_t block = BLOCK_ROWS * 1000 / ((size_t)a->k + 1000) + 1; /* fewer where k is large */
+    float *rows = xmalloc(block, (size_t)q->d * sizeof *rows);
+    uint64_t *ids = xmalloc(block, (size_t)a->k * sizeof *ids);
+    float *scores = xmalloc(block, (size_t)a->k * sizeof *scores);
+    uint64_t done = 0;
+    int code = CLI_DONE;
+    while (code == CLI_DONE) {
+        size_t got = 0;
+        vq_status rc = vq_source_read_f32(q->src, rows, block, &got, &err);
+        if (rc != VQ_OK) code = fail_status(rc, &err);
+        if (rc != VQ_OK || got == 0) break;
+        if (q->named && done + got > q->names.n)
+            code = fail(CLI_DATA, "more queries than the %zu query ids", q->names.n);
+        if (code == CLI_DONE) code = search_block(s, rows, got, a->k, ids, scores);
+        for (size_t i = 0; i < got && code == CLI_DONE; i++) {
+            char room[24];
+            code =
+                answers_add(to, queries_id(q, done + i, room), ids + i * a->k, scores + i * a->k);
+        }
+        done += got;
+    }
+    if (code == CLI_DONE && q->named && done != q->names.n)
+        code = fail(CLI_DATA, "%zu query ids for %" PRIu64 " queries", q->names.n, done);
+    free(rows);
+    free(ids);
+    free(scores);
+    return code;
+}
+
+static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers *to)
+{
+    vq_error err = {0};
+    uint64_t id;
+    float *row = xmalloc(d, sizeof *row);
+    uint64_t *ids = xmalloc(a->k, sizeof *ids);
+    float *scores = xmalloc(a->k, sizeof *scores);
+    vq_status rc = vq_id_find(s, a->like, &id, &err);
+    if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
+    int code = rc == VQ_OK ? search_block(s, row, 1, a->k, ids, scores) : fail_status(rc, &err);
+    if (code == CLI_DONE) code = answers_add(to, a->like, ids, scores);
+    free(row);
+    free(ids);
+    free(scores);
+    return code;
+}
+
+static int search(const search_args *a, char **paths, int count, const char *from)
+{
+    index_set set = {0};
+    queries q = {0};
+    vq_searcher *s = NULL;
+    answers to;
+    int code = index_set_open(&set, paths, count);
+    if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
+    if (code == CLI_DONE) code = index_set_searcher(&set, &s, a->nprobe, a->rerank, a->threads);
+    if (code == CLI_DONE) {
+        code = answers_open(&to, a->output, a->format, a->k, s, &set.first);
+        if (code == CLI_DONE) {
+            to.numbered = from != NULL && !q.named;
+            code = from != NULL ? search_file(a, s, &q, &to) : search_like(a, s, set.first.d, &to);
+            code = answers_close(&to, code);
+        }
+    }
+    vq_searcher_close(s);
+    queries_close(&q);
+    index_set_close(&set);
+    return code;
+}
+
+int cmd_search(const cmd *self, int argc, char **argv)
+{
+    search_args a = {.k = 10, .format = ANSWERS_TEXT, .threads = processors()};
+    char **rest;
+    int nrest, code = cmd_parse(self, &a, argc, argv, 1, INT_MAX, &rest, &nrest);
+    if (code >= 0) return code;
+    if (a.like != NULL && a.query_ids != NULL)
+        return fail(CLI_USAGE, "--like and --query-ids exclude each other");
+    if (a.like != NULL) return search(&a, rest, nrest, NULL);
+    if (nrest < 2)
+        return fail(CLI_USAGE, "which queries? usage: vq search %s, or --like ID", self->synopsis);
+    return search(&a, rest, nrest - 1, rest[nrest - 1]);
+}

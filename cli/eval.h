@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* eval.h -- vq eval in three steps: load what is asked (eval_load.c), measure one setting
+ * (eval_measure.c), or walk many and draw them (eval_sweep.c, plot.c). */
+#ifndef VQ_CLI_EVAL_H
+#define VQ_CLI_EVAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/inputs.h"
+#include "src/eval/metrics.h"
+#include "src/io/truth.h"
+
+typedef struct eval_args {
+    const char *gt, *ids, *qrels, *query_ids, *plot;
+    uint32_t k, nprobe, rerank, threads;
+    int json, sweep, quiet;
+} eval_args;
+
+typedef struct eval_job {
+    const eval_args *args;
+    index_set set;
+    queries q;
+    bool exact; /* truth is there; its ids are those of the index */
+    vq_truth truth;
+    bool judged; /* for query row i the judgements first[i] .. first[i+1]-1 */
+    size_t *first;
+    uint64_t *docs; /* VQ_NO_ID: not in the index */
+    int32_t *grades;
+} eval_job;
+
+/* Exit codes; what went wrong has been told.  eval_close takes what a failed eval_open left. */
+int eval_open(eval_job *job, const eval_args *args, char **paths, int count, const char *from);
+void eval_close(eval_job *job);
+
+typedef struct eval_result {                            /* NaN: not computed */
+    double recall_1, recall_10, recall_100, ten_at_100; /* against exact */
+    vq_judged judged;
+    vq_latency latency; /* microseconds */
+    double single_qps, batch_qps;
+    uint32_t nprobe, rerank; /* in force for k = 10 */
+} eval_result;
+
+int eval_measure(const eval_job *job, eval_result *r);
+
+typedef struct eval_point {  /* of a sweep */
+    uint32_t nprobe, rerank; /* rerank 0: codes alone */
+    double value;            /* recall@10 or mrr@10 */
+    double us;               /* a query */
+    unsigned char front;     /* no other point is both faster and better */
+} eval_point;
+
+typedef struct eval_curve {
+    const char *value_name;
+    eval_point *points; /* n, owned; by nprobe within rerank */
+    size_t n;
+} eval_curve;
+
+int eval_sweep(const eval_job *job, eval_curve *curve);
+int plot_ready(void); /* CLI_DONE if there is a gnuplot to draw with */
+/* Draws value over queries a second into path, an .svg, by gnuplot. */
+int plot_curve(const eval_curve *curve, const char *title, const char *path);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* report.c -- see report.h. */
+#include "cli/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+static void indent(json *j)
+{
+    if (j->pretty) (void)fprintf(j->f, "\n%*s", 2 * j->depth, "");
+}
+
+static void quoted(FILE *f, const char *text)
+{
+    (void)fputc('"', f);
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        if (*p == '"' || *p == '\\')
+            (void)fprintf(f, "\\%c", *p);
+        else if (*p < 0x20)
+            (void)fprintf(f, "\\u%04x", *p);
+        else
+            (void)fputc(*p, f);
+    }
+    (void)fputc('"', f);
+}
+
+static void begin(json *j, const char *key)
+{
+    if (j->depth > 0) {
+        if (j->more[j->depth - 1]) (void)fputs(j->pretty ? "," : ", ", j->f);
+        j->more[j->depth - 1] = true;
+        indent(j);
+    }
+    if (key == NULL) return;
+    quoted(j->f, key);
+    (void)fputs(": ", j->f);
+}
+
+void json_open(json *j, const char *key, char bracket)
+{
+    begin(j, key);
+    (void)fputc(bracket, j->f);
+    if (j->depth < JSON_DEPTH) j->more[j->depth] = false;
+    j->depth++;
+}
+
+void json_close(json *j, char bracket)
+{
+    j->depth--;
+    if (j->more[j->depth]) indent(j);
+    (void)fputc(bracket, j->f);
+    if (j->depth == 0) (void)fputc('\n', j->f);
+}
+
+void json_text(json *j, const char *key, const char *text)
+{
+    begin(j, key);
+    quoted(j->f, text);
+}
+
+void json_real(json *j, const char *key, double x)
+{
+    begin(j, key);
+    if (isfinite(x))
+        (void)fprintf(j->f, "%.9g", x);
+    else
+        (void)fputs("null", j->f);
+}
+
+void json_count(json *j, const char *key, uint64_t x)
+{
+    begin(j, key);
+    (void)fprintf(j->f, "%" PRIu64, x);
+}
+
+void json_bool(json *j, const char *key, bool x)
+{
+    begin(j, key);
+    (void)fputs(x ? "true" : "false", j->f);
+}
+
+void report_line(FILE *f, const char *label, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)fprintf(f, "%-20s", label);
+    (void)vfprintf(f, fmt, args);
+    (void)fputc('\n', f);
+    va_end(args);
+}
+
+char *report_count(char text[32], uint64_t x)
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%" PRIu64, x);
+    char *to = text;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
+char *report_bytes(char text[32], uint64_t bytes)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes / 1024;
+    size_t u = 0;
+    if (bytes < 1024) {
+        (void)snprintf(text, 32, "%" PRIu64 " bytes", bytes);
+        return text;
+    }
+    while (x >= 1024 && u < 3) {
+        x /= 1024;
+        u++;
+    }
+    (void)snprintf(text, 32, "%.1f %s", x, units[u]);
+    return text;
+}

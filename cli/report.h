@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* report.h -- printing: JSON, labelled lines, numbers for people. */
+#ifndef VQ_CLI_REPORT_H
+#define VQ_CLI_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define JSON_DEPTH 8
+
+typedef struct json { /* no memory of its own; nothing to end but the outermost bracket */
+    FILE *f;
+    bool pretty; /* one member a line */
+    int depth;
+    bool more[JSON_DEPTH]; /* a comma is due */
+} json;
+
+/* key is NULL inside an array and for the outermost value; bracket is '{' or '['. */
+void json_open(json *j, const char *key, char bracket);
+void json_close(json *j, char bracket); /* '}' or ']' */
+void json_text(json *j, const char *key, const char *text);
+void json_real(json *j, const char *key, double x); /* 9 digits; null if it is not finite */
+void json_count(json *j, const char *key, uint64_t x);
+void json_bool(json *j, const char *key, bool x);
+
+/* "label           value" */
+void report_line(FILE *f, const char *label, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* 1,234,567 and 12.3 MiB, into text (32 bytes), which is returned. */
+char *report_count(char text[32], uint64_t x);
+char *report_bytes(char text[32], uint64_t bytes);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util.c -- see util.h. */
+#include "cli/util.h"
+
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cli/cli.h"
+
+static const char *speaker; /* the command, or NULL before it is known */
+
+void fail_as(const char *command)
+{
+    speaker = command;
+}
+
+int fail(int code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)fflush(stdout);
+    (void)fprintf(stderr, speaker != NULL ? "vq %s: " : "vq: ", speaker);
+    (void)vfprintf(stderr, fmt, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+    return code;
+}
+
+int exit_code(vq_status rc)
+{
+    switch (rc) {
+    case VQ_OK: return CLI_DONE;
+    case VQ_EINVAL: return CLI_USAGE;
+    case VQ_ENOMEM:
+    case VQ_EIO:
+    case VQ_EBUSY: return CLI_SYSTEM;
+    case VQ_ECANCELED: return CLI_STOPPED;
+    case VQ_ECORRUPT:
+    case VQ_EVERSION:
+    case VQ_ENOENT:
+    case VQ_EUNSUPPORTED: return CLI_DATA;
+    }
+    return CLI_DATA;
+}
+
+int fail_status(vq_status rc, const vq_error *err)
+{
+    return fail(exit_code(rc), "%s", err->text[0] != '\0' ? err->text : vq_strerror(rc));
+}
+
+void *xrealloc(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+    void *p = NULL;
+    if (!__builtin_mul_overflow(count, size, &bytes)) p = realloc(block, bytes > 0 ? bytes : 1);
+    if (p == NULL) exit(fail(CLI_SYSTEM, "out of memory: %zu x %zu bytes", count, size));
+    return p;
+}
+
+void *xmalloc(size_t count, size_t size)
+{
+    return xrealloc(NULL, count, size);
+}
+
+char *xprintf(const char *fmt, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    if (n < 0) exit(fail(CLI_SYSTEM, "out of memory"));
+    return text;
+}
+
+double now_seconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+uint32_t processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    int n = CPU_COUNT(&set);
+    return n > 0 ? (uint32_t)n : 1;
+}
+
+bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}

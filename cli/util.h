@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util.h -- memory, errors, files and the clock, as small as a program needs them. */
+#ifndef VQ_CLI_UTIL_H
+#define VQ_CLI_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vq/vq.h"
+
+/* The command that speaks: fail() writes "vq COMMAND: text". */
+void fail_as(const char *command);
+/* Prints one line to standard error and returns code. */
+int fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a failure of the library: its text, and the exit code of its status. */
+int fail_status(vq_status rc, const vq_error *err);
+int exit_code(vq_status rc); /* the one place where a status becomes an exit code */
+
+/* count x size bytes; ends the program with CLI_SYSTEM where there is no such memory. */
+void *xmalloc(size_t count, size_t size);
+void *xrealloc(void *block, size_t count, size_t size);
+char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+double now_seconds(void);                     /* monotonic */
+uint32_t processors(void);                    /* that this process may run on; at least 1 */
+bool same_file(const char *a, const char *b); /* both exist and are one */
+bool ends_with(const char *text, const char *end);
+
+#endif

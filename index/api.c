@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api.c -- the public functions about an index: check arguments, call below; no algorithm. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/build.h"
+#include "index/check.h"
+#include "index/opts.h"
+#include "index/searcher.h"
+
+/* Fields may be appended to these; padding at the end would read an old caller's garbage. */
+#define NO_TAIL(type, last)                                                                        \
+    _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
+                   "no padding after the last field")
+NO_TAIL(vq_build_opts, reserved);
+NO_TAIL(vq_search_opts, threads);
+NO_TAIL(vq_info, why);
+NO_TAIL(vq_check_report, problems);
+
+struct vq_index {
+    vq_file *file;
+};
+
+uint32_t vq_version(void)
+{
+    return VQ_VERSION_MAJOR << 16 | VQ_VERSION_MINOR << 8 | VQ_VERSION_PATCH;
+}
+
+vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_build_opts o;
+    VQ_REQUIRE(path != NULL && path[0] != '\0' && src != NULL, VQ_EINVAL,
+               "build: a path and a source are needed");
+    VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
+    VQ_REQUIRE(o.reserved == 0, VQ_EINVAL, "build: the reserved field must be 0");
+    VQ_TRY(vq_build_file(path, src, &o, err));
+out:
+    return rc;
+}
+
+vq_status vq_open(vq_index **out, const char *path, uint32_t flags, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_index *ix = NULL;
+    vq_shard shard;
+    VQ_REQUIRE(out != NULL, VQ_EINVAL, "open: no place for the index");
+    *out = NULL;
+    VQ_REQUIRE(path != NULL, VQ_EINVAL, "open: a path is needed");
+    VQ_REQUIRE(flags == 0, VQ_EINVAL, "open: flags must be 0, not %u", flags);
+    ix = vq_mem_calloc(1, sizeof *ix);
+    VQ_REQUIRE(ix != NULL, VQ_ENOMEM, "open: out of memory");
+    VQ_TRY(vq_file_open(&ix->file, path, err));
+    VQ_TRY(vq_shard_open(&shard, ix->file, err)); /* verifies meta and model */
+    vq_shard_close(&shard);
+    *out = ix;
+    ix = NULL;
+out:
+    vq_close(ix);
+    return rc;
+}
+
+void vq_close(vq_index *ix)
+{
+    if (ix == NULL) return;
+    vq_file_close(ix->file);
+    vq_mem_free(ix);
+}
+
+/* Bytes that a database's pages take. */
+static uint64_t db_bytes(const vq_snapshot *s, vq_db db)
+{
+    const vq_tree *t = &s->db[db];
+    if (t->root == VQ_NO_PAGE) return 0;
+    return (t->branch_pages + t->leaf_pages + t->overflow_pages) * s->pages.size;
+}
+
+vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard shard;
+    vq_info i = VQ_INFO_INIT;
+    memset(&shard, 0, sizeof shard);
+    VQ_REQUIRE(ix != NULL && info != NULL, VQ_EINVAL, "info: an index and a struct are needed");
+    VQ_TRY(vq_shard_open(&shard, ix->file, err));
+    const vq_model *m = &shard.model;
+    i.n = m->n;
+    i.file_bytes = vq_file_bytes(ix->file);
+    i.lists_bytes = db_bytes(&shard.snapshot, VQ_DB_LISTS);
+    i.rows_bytes = db_bytes(&shard.snapshot, VQ_DB_VECTORS);
+    i.seed = m->seed;
+    i.d = m->d;
+    i.d_code = m->d_code;
+    i.metric = m->metric;
+    i.nlist = m->nlist;
+    i.store = m->store;
+    i.input = m->input;
+    i.code_bytes = vq_model_code_bytes(m);
+    i.string_ids = m->string_ids;
+    i.rotation = m->rotation;
+    i.format_version = m->format;
+    i.default_nprobe = m->nprobe;
+    i.default_rerank = m->store != VQ_ELEM_NONE ? m->rerank : VQ_NONE;
+    (void)snprintf(i.codec, sizeof i.codec, "%s", m->codec->name);
+    (void)snprintf(i.why, sizeof i.why, "%s", m->why);
+    VQ_TRY(vq_opts_export(info, &i, sizeof i, err));
+out:
+    vq_shard_close(&shard);
+    return rc;
+}
+
+vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard shard;
+    memset(&shard, 0, sizeof shard);
+    VQ_REQUIRE(ix != NULL && hex != NULL, VQ_EINVAL, "digest: an index and room are needed");
+    VQ_TRY(vq_shard_open(&shard, ix->file, err));
+    VQ_TRY(vq_digest_shard(&shard, hex, err));
+out:
+    vq_shard_close(&shard);
+    return rc;
+}
+
+vq_status vq_check(const char *path, vq_problem_fn fn, void *ctx, vq_check_report *report,
+                   vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_check_report r = VQ_CHECK_REPORT_INIT;
+    VQ_REQUIRE(path != NULL && report != NULL, VQ_EINVAL, "check: a path and a report are needed");
+    VQ_TRY(vq_check_file(path, fn, ctx, &r, err));
+    VQ_TRY(vq_opts_export(report, &r, sizeof r, err));
+out:
+    return rc;
+}
+
+/* ---- searchers ---- */
+
+/* Shards that can be searched as one. */
+static vq_status check_alike(const vq_searcher *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *a = &s->shards[0].model;
+    for (size_t i = 1; i < s->nshards; i++) {
+        const vq_model *b = &s->shards[i].model;
+        const char *pa = vq_file_path(s->shards[0].snapshot.file);
+        const char *pb = vq_file_path(s->shards[i].snapshot.file);
+        VQ_REQUIRE(a->d == b->d, VQ_EINVAL, "%s has %u dimensions, %s has %u", pa, a->d, pb, b->d);
+        VQ_REQUIRE(a->metric == b->metric, VQ_EINVAL, "%s is of metric %s, %s of %s", pa,
+                   vq_metric_name(a->metric), pb, vq_metric_name(b->metric));
+        VQ_REQUIRE(a->string_ids == b->string_ids, VQ_EINVAL,
+                   "one of %s and %s has string ids, the other numbers", pa, pb);
+    }
+out:
+    return rc;
+}
+
+vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t nix,
+                                const vq_search_opts *opts, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_search_opts o;
+    vq_searcher *s = NULL;
+    VQ_REQUIRE(out != NULL, VQ_EINVAL, "searcher: no place for it");
+    *out = NULL;
+    VQ_REQUIRE(ix != NULL && nix >= 1 && nix <= 65536, VQ_EINVAL, "searcher: %zu indexes", nix);
+    VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
+    VQ_REQUIRE(o.recall == 0.0f, VQ_EUNSUPPORTED,
+               "searcher: recall is reserved; set nprobe and rerank");
+    s = vq_mem_calloc(1, sizeof *s);
+    VQ_REQUIRE(s != NULL, VQ_ENOMEM, "searcher: out of memory");
+    s->nprobe = o.nprobe;
+    s->rerank = o.rerank;
+    s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
+    s->k = vq_kernels_get();
+    s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
+    s->shards = vq_mem_calloc(nix, sizeof *s->shards);
+    VQ_REQUIRE(s->workers != NULL && s->shards != NULL, VQ_ENOMEM, "searcher: %zu indexes", nix);
+    for (size_t i = 0; i < nix; i++) {
+        VQ_REQUIRE(ix[i] != NULL, VQ_EINVAL, "searcher: index %zu is NULL", i);
+        VQ_TRY(vq_shard_open(&s->shards[i], ix[i]->file, err));
+        s->nshards++;
+    }
+    VQ_TRY(check_alike(s, err));
+    *out = s;
+    s = NULL;
+out:
+    vq_searcher_close(s);
+    return rc;
+}
+
+vq_status vq_searcher_open(vq_searcher **out, vq_index *ix, const vq_search_opts *opts,
+                           vq_error *err)
+{
+    return vq_searcher_open_many(out, &ix, 1, opts, err);
+}
+
+void vq_searcher_close(vq_searcher *s)
+{
+    if (s == NULL) return;
+    for (size_t i = 0; i < s->nshards; i++) vq_shard_close(&s->shards[i]);
+    for (int i = 0; s->workers != NULL && i < s->threads; i++) vq_arena_fini(&s->workers[i]);
+    vq_arena_fini(&s->shared);
+    vq_mem_free(s->workers);
+    vq_mem_free(s->shards);
+    vq_mem_free(s);
+}
+
+vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
+                    float *scores, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t cells;
+    VQ_REQUIRE(s != NULL, VQ_EINVAL, "search: no searcher");
+    VQ_REQUIRE(k >= 1 && k < VQ_NONE, VQ_EINVAL, "search: k is %u, expected 1 or more", k);
+    VQ_REQUIRE(nq == 0 || (q != NULL && ids != NULL), VQ_EINVAL, "search: no queries or no ids");
+    VQ_REQUIRE(vq_mul_size(nq, k, &cells) && vq_mul_size(cells, sizeof *ids, &cells), VQ_EINVAL,
+               "search: %zu queries with %u results each", nq, k);
+    VQ_TRY(vq_search_run(s, q, nq, k, ids, scores, err));
+out:
+    return rc;
+}
+
+void vq_searcher_effort(const vq_searcher *s, uint32_t k, uint32_t *nprobe, uint32_t *rerank)
+{
+    vq_effort e = vq_searcher_effort_of(s, &s->shards[0], k);
+    if (nprobe != NULL) *nprobe = e.nprobe;
+    if (rerank != NULL) *rerank = e.exact ? e.candidates : VQ_NONE;
+}
+
+/* ---- ids ---- */
+
+/* An id as handed out: of which shard, and its label there (numbers: try all). */
+static size_t shard_of(const vq_searcher *s, uint64_t id, uint64_t *label)
+{
+    bool strings = s->shards[0].model.string_ids != 0;
+    *label = strings ? id & ((UINT64_C(1) << 48) - 1) : id;
+    return strings ? (size_t)(id >> 48) : 0;
+}
+
+static vq_status no_such_id(uint64_t id, vq_error *err)
+{
+    return vq_fail(err, VQ_ENOENT, "there is no id %" PRIu64, id);
+}
+
+vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t label, place = 0;
+    VQ_REQUIRE(s != NULL && row != NULL, VQ_EINVAL, "get: a searcher and room are needed");
+    bool strings = s->shards[0].model.string_ids != 0;
+    size_t first = shard_of(s, id, &label), end = strings ? first + 1 : s->nshards, at = first;
+    rc = VQ_ENOENT;
+    for (; at < end && at < s->nshards && rc == VQ_ENOENT; at++)
+        rc = vq_shard_find(&s->shards[at], label, &place, err);
+    if (rc == VQ_ENOENT) return no_such_id(id, err);
+    if (rc != VQ_OK) goto out;
+    const vq_shard *shard = &s->shards[at - 1];
+    const vq_model *m = &shard->model;
+    uint32_t slot;
+    const vq_chunk_view *v = vq_shard_at(shard, place, &slot);
+    VQ_REQUIRE(v->rows != NULL, VQ_EUNSUPPORTED, "%s: it was built without stored rows",
+               vq_file_path(shard->snapshot.file));
+    vq_to_f32(s->k, m->store, v->rows + (size_t)slot * m->shape.row_bytes, m->d, row);
+out:
+    return rc;
+}
+
+static vq_status parse_number(const char *name, uint64_t *id)
+{
+    char *end, again[24];
+    *id = strtoull(name, &end, 10);
+    /* Only the canonical spelling is an id: what strtoull forgives is none. */
+    (void)snprintf(again, sizeof again, "%" PRIu64, *id);
+    return strcmp(again, name) == 0 ? VQ_OK : VQ_ENOENT;
+}
+
+vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t label = 0, place;
+    VQ_REQUIRE(s != NULL && name != NULL && id != NULL, VQ_EINVAL, "id: a searcher and a name");
+    bool strings = s->shards[0].model.string_ids != 0;
+    if (!strings && parse_number(name, &label) != VQ_OK) goto none;
+    for (size_t i = 0; i < s->nshards; i++) {
+        rc = strings ? vq_shard_find_name(&s->shards[i], name, &label, err)
+                     : vq_shard_find(&s->shards[i], label, &place, err);
+        if (rc == VQ_ENOENT) continue;
+        if (rc == VQ_OK) *id = label | (strings ? (uint64_t)i << 48 : 0);
+        goto out;
+    }
+none:
+    rc = vq_fail(err, VQ_ENOENT, "there is no id \"%.100s\"", name);
+out:
+    return rc;
+}
+
+vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t label;
+    VQ_REQUIRE(s != NULL && name != NULL && cap > 0, VQ_EINVAL, "id: a searcher and room");
+    if (!s->shards[0].model.string_ids) {
+        int n = snprintf(name, cap, "%" PRIu64, id);
+        VQ_REQUIRE(n > 0 && (size_t)n < cap, VQ_EINVAL, "%d bytes do not fit %zu", n, cap);
+        goto out;
+    }
+    size_t at = shard_of(s, id, &label);
+    rc = at < s->nshards ? vq_shard_name(&s->shards[at], label, name, cap, err) : VQ_ENOENT;
+    if (rc == VQ_ENOENT) rc = no_such_id(id, err);
+out:
+    return rc;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* build.c -- see build.h.  The source is read twice (three times if it does not tell its length):
+ * once for the sample, once to encode. */
+#include "index/build.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "index/fit.h"
+#include "index/idmap.h"
+#include "index/writer.h"
+#include "src/base/rng.h"
+#include "src/train/kmeans.h"
+
+enum { READ_ROWS = 4096, READ_BYTES = 8 << 20 };
+
+typedef struct build {
+    const char *path;
+    vq_source *src;
+    const vq_build_opts *opts;
+    vq_ticker ticker;
+    vq_store *store;
+    vq_plan plan;
+    vq_fitted fitted;
+    vq_idmap idmap;
+    vq_writer writer;
+    uint8_t *sample; /* plan.sample rows as they come */
+    size_t sampled;
+    uint64_t *skipped; /* row numbers of bad rows */
+    size_t nskipped, skipped_cap;
+    /* one block of rows on its way */
+    size_t block;      /* rows */
+    uint8_t *rows;     /* block x d, as they come */
+    uint64_t *numbers; /* block: their row numbers */
+} build;
+
+/* Row numbers between the last block's end and the next good row are bad ones. */
+static vq_status note_skipped(build *b, uint64_t from, uint64_t to, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (uint64_t row = from; row < to; row++) {
+        if (b->nskipped == b->skipped_cap) {
+            size_t cap = 2 * b->skipped_cap + 64;
+            uint64_t *grown = vq_mem_grow(b->skipped, b->nskipped, cap, sizeof *grown);
+            VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "build: %zu bad rows", b->nskipped);
+            b->skipped = grown;
+            b->skipped_cap = cap;
+        }
+        b->skipped[b->nskipped++] = row;
+    }
+out:
+    return rc;
+}
+
+/* How many rows there are, counted where the source does not tell. */
+static vq_status count_rows(build *b, uint64_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *n = b->src->n;
+    if (*n != VQ_N_UNKNOWN) goto out;
+    *n = 0;
+    for (size_t got = 1; got > 0; *n += got) {
+        VQ_TRY(vq_source_read(b->src, b->rows, b->block, NULL, &got, err));
+        VQ_TRY(vq_tick(&b->ticker, "count", *n, 0, err));
+    }
+    VQ_TRY(vq_source_rewind(b->src, err));
+out:
+    return rc;
+}
+
+/* Reads everything once: takes the sample (plan.sample of n rows, each equally likely; Knuth, TAOCP
+ * 3.4.2, algorithm S) and learns which rows are bad. */
+static vq_status read_sample(build *b, uint64_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_rng rng;
+    size_t row_bytes = b->src->d * vq_elem_size(b->src->elem);
+    uint64_t good = 0, next = 0;
+    vq_rng_init(&rng, b->plan.model.seed, 0);
+    b->sample = vq_mem_alloc(b->plan.sample, row_bytes);
+    VQ_REQUIRE(b->sample != NULL, VQ_ENOMEM, "sample: %zu rows of %zu bytes", b->plan.sample,
+               row_bytes);
+    for (size_t got = 1; got > 0; good += got) {
+        VQ_TRY(vq_source_read(b->src, b->rows, b->block, b->numbers, &got, err));
+        for (size_t i = 0; i < got; i++) {
+            VQ_TRY(note_skipped(b, next, b->numbers[i], err));
+            next = b->numbers[i] + 1;
+            uint64_t left = n - b->numbers[i], want = b->plan.sample - b->sampled;
+            if (vq_rng_below(&rng, left) >= want) continue;
+            memcpy(b->sample + b->sampled++ * row_bytes, b->rows + i * row_bytes, row_bytes);
+        }
+        VQ_TRY(vq_tick(&b->ticker, "sample", good + got, n, err));
+    }
+    VQ_TRY(note_skipped(b, next, n, err));
+    VQ_REQUIRE(good > 0, VQ_EINVAL, "%s: no good row in it; an index needs one vector at least",
+               b->src->name);
+    if (b->sampled == 0) { /* only bad rows were drawn, among very few: the last good one serves */
+        VQ_TRY(vq_source_rewind(b->src, err));
+        VQ_TRY(vq_source_read(b->src, b->sample, 1, NULL, &b->sampled, err));
+    }
+    vq_plan_shrink(&b->plan, good);
+    VQ_TRY(vq_source_rewind(b->src, err));
+out:
+    return rc;
+}
+
+/* ---- encoding ---- */
+
+typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
+    float *wide, *coded, *dots, *decoded;
+} tile;
+
+typedef struct encoder {
+    build *b;
+    const vq_kernels *k;
+    size_t n;        /* rows of the block */
+    tile *tiles;     /* of the workers */
+    float *bias;     /* nlist: for the assignment */
+    uint32_t *lists; /* block */
+    float *factors;  /* block, or NULL */
+    uint8_t *codes;  /* block x code_bytes */
+    uint8_t *stored; /* block x row_bytes: rows as stored */
+} encoder;
+
+/* |c + decoded residual|^2 / 2: what is taken off a product so that it ranks like the distance to
+ * the decoded vector. */
+static void make_factors(const encoder *e, const tile *t, size_t first, size_t n)
+{
+    const vq_model *m = &e->b->plan.model;
+    size_t d = m->d_code;
+    m->codec->decode(&m->code, e->codes + first * m->code.code_bytes, n, t->decoded);
+    for (size_t i = 0; i < n; i++) {
+        float *x = t->decoded + i * d;
+        const float *c = m->centroids + (size_t)e->lists[first + i] * d;
+        for (size_t j = 0; j < d; j++) x[j] += c[j];
+        e->factors[first + i] = 0.5f * e->k->dot_f32(x, x, d);
+    }
+}
+
+static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    encoder *e = ctx;
+    const vq_model *m = &e->b->plan.model;
+    const tile *t = &e->tiles[worker];
+    size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(e->n - first, (size_t)VQ_ASSIGN_TILE);
+    size_t d = m->d_code, in_bytes = m->d * vq_elem_size(m->input);
+    const uint8_t *rows = e->b->rows + first * in_bytes;
+    if (e->stored != NULL) {
+        uint8_t *to = e->stored + first * m->shape.row_bytes;
+        vq_to_f32(e->k, m->input, rows, n * m->d, t->wide);
+        if (m->store == VQ_F16)
+            e->k->f16_from_f32(t->wide, n * m->d, to);
+        else
+            memcpy(to, t->wide, n * m->d * sizeof *t->wide);
+    }
+    vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
+    vq_kmeans_assign(e->k, t->coded, n, d, m->centroids, e->bias, m->nlist, t->dots,
+                     e->lists + first);
+    for (size_t i = 0; i < n; i++) {
+        const float *c = m->centroids + (size_t)e->lists[first + i] * d;
+        for (size_t j = 0; j < d; j++) t->coded[i * d + j] -= c[j];
+    }
+    m->codec->encode(&m->code, e->k, t->coded, n, e->codes + first * m->code.code_bytes);
+    if (e->factors != NULL) make_factors(e, t, first, n);
+    return VQ_OK;
+}
+
+static vq_status encoder_init(encoder *e, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const build *b = e->b;
+    const vq_model *m = &b->plan.model;
+    e->tiles = vq_mem_calloc((size_t)threads, sizeof *e->tiles);
+    e->bias = vq_alloc_f32(1, m->nlist);
+    e->lists = vq_mem_alloc(b->block, sizeof *e->lists);
+    e->codes = vq_mem_alloc(b->block, m->code.code_bytes);
+    if (m->shape.factors) e->factors = vq_alloc_f32(1, b->block);
+    bool convert = m->store != VQ_ELEM_NONE && m->store != m->input;
+    if (convert) e->stored = vq_mem_alloc(b->block, m->shape.row_bytes);
+    VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && e->lists != NULL && e->codes != NULL &&
+                   (e->factors != NULL || !m->shape.factors) && (e->stored != NULL || !convert),
+               VQ_ENOMEM, "encoding: a block of %zu rows", b->block);
+    for (int i = 0; i < threads; i++) {
+        tile *t = &e->tiles[i];
+        t->wide = vq_alloc_f32(VQ_ASSIGN_TILE, m->d);
+        t->coded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
+        t->decoded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
+        t->dots = vq_alloc_f32(VQ_ASSIGN_TILE, m->nlist);
+        VQ_REQUIRE(t->wide != NULL && t->coded != NULL && t->decoded != NULL && t->dots != NULL,
+                   VQ_ENOMEM, "encoding: a tile of %u rows", VQ_ASSIGN_TILE);
+    }
+    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, e->bias);
+out:
+    return rc;
+}
+
+static void encoder_fini(encoder *e, int threads)
+{
+    for (int i = 0; e->tiles != NULL && i < threads; i++) {
+        vq_mem_free(e->tiles[i].wide);
+        vq_mem_free(e->tiles[i].coded);
+        vq_mem_free(e->tiles[i].decoded);
+        vq_mem_free(e->tiles[i].dots);
+    }
+    vq_mem_free(e->tiles);
+    vq_mem_free(e->bias);
+    vq_mem_free(e->lists);
+    vq_mem_free(e->factors);
+    vq_mem_free(e->codes);
+    vq_mem_free(e->stored);
+}
+
+/* i8 and u8 stores of wider rows: only whole numbers in range, so that no bit is lost unasked. */
+static vq_status check_store(const build *b, vq_error *err)
+{
+    const vq_model *m = &b->plan.model;
+    bool widening = m->store == m->input || m->store == VQ_ELEM_NONE || m->store == VQ_F32 ||
+                    m->store == VQ_F16;
+    if (widening) return VQ_OK;
+    return vq_fail(err, VQ_EINVAL,
+                   "store %s: the rows are %s; convert the input first (vq convert), which scales "
+                   "and checks the range",
+                   vq_elem_name(m->store), vq_elem_name(m->input));
+}
+
+static vq_status encode_all(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &b->plan.model;
+    int threads = vq_team((uint32_t)b->plan.threads, b->block / VQ_ASSIGN_TILE + 1);
+    encoder e = {.b = b, .k = vq_kernels_get()};
+    size_t done = 0;
+    VQ_TRY(encoder_init(&e, threads, err));
+    for (size_t got = 1; got > 0; done += got) {
+        VQ_TRY(vq_source_read(b->src, b->rows, b->block, NULL, &got, err));
+        VQ_REQUIRE(done + got <= m->n, VQ_EIO, "%s: it changed while it was read", b->src->name);
+        e.n = got;
+        size_t tiles = (got + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+        VQ_TRY(vq_team_run(threads, tiles, encode_tile, &e, err));
+        VQ_TRY(vq_writer_add(&b->writer, done, got, e.lists, e.factors, e.codes,
+                             e.stored != NULL ? e.stored : b->rows, err));
+        VQ_TRY(vq_tick(&b->ticker, "encode", done + got, m->n, err));
+    }
+    VQ_REQUIRE(done == m->n, VQ_EIO, "%s: it changed while it was read", b->src->name);
+out:
+    encoder_fini(&e, threads);
+    return rc;
+}
+
+static vq_status train(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_build_opts *o = b->opts;
+    uint64_t n;
+    size_t row_bytes = b->src->d * vq_elem_size(b->src->elem);
+    b->block = VQ_MIN(VQ_MAX(READ_BYTES / row_bytes / VQ_ASSIGN_TILE, (size_t)1) * VQ_ASSIGN_TILE,
+                      (size_t)READ_ROWS);
+    b->rows = vq_mem_alloc(b->block, row_bytes);
+    b->numbers = vq_mem_alloc(b->block, sizeof *b->numbers);
+    VQ_REQUIRE(b->rows != NULL && b->numbers != NULL, VQ_ENOMEM, "build: a block of %zu rows",
+               b->block);
+    VQ_TRY(vq_source_rewind(b->src, err));
+    VQ_TRY(count_rows(b, &n, err));
+    VQ_REQUIRE(n > 0, VQ_EINVAL, "%s: no rows; an index needs one vector at least", b->src->name);
+    VQ_TRY(vq_plan_make(&b->plan, o, n, b->src->d, b->src->elem, err));
+    VQ_TRY(check_store(b, err));
+    VQ_TRY(read_sample(b, n, err));
+    /* Before the long work: are the ids right? */
+    VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
+                         o->names, o->nids, err));
+    VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->ticker, &b->fitted, err));
+    vq_mem_free(b->sample);
+    b->sample = NULL;
+out:
+    return rc;
+}
+
+static vq_status write_all(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
+    VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
+    VQ_TRY(vq_writer_init(&b->writer, &b->plan.model, b->path, b->plan.memory, err));
+    VQ_TRY(encode_all(b, err));
+    VQ_TRY(vq_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
+    VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));
+    VQ_TRY(vq_meta_write(&b->plan.model, b->store, err));
+    VQ_TRY(vq_tick(&b->ticker, "sync", 0, 0, err));
+    VQ_TRY(vq_store_finish(b->store, err));
+out:
+    return rc;
+}
+
+vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *opts, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    build b = {.path = path,
+               .src = src,
+               .opts = opts,
+               .ticker = {.fn = opts->progress, .ctx = opts->progress_ctx}};
+    VQ_TRY(vq_store_create(&b.store, path, opts->force != 0, err));
+    vq_team_blas_enter();
+    rc = train(&b, err);
+    if (rc == VQ_OK) rc = write_all(&b, err);
+    vq_team_blas_leave();
+out:
+    vq_writer_fini(&b.writer);
+    vq_idmap_fini(&b.idmap);
+    vq_fitted_fini(&b.fitted);
+    vq_mem_free(b.sample);
+    vq_mem_free(b.skipped);
+    vq_mem_free(b.rows);
+    vq_mem_free(b.numbers);
+    vq_store_free(b.store);
+    return rc;
+}

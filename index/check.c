@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c -- verifying a file: its pages, then every record by checksum, then what refers to what.
+ * Later steps run only on what earlier ones found sound. */
+#include "index/check.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "index/pagecheck.h"
+#include "src/base/bytes.h"
+
+typedef struct check {
+    vq_shard *shard;
+    vq_problems problems;
+    uint64_t values, vectors;
+} check;
+
+/* Checksums, keys and counts of all chunks of `lists` or `vectors`. */
+static vq_status check_chunks(check *c, vq_db db, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_snapshot *s = &c->shard->snapshot;
+    const vq_model *m = &c->shard->model;
+    vq_cursor at;
+    uint32_t list = 0, chunk = 0, last_n = 0;
+    bool any = false;
+    VQ_TRY(vq_cursor_first(&at, &s->pages, &s->db[db], err));
+    for (; at.depth > 0; c->values++) {
+        vq_error e = {0};
+        vq_list_chunk codes = {0};
+        vq_row_chunk rows = {0};
+        VQ_REQUIRE(at.node.key_len == 8, VQ_ECORRUPT, "%s: a key of %zu bytes", vq_db_names[db],
+                   at.node.key_len);
+        uint32_t l = vq_be32(at.node.key), ch = vq_be32(at.node.key + 4);
+        bool follows = any && l == list && ch == chunk + 1 && last_n == c->shard->capacity;
+        if (l >= m->nlist || !(follows || (ch == 0 && (!any || l > list))))
+            vq_problem(&c->problems, "%s: chunk %u/%u is out of place", vq_db_names[db], l, ch);
+        rc = vq_record_verify(at.node.value, at.node.len, vq_db_names[db], &e);
+        if (rc == VQ_OK)
+            rc = db == VQ_DB_LISTS
+                     ? vq_list_chunk_parse(&m->shape, at.node.value, at.node.len, l, ch, &codes, &e)
+                     : vq_row_chunk_parse(&m->shape, at.node.value, at.node.len, l, ch, &rows, &e);
+        if (rc != VQ_OK) vq_problem(&c->problems, "chunk %u/%u: %s", l, ch, e.text);
+        last_n = codes.n + rows.n;
+        list = l, chunk = ch, any = true;
+        if (db == VQ_DB_LISTS) c->vectors += codes.n;
+        VQ_TRY(vq_cursor_next(&at, err));
+    }
+out:
+    return rc;
+}
+
+/* Names in order, one at a time. */
+typedef struct name_walk {
+    vq_cursor at;
+    uint8_t *raw;
+    const uint8_t *next;
+    uint32_t left, block;
+    bool started;
+} name_walk;
+
+static vq_status next_name(check *c, name_walk *w, const uint8_t **name, size_t *len, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_snapshot *s = &c->shard->snapshot;
+    if (w->left == 0) {
+        if (!w->started)
+            VQ_TRY(vq_cursor_first(&w->at, &s->pages, &s->db[VQ_DB_NAMES], err));
+        else
+            VQ_TRY(vq_cursor_next(&w->at, err));
+        VQ_REQUIRE(w->at.depth > 0, VQ_ECORRUPT, "names: they end too early");
+        const vq_node *node = &w->at.node;
+        VQ_REQUIRE(node->key_len == 4 && vq_be32(node->key) == (w->started ? w->block + 1 : 0),
+                   VQ_ECORRUPT, "names: a block is out of place");
+        w->block = vq_be32(node->key);
+        w->started = true;
+        VQ_TRY(vq_record_verify(node->value, node->len, "names", err));
+        VQ_TRY(vq_names_parse(node->value, node->len, w->raw, vq_names_raw_max(), &w->left, err));
+        w->next = w->raw;
+        c->values++;
+    }
+    *len = vq_le16(w->next);
+    *name = w->next + 2;
+    w->next += 2 + *len;
+    w->left--;
+out:
+    return rc;
+}
+
+/* The id at a cursor: its place must hold its label. */
+static vq_status check_id(check *c, const vq_node *node, uint64_t rank, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *s = c->shard;
+    VQ_REQUIRE(node->len == 8, VQ_ECORRUPT, "ids: a value of %zu bytes", node->len);
+    uint32_t list = vq_le32(node->value), slot = vq_le32(node->value + 4), at;
+    VQ_REQUIRE(list < s->model.nlist && slot < s->lists[list].n, VQ_ECORRUPT,
+               "ids: id %" PRIu64 " of the file points to list %u, slot %u", rank, list, slot);
+    const vq_chunk_view *v = vq_shard_at(s, (uint64_t)list << 32 | slot, &at);
+    uint64_t label = vq_le64(v->labels + 8 * (size_t)at), want = rank;
+    if (!s->model.string_ids) {
+        VQ_REQUIRE(node->key_len == 8, VQ_ECORRUPT, "ids: a key of %zu bytes", node->key_len);
+        want = vq_be64(node->key);
+    }
+    VQ_REQUIRE(label == want, VQ_ECORRUPT,
+               "ids: list %u, slot %u has label %" PRIu64 ", expected %" PRIu64, list, slot, label,
+               want);
+out:
+    return rc;
+}
+
+static vq_status check_ids(check *c, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *s = c->shard;
+    const vq_snapshot *snap = &s->snapshot;
+    vq_cursor at;
+    name_walk names = {.raw = vq_mem_alloc(vq_names_raw_max(), 1)};
+    VQ_REQUIRE(names.raw != NULL, VQ_ENOMEM, "check: %zu bytes", vq_names_raw_max());
+    VQ_TRY(vq_cursor_first(&at, &snap->pages, &snap->db[VQ_DB_IDS], err));
+    for (uint64_t rank = 0; at.depth > 0; rank++, c->values++) {
+        VQ_TRY(check_id(c, &at.node, rank, err));
+        if (s->model.string_ids) {
+            const uint8_t *name = NULL;
+            size_t len = 0;
+            VQ_TRY(next_name(c, &names, &name, &len, err));
+            VQ_REQUIRE(len == at.node.key_len && memcmp(name, at.node.key, len) == 0, VQ_ECORRUPT,
+                       "names: name %" PRIu64 " is not the id at its place", rank);
+        }
+        VQ_TRY(vq_cursor_next(&at, err));
+    }
+    VQ_REQUIRE(names.left == 0, VQ_ECORRUPT, "names: more than ids");
+out:
+    vq_mem_free(names.raw);
+    return rc;
+}
+
+static void check_counts(check *c)
+{
+    const vq_snapshot *s = &c->shard->snapshot;
+    vq_model *m = &c->shard->model;
+    vq_model_array arrays[VQ_MODEL_ARRAYS];
+    uint64_t want[VQ_DB_COUNT] = {0};
+    want[VQ_DB_META] = vq_meta_fields();
+    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays);
+    want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
+    want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;
+    want[VQ_DB_IDS] = m->n;
+    if (m->string_ids) want[VQ_DB_NAMES] = (m->n + VQ_NAMES_PER_BLOCK - 1) / VQ_NAMES_PER_BLOCK;
+    c->values += want[VQ_DB_META] + want[VQ_DB_MODEL];
+    for (int db = 0; db < VQ_DB_COUNT; db++) {
+        uint64_t entries = s->db[db].root != VQ_NO_PAGE ? s->db[db].entries : 0;
+        if (entries != want[db])
+            vq_problem(&c->problems, "%s: %" PRIu64 " entries, expected %" PRIu64, vq_db_names[db],
+                       entries, want[db]);
+    }
+    if (s->pages.main.entries != VQ_DB_COUNT)
+        vq_problem(&c->problems, "%" PRIu64 " databases, expected %d", s->pages.main.entries,
+                   VQ_DB_COUNT);
+    if (c->vectors != m->n)
+        vq_problem(&c->problems, "%" PRIu64 " vectors in the lists, expected %" PRIu64, c->vectors,
+                   m->n);
+}
+
+static vq_status check_content(check *c, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *s = c->shard;
+    VQ_TRY(check_chunks(c, VQ_DB_LISTS, err));
+    VQ_TRY(check_chunks(c, VQ_DB_VECTORS, err));
+    check_counts(c);
+    if (c->problems.count > 0) goto out;
+    for (uint32_t l = 0; l < s->model.nlist; l++) VQ_TRY(vq_shard_load(s, l, err));
+    VQ_TRY(check_ids(c, err));
+out:
+    return rc;
+}
+
+/* Damage is what we look for; anything else ends the check. */
+static vq_status count_damage(check *c, vq_status rc, const vq_error *e, vq_error *err)
+{
+    if (rc == VQ_OK) return rc;
+    if (rc != VQ_ECORRUPT && rc != VQ_ENOENT && rc != VQ_EUNSUPPORTED)
+        return vq_fail(err, rc, "%s", e->text);
+    vq_problem(&c->problems, "%s", e->text[0] != '\0' ? e->text : "something is missing");
+    return VQ_OK;
+}
+
+vq_status vq_check_file(const char *path, vq_problem_fn fn, void *ctx, vq_check_report *report,
+                        vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_error e = {0};
+    vq_file *file = NULL;
+    vq_snapshot pages = {0};
+    vq_shard shard = {0};
+    check c = {.shard = &shard, .problems = {.fn = fn, .ctx = ctx}};
+    rc = vq_file_open(&file, path, &e);
+    if (rc == VQ_ENOENT) {
+        rc = vq_fail(err, rc, "%s", e.text);
+        goto out;
+    }
+    if (rc == VQ_OK) rc = vq_snapshot_begin(&pages, file, &e);
+    if (rc == VQ_OK) rc = vq_pages_verify(&pages.pages, &c.problems, &report->pages, &e);
+    if (rc == VQ_OK && c.problems.count == 0) rc = vq_shard_open(&shard, file, &e);
+    if (rc == VQ_OK && c.problems.count == 0) rc = check_content(&c, &e);
+    rc = count_damage(&c, rc, &e, err);
+    report->values = c.values;
+    report->vectors = c.vectors;
+    report->problems = c.problems.count;
+out:
+    vq_shard_close(&shard);
+    vq_snapshot_end(&pages);
+    vq_file_close(file);
+    return rc;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* file.h -- the LMDB file: environments and snapshots for reading, and a new file being written.
+ * file.c and store.c are the only files that include lmdb.h; bytes are read through pages.h. */
+#ifndef VQ_INDEX_FILE_H
+#define VQ_INDEX_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index/pages.h"
+#include "src/base/status.h"
+
+/* The named databases of an index, in the order of db names below. */
+typedef enum vq_db {
+    VQ_DB_META,
+    VQ_DB_MODEL,
+    VQ_DB_LISTS,
+    VQ_DB_VECTORS,
+    VQ_DB_IDS,
+    VQ_DB_NAMES,
+    VQ_DB_COUNT
+} vq_db;
+extern const char *const vq_db_names[VQ_DB_COUNT];
+
+/* ---- reading ---- */
+
+/* An open file.  One environment per file and process (LMDB's rule): a second open of the same
+ * inode shares the first.  Thread-safe. */
+typedef struct vq_file vq_file;
+vq_status vq_file_open(vq_file **out, const char *path, vq_error *err);
+void vq_file_close(vq_file *f); /* accepts NULL */
+const char *vq_file_path(const vq_file *f);
+uint64_t vq_file_bytes(const vq_file *f);
+
+/* What one moment's readers see.  Pointers into its pages live until vq_snapshot_end. */
+typedef struct vq_snapshot {
+    vq_file *file;
+    void *txn; /* MDB_txn: keeps LMDB from using the pages anew */
+    vq_pages pages;
+    vq_tree db[VQ_DB_COUNT]; /* root VQ_NO_PAGE where a database does not exist */
+} vq_snapshot;
+vq_status vq_snapshot_begin(vq_snapshot *s, vq_file *f, vq_error *err);
+void vq_snapshot_end(vq_snapshot *s); /* accepts one that is all zero */
+/* VQ_ENOENT without a text if the key is not there. */
+vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_t key_len,
+                          const uint8_t **value, size_t *len, vq_error *err);
+
+/* ---- writing a new file (store.c) ---- */
+
+/* A private file PATH.tmp-PID that becomes PATH when it is whole. */
+typedef struct vq_store vq_store;
+/* Removes what dead builds of path left behind.  VQ_EBUSY: path exists and !force, or another build
+ * of it runs. */
+vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error *err);
+size_t vq_store_value_min(const vq_store *st); /* see vq_shape */
+/* Room for len bytes under a key, to be filled before the next call.  Keys of lists, vectors, ids
+ * and names must come in rising order. */
+vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
+                       uint8_t **room, vq_error *err);
+/* Commits, syncs file and folder, renames.  On failure the old file is as before. */
+vq_status vq_store_finish(vq_store *st, vq_error *err);
+void vq_store_free(vq_store *st); /* removes the temporary file unless finished; accepts NULL */
+
+#endif

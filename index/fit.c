@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fit.c -- see fit.h.  In order: axes of the data (those worth no bits are dropped), lists by
+ * k-means in these axes, axes of the residuals dealt to sub-spaces and turned by OPQ, codebooks of
+ * the turned residuals.  All turns are orthonormal, so the lists stay what they are. */
+#include "index/fit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/math/blas.h"
+#include "src/train/kmeans.h"
+#include "src/train/rotation.h"
+
+enum {
+    BLOCK = 1024, /* rows transformed at a time */
+    PCA_ROWS = 16384,
+    OPQ_ROWS = 20480,
+    OPQ_ROUNDS = 12,
+    CODEC_ROWS = 65536,
+    KMEANS_ITERS = 10
+};
+/* Axes are kept down to this share of the level at which they would earn bits of their own. */
+#define WATER_SLACK 16.0
+
+typedef struct fit {
+    vq_plan *p;
+    vq_fitted *out;
+    const vq_kernels *k;
+    vq_ticker *ticker;
+    const uint8_t *rows;
+    uint32_t elem;
+    size_t n;
+    float *y; /* n x d_code: the sample in coded space, later its residuals */
+} fit;
+
+void vq_fitted_fini(vq_fitted *f)
+{
+    vq_mem_free(f->mean);
+    vq_mem_free(f->matrix);
+    vq_mem_free(f->centroids);
+    vq_mem_free(f->biases);
+    vq_mem_free(f->params);
+    memset(f, 0, sizeof *f);
+}
+
+static void normalize(const vq_kernels *k, float *x, size_t n, size_t d)
+{
+    for (size_t i = 0; i < n; i++) {
+        double sq = k->sq_row_f32(x + i * d, d);
+        float inv = sq > 0.0 ? (float)(1.0 / sqrt(sq)) : 0.0f;
+        for (size_t j = 0; j < d; j++) x[i * d + j] *= inv;
+    }
+}
+
+static void widen(const vq_model *m, const vq_kernels *k, uint32_t elem, const void *rows, size_t n,
+                  float *wide)
+{
+    vq_to_f32(k, elem, rows, n * m->d, wide);
+    if (m->metric == VQ_METRIC_COSINE) normalize(k, wide, n, m->d);
+}
+
+void vq_fit_encode_space(const vq_model *m, const vq_kernels *k, uint32_t elem, const void *rows,
+                         size_t n, float *wide, float *coded)
+{
+    widen(m, k, elem, rows, n, wide);
+    vq_transform_many(&m->transform, k, wide, n, coded);
+}
+
+/* `want` evenly spaced rows of a matrix, so that the order of the input does not matter. */
+static size_t spaced(size_t n, size_t want, size_t i)
+{
+    return n <= want ? i : (size_t)((double)i * (double)n / (double)want);
+}
+
+/* Principal axes of a part of the sample; drops those that deserve no bits. */
+static vq_status find_axes(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &f->p->model;
+    size_t d = m->d, n = VQ_MIN(f->n, VQ_MAX((size_t)PCA_ROWS, 4 * d)),
+           size = vq_elem_size(f->elem);
+    float *x = vq_alloc_f32(n, d), *axes = vq_alloc_f32(d, d);
+    double *variances = vq_mem_alloc(d, sizeof *variances);
+    VQ_REQUIRE(x != NULL && axes != NULL && variances != NULL, VQ_ENOMEM, "axes: %zu x %zu floats",
+               n, d);
+    for (size_t i = 0; i < n; i++)
+        widen(m, f->k, f->elem, f->rows + spaced(f->n, n, i) * d * size, 1, x + i * d);
+    VQ_TRY(vq_pca(x, n, d, 1, f->p->threads, f->out->mean, axes, variances, err));
+    vq_mem_free(x);
+    x = NULL;
+    size_t keep = d, codes = m->codec->codewords;
+    if (codes != 0)
+        keep = vq_waterfill(variances, d, (codes == 256 ? 8.0 : 4.0) * m->m, WATER_SLACK);
+    if (m->m != 0) {
+        size_t most = vq_round_up(d, m->m);
+        m->d_code = (uint32_t)VQ_MIN(vq_round_up(keep, m->m), most);
+    }
+    keep = VQ_MIN(m->d_code, d);
+    f->out->matrix = vq_mem_calloc((size_t)m->d_code * d, sizeof(float)); /* zero rows pad */
+    VQ_REQUIRE(f->out->matrix != NULL, VQ_ENOMEM, "axes: %u x %zu floats", m->d_code, d);
+    memcpy(f->out->matrix, axes, keep * d * sizeof *axes);
+    m->transform_kind = VQ_TRANSFORM_DENSE;
+    if (codes != 0 && keep < d)
+        vq_plan_note(f->p, "axes %zu of %zu: the others hold too little to earn bits", keep, d);
+out:
+    vq_mem_free(x);
+    vq_mem_free(axes);
+    vq_mem_free(variances);
+    return rc;
+}
+
+static vq_status choose_transform(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &f->p->model;
+    f->out->mean = vq_mem_calloc(m->d, sizeof(float));
+    VQ_REQUIRE(f->out->mean != NULL, VQ_ENOMEM, "mean: %u floats", m->d);
+    m->d_code = m->m != 0 ? (uint32_t)vq_round_up(m->d, m->m) : m->d;
+    if (m->rotation == VQ_ROTATION_NONE)
+        m->transform_kind = VQ_TRANSFORM_IDENTITY;
+    else if (m->rotation == VQ_ROTATION_RANDOM)
+        m->transform_kind = VQ_TRANSFORM_HADAMARD;
+    else
+        VQ_TRY(find_axes(f, err));
+    m->mean = f->out->mean;
+    m->matrix = f->out->matrix;
+    vq_model_derive(m, 0);
+out:
+    return rc;
+}
+
+typedef struct block_task {
+    fit *f;
+    float *wide; /* threads x BLOCK x d */
+} block_task;
+
+static vq_status transform_block(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    block_task *t = ctx;
+    fit *f = t->f;
+    const vq_model *m = &f->p->model;
+    size_t first = task * BLOCK, n = VQ_MIN(f->n - first, (size_t)BLOCK);
+    vq_fit_encode_space(m, f->k, f->elem, f->rows + first * m->d * vq_elem_size(f->elem), n,
+                        t->wide + (size_t)worker * BLOCK * m->d, f->y + first * m->d_code);
+    return VQ_OK;
+}
+
+static vq_status transform_sample(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t blocks = (f->n + BLOCK - 1) / BLOCK;
+    int threads = vq_team((uint32_t)f->p->threads, blocks);
+    block_task t = {.f = f, .wide = vq_alloc_f32((size_t)threads * BLOCK, m->d)};
+    f->y = vq_alloc_f32(f->n, m->d_code);
+    VQ_REQUIRE(t.wide != NULL && f->y != NULL, VQ_ENOMEM, "sample: %zu x %u floats", f->n,
+               m->d_code);
+    VQ_TRY(vq_team_run(threads, blocks, transform_block, &t, err));
+out:
+    vq_mem_free(t.wide);
+    return rc;
+}
+
+static vq_status find_lists(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &f->p->model;
+    f->out->centroids = vq_alloc_f32(m->nlist, m->d_code);
+    VQ_REQUIRE(f->out->centroids != NULL, VQ_ENOMEM, "centroids: %u x %u floats", m->nlist,
+               m->d_code);
+    if (m->nlist > f->n) {
+        vq_plan_note(f->p, "nlist %zu instead of %u: the sample is no larger", f->n, m->nlist);
+        m->nlist = (uint32_t)f->n;
+        m->nprobe = VQ_MIN(m->nprobe, m->nlist);
+    }
+    vq_kmeans_opts o = {.k = m->nlist,
+                        .iters = KMEANS_ITERS,
+                        .spherical = m->metric != VQ_METRIC_L2,
+                        .seed = m->seed,
+                        .threads = f->p->threads,
+                        .ticker = f->ticker,
+                        .phase = "lists"};
+    VQ_TRY(vq_kmeans(f->y, f->n, m->d_code, &o, f->out->centroids, NULL, err));
+    m->centroids = f->out->centroids;
+out:
+    return rc;
+}
+
+typedef struct residual_task {
+    fit *f;
+    const float *bias;
+    float *dots; /* threads x VQ_ASSIGN_TILE x nlist */
+} residual_task;
+
+static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    residual_task *t = ctx;
+    fit *f = t->f;
+    const vq_model *m = &f->p->model;
+    size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(f->n - first, (size_t)VQ_ASSIGN_TILE);
+    uint32_t assign[VQ_ASSIGN_TILE];
+    float *y = f->y + first * m->d_code;
+    vq_kmeans_assign(f->k, y, n, m->d_code, m->centroids, t->bias, m->nlist,
+                     t->dots + (size_t)worker * VQ_ASSIGN_TILE * m->nlist, assign);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m->d_code; j++)
+            y[i * m->d_code + j] -= m->centroids[(size_t)assign[i] * m->d_code + j];
+    return VQ_OK;
+}
+
+/* The sample less its centroids: what the codes will code. */
+static vq_status take_residuals(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t tiles = (f->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+    int threads = vq_team((uint32_t)f->p->threads, tiles);
+    float *bias = vq_alloc_f32(1, m->nlist);
+    residual_task t = {
+        .f = f, .bias = bias, .dots = vq_alloc_f32((size_t)threads * VQ_ASSIGN_TILE, m->nlist)};
+    VQ_REQUIRE(bias != NULL && t.dots != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);
+    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, bias);
+    VQ_TRY(vq_team_run(threads, tiles, residual_tile, &t, err));
+out:
+    vq_mem_free(bias);
+    vq_mem_free(t.dots);
+    return rc;
+}
+
+/* x (n x d) = x * turn^T, by blocks. */
+static vq_status turn_rows(float *x, size_t n, size_t d, const float *turn, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    float *copy = vq_alloc_f32(BLOCK, d);
+    VQ_REQUIRE(copy != NULL, VQ_ENOMEM, "rotation: %d x %zu floats", BLOCK, d);
+    for (size_t first = 0; first < n; first += BLOCK) {
+        size_t count = VQ_MIN(n - first, (size_t)BLOCK);
+        memcpy(copy, x + first * d, count * d * sizeof *x);
+        vq_gemm_nt(count, d, d, 1.0f, copy, d, turn, d, 0.0f, x + first * d, d);
+    }
+out:
+    vq_mem_free(copy);
+    return rc;
+}
+
+/* Axes of the residuals, dealt to the sub-spaces in balance: rows of turn (d x d). */
+static vq_status deal_axes(fit *f, const float *x, size_t n, float *turn, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t d = m->d_code;
+    float *axes = vq_alloc_f32(d, d), *mean = vq_alloc_f32(1, d);
+    double *variances = vq_mem_alloc(d, sizeof *variances);
+    uint32_t *order = vq_mem_alloc(d, sizeof *order);
+    VQ_REQUIRE(axes != NULL && mean != NULL && variances != NULL && order != NULL, VQ_ENOMEM,
+               "axes: %zu x %zu floats", d, d);
+    VQ_TRY(vq_pca(x, n, d, 0, f->p->threads, mean, axes, variances, err));
+    vq_balance(variances, d, m->m, order);
+    for (size_t j = 0; j < d; j++)
+        memcpy(turn + j * d, axes + (size_t)order[j] * d, d * sizeof *turn);
+out:
+    vq_mem_free(axes);
+    vq_mem_free(mean);
+    vq_mem_free(variances);
+    vq_mem_free(order);
+    return rc;
+}
+
+/* turn (d x d) becomes the rotation of the residuals that suits the codes best. */
+static vq_status find_turn(fit *f, float *turn, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t d = m->d_code, n = VQ_MIN(f->n, (size_t)OPQ_ROWS);
+    float *x = vq_alloc_f32(n, d), *opq = vq_alloc_f32(d, d), *deal = vq_alloc_f32(d, d);
+    VQ_REQUIRE(x != NULL && opq != NULL && deal != NULL, VQ_ENOMEM, "opq: %zu x %zu floats", n, d);
+    for (size_t i = 0; i < n; i++) memcpy(x + i * d, f->y + spaced(f->n, n, i) * d, d * sizeof *x);
+    VQ_TRY(deal_axes(f, x, n, deal, err));
+    if (m->rotation != VQ_ROTATION_OPQ) {
+        memcpy(turn, deal, d * d * sizeof *turn);
+        goto out;
+    }
+    VQ_TRY(turn_rows(x, n, d, deal, err));
+    VQ_TRY(vq_opq(x, n, d, m->m, m->codec->codewords, OPQ_ROUNDS, m->seed, f->p->threads, f->ticker,
+                  opq, err));
+    vq_gemm_nn(d, d, d, 1.0f, opq, d, deal, d, 0.0f, turn, d);
+out:
+    vq_mem_free(x);
+    vq_mem_free(opq);
+    vq_mem_free(deal);
+    return rc;
+}
+
+/* Folds the turn of the residuals into matrix, centroids and sample. */
+static vq_status turn_all(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &f->p->model;
+    size_t d = m->d_code;
+    float *turn = vq_alloc_f32(d, d), *matrix = vq_alloc_f32(d, m->d);
+    VQ_REQUIRE(turn != NULL && matrix != NULL, VQ_ENOMEM, "rotation: %zu x %u floats", d, m->d);
+    VQ_TRY(find_turn(f, turn, err));
+    vq_gemm_nn(d, m->d, d, 1.0f, turn, d, f->out->matrix, m->d, 0.0f, matrix, m->d);
+    memcpy(f->out->matrix, matrix, d * m->d * sizeof *matrix);
+    VQ_TRY(turn_rows(f->out->centroids, m->nlist, d, turn, err));
+    VQ_TRY(turn_rows(f->y, f->n, d, turn, err));
+out:
+    vq_mem_free(turn);
+    vq_mem_free(matrix);
+    return rc;
+}
+
+static vq_status find_codebooks(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &f->p->model;
+    size_t d = m->d_code, n = VQ_MIN(f->n, (size_t)CODEC_ROWS);
+    f->out->params = vq_alloc_f32(1, VQ_MAX(m->codec->nparams(m->d_code, m->m), (size_t)1));
+    f->out->biases = vq_mem_calloc(m->nlist, sizeof(float));
+    VQ_REQUIRE(f->out->params != NULL && f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists",
+               m->nlist);
+    for (size_t i = 0; n < f->n && i < n; i++) /* rises, so a row moves down only */
+        memmove(f->y + i * d, f->y + spaced(f->n, n, i) * d, d * sizeof *f->y);
+    VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
+                           f->out->params, err));
+    if (m->metric == VQ_METRIC_L2)
+        for (size_t c = 0; c < m->nlist; c++)
+            f->out->biases[c] = 0.5f * f->k->dot_f32(m->centroids + c * d, m->centroids + c * d, d);
+    m->params = f->out->params;
+    m->biases = f->out->biases;
+out:
+    return rc;
+}
+
+vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, vq_ticker *ticker,
+                 vq_fitted *out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &p->model;
+    fit f = {.p = p,
+             .out = out,
+             .k = vq_kernels_get(),
+             .ticker = ticker,
+             .rows = rows,
+             .elem = elem,
+             .n = n};
+    VQ_TRY(vq_tick(ticker, "axes", 0, 0, err));
+    VQ_TRY(choose_transform(&f, err));
+    VQ_TRY(transform_sample(&f, err));
+    VQ_TRY(find_lists(&f, err));
+    VQ_TRY(take_residuals(&f, err));
+    bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
+    if (learnt && m->codec->codewords != 0) VQ_TRY(turn_all(&f, err));
+    VQ_TRY(find_codebooks(&f, err));
+    vq_model_derive(m, 0);
+out:
+    vq_mem_free(f.y);
+    return rc;
+}

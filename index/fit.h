@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fit.h -- training: from sample rows to the arrays of a model. */
+#ifndef VQ_INDEX_FIT_H
+#define VQ_INDEX_FIT_H
+
+#include "index/plan.h"
+
+typedef struct vq_fitted { /* owns what the model's pointers point to */
+    float *mean, *matrix, *centroids, *biases, *params;
+} vq_fitted;
+
+/* Learns from n >= 1 rows of type elem (n x d) and sets d_code, the transform's kind and the arrays
+ * of p->model, which point into out.  Within vq_team_blas_enter/leave.  Bits do not depend on
+ * p->threads. */
+vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, vq_ticker *ticker,
+                 vq_fitted *out, vq_error *err);
+void vq_fitted_fini(vq_fitted *f);
+
+/* Rows as they come (n x d, type elem) to the coded space (n x d_code): widened, for cosine brought
+ * to length 1, transformed.  wide is scratch of n x d.  m has its transform. */
+void vq_fit_encode_space(const vq_model *m, const vq_kernels *k, uint32_t elem, const void *rows,
+                         size_t n, float *wide, float *coded);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ids.c -- from an external id to the place of its vector, and from a label to its name. */
+#include <string.h>
+
+#include "index/searcher.h"
+#include "src/base/bytes.h"
+#include "src/io/ids.h"
+
+/* What `ids` says of a key: list << 32 | slot, checked to exist, the list loaded. */
+static vq_status find_key(vq_shard *s, const void *key, size_t len, uint64_t *place, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const uint8_t *value;
+    size_t size;
+    rc = vq_snapshot_get(&s->snapshot, VQ_DB_IDS, key, len, &value, &size, err);
+    if (rc != VQ_OK) return rc;
+    VQ_REQUIRE(size == 8, VQ_ECORRUPT, "ids: a value of %zu bytes", size);
+    uint32_t list = vq_le32(value), slot = vq_le32(value + 4);
+    VQ_REQUIRE(list < s->model.nlist, VQ_ECORRUPT, "ids: list %u of %u", list, s->model.nlist);
+    VQ_TRY(vq_shard_load(s, list, err));
+    VQ_REQUIRE(slot < s->lists[list].n, VQ_ECORRUPT, "ids: slot %u of list %u, which has %u", slot,
+               list, s->lists[list].n);
+    *place = (uint64_t)list << 32 | slot;
+out:
+    return rc;
+}
+
+/* The names of block, unpacked. */
+static vq_status load_names(vq_shard *s, uint32_t block, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const uint8_t *value;
+    size_t len;
+    uint8_t key[4];
+    if (s->names != NULL && s->names_block == block && s->names_count > 0) return VQ_OK;
+    if (s->names == NULL) s->names = vq_mem_alloc(vq_names_raw_max(), 1);
+    VQ_REQUIRE(s->names != NULL, VQ_ENOMEM, "names: %zu bytes", vq_names_raw_max());
+    s->names_count = 0;
+    vq_put_be32(key, block);
+    rc = vq_snapshot_get(&s->snapshot, VQ_DB_NAMES, key, sizeof key, &value, &len, err);
+    if (rc != VQ_OK) return rc;
+    VQ_TRY(vq_names_parse(value, len, s->names, vq_names_raw_max(), &s->names_count, err));
+    s->names_block = block;
+out:
+    return rc;
+}
+
+vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t len;
+    if (label >= s->model.n) return VQ_ENOENT;
+    VQ_TRY(load_names(s, (uint32_t)(label / VQ_NAMES_PER_BLOCK), err));
+    uint32_t i = (uint32_t)(label % VQ_NAMES_PER_BLOCK);
+    if (i >= s->names_count) return VQ_ENOENT;
+    const char *text = vq_names_at(s->names, i, &len);
+    VQ_REQUIRE(len < cap, VQ_EINVAL, "a name of %zu bytes does not fit %zu", len, cap);
+    memcpy(name, text, len);
+    name[len] = '\0';
+out:
+    return rc;
+}
+
+vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint8_t number[8];
+    char name[VQ_ID_MAX + 1];
+    if (!s->model.string_ids) {
+        vq_put_be64(number, label);
+        return find_key(s, number, sizeof number, place, err);
+    }
+    VQ_TRY(vq_shard_name(s, label, name, sizeof name, err));
+    VQ_TRY(find_key(s, name, strlen(name), place, err));
+out:
+    return rc;
+}
+
+vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t place = 0;
+    uint32_t slot;
+    size_t len = strlen(name);
+    if (len == 0 || len > VQ_ID_MAX) return VQ_ENOENT;
+    VQ_TRY(find_key(s, name, len, &place, err));
+    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+    *label = vq_le64(v->labels + 8 * (size_t)slot);
+out:
+    return rc;
+}

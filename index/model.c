@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model.c -- see model.h. */
+#include "index/model.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/io/source.h"
+
+static const char *const rotation_names[] = {"auto", "none", "random", "pca", "opq"};
+static const char *const transform_names[] = {"identity", "dense", "hadamard"};
+static const char *const id_names[] = {"u64", "string"};
+static const char *const metric_names[] = {"", "l2", "ip", "cosine"};
+static const char *const elem_names[] = {"", "f32", "f16", "i8", "u8", "none"};
+
+/* How a field of vq_model is spelled in `meta`. */
+typedef enum field_kind { FIELD_U64, FIELD_U32, FIELD_NAME, FIELD_CODEC, FIELD_TEXT } field_kind;
+
+typedef struct field {
+    const char *key;
+    field_kind kind;
+    size_t offset, size;
+    const char *const *names; /* FIELD_NAME: the value is an index into these */
+    size_t count;
+} field;
+
+#define OFFSET(f)   offsetof(vq_model, f), sizeof(((vq_model *)0)->f)
+#define NAMES(list) list, VQ_COUNT(list)
+
+static const field fields[] = {
+    {"codec", FIELD_CODEC, OFFSET(codec), NULL, 0},
+    {"d", FIELD_U32, OFFSET(d), NULL, 0},
+    {"d_code", FIELD_U32, OFFSET(d_code), NULL, 0},
+    {"format", FIELD_U32, OFFSET(format), NULL, 0},
+    {"ids", FIELD_NAME, OFFSET(string_ids), NAMES(id_names)},
+    {"input", FIELD_NAME, OFFSET(input), NAMES(elem_names)},
+    {"m", FIELD_U32, OFFSET(m), NULL, 0},
+    {"metric", FIELD_NAME, OFFSET(metric), NAMES(metric_names)},
+    {"n", FIELD_U64, OFFSET(n), NULL, 0},
+    {"nlist", FIELD_U32, OFFSET(nlist), NULL, 0},
+    {"nprobe", FIELD_U32, OFFSET(nprobe), NULL, 0},
+    {"options", FIELD_TEXT, OFFSET(options), NULL, 0},
+    {"rerank", FIELD_U32, OFFSET(rerank), NULL, 0},
+    {"rotation", FIELD_NAME, OFFSET(rotation), NAMES(rotation_names)},
+    {"seed", FIELD_U64, OFFSET(seed), NULL, 0},
+    {"store", FIELD_NAME, OFFSET(store), NAMES(elem_names)},
+    {"transform", FIELD_NAME, OFFSET(transform_kind), NAMES(transform_names)},
+    {"why", FIELD_TEXT, OFFSET(why), NULL, 0},
+};
+
+size_t vq_meta_fields(void)
+{
+    return VQ_COUNT(fields);
+}
+
+static bool is_pq(const vq_model *m)
+{
+    return m->codec->codewords != 0;
+}
+
+size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
+{
+    size_t n = 0;
+    out[n++] = (vq_model_array){"biases", 1, m->nlist, &m->biases};
+    out[n++] = (vq_model_array){"centroids", m->nlist, m->d_code, &m->centroids};
+    size_t params = m->codec->nparams(m->d_code, m->m);
+    if (params != 0) out[n++] = (vq_model_array){"codec", 1, params, &m->params};
+    if (m->transform_kind == VQ_TRANSFORM_DENSE)
+        out[n++] = (vq_model_array){"matrix", m->d_code, m->d, &m->matrix};
+    out[n++] = (vq_model_array){"mean", 1, m->d, &m->mean};
+    return n;
+}
+
+void vq_model_derive(vq_model *m, size_t value_min)
+{
+    m->transform = (vq_transform){.kind = m->transform_kind,
+                                  .d = m->d,
+                                  .d_out = m->d_code,
+                                  .seed = m->seed,
+                                  .mean = m->mean,
+                                  .matrix = m->matrix};
+    m->code = (vq_code_model){.codec = m->codec,
+                              .d = m->d_code,
+                              .m = m->m,
+                              .code_bytes = m->codec->code_bytes(m->d_code, m->m),
+                              .params = m->params};
+    m->shape = (vq_shape){.code_bytes = m->code.code_bytes,
+                          .row_bytes = m->d * (uint32_t)vq_elem_size(m->store),
+                          .factors = m->metric == VQ_METRIC_L2,
+                          .value_min = value_min};
+}
+
+uint32_t vq_model_code_bytes(const vq_model *m)
+{
+    return m->shape.code_bytes + (m->shape.factors ? (uint32_t)sizeof(float) : 0u);
+}
+
+vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model copy = *m;
+    vq_model_array arrays[VQ_MODEL_ARRAYS];
+    size_t count = vq_model_arrays(&copy, arrays), min = vq_store_value_min(st);
+    for (size_t i = 0; i < count; i++) {
+        const vq_model_array *a = &arrays[i];
+        size_t size = vq_array_size(a->rows, a->cols, min);
+        uint8_t *room;
+        VQ_TRY(vq_store_put(st, VQ_DB_MODEL, a->name, strlen(a->name), size, &room, err));
+        vq_array_write(room, *a->place, a->rows, a->cols, min);
+    }
+out:
+    return rc;
+}
+
+/* The text of a field; small values need `number`. */
+static const char *field_text(const vq_model *m, const field *f, char number[24])
+{
+    const char *at = (const char *)m + f->offset;
+    uint32_t u = f->size == sizeof u ? *(const uint32_t *)(const void *)at : 0;
+    switch (f->kind) {
+    case FIELD_U64:
+        (void)snprintf(number, 24, "%" PRIu64, *(const uint64_t *)(const void *)at);
+        return number;
+    case FIELD_U32: (void)snprintf(number, 24, "%" PRIu32, u); return number;
+    case FIELD_NAME: return f->names[u];
+    case FIELD_CODEC: return m->codec->name;
+    case FIELD_TEXT: return at;
+    }
+    return "";
+}
+
+vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < VQ_COUNT(fields); i++) {
+        char number[24];
+        const char *text = field_text(m, &fields[i], number);
+        size_t len = strlen(text);
+        uint8_t *room;
+        VQ_TRY(vq_store_put(st, VQ_DB_META, fields[i].key, strlen(fields[i].key), 8 + len, &room,
+                            err));
+        memcpy(room + 8, text, len);
+        vq_record_seal(room, 8 + len);
+    }
+out:
+    return rc;
+}
+
+static vq_status read_number(const char *text, uint64_t most, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v > most) return VQ_EINVAL;
+    *out = v;
+    return VQ_OK;
+}
+
+static vq_status read_field(vq_model *m, const field *f, const char *text, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    char *at = (char *)m + f->offset;
+    uint64_t v = 0;
+    switch (f->kind) {
+    case FIELD_U64:
+    case FIELD_U32:
+        VQ_REQUIRE(read_number(text, f->kind == FIELD_U64 ? UINT64_MAX : UINT32_MAX, &v) == VQ_OK,
+                   VQ_ECORRUPT, "meta: %s is \"%.40s\", no number", f->key, text);
+        break;
+    case FIELD_NAME:
+        while (v < f->count && (f->names[v][0] == '\0' || strcmp(f->names[v], text) != 0)) v++;
+        VQ_REQUIRE(v < f->count, VQ_EUNSUPPORTED,
+                   "meta: %s is \"%.40s\", which this version does not know", f->key, text);
+        break;
+    case FIELD_CODEC:
+        m->codec = vq_codec_by_name(text);
+        VQ_REQUIRE(m->codec != NULL, VQ_EUNSUPPORTED,
+                   "meta: codec is \"%.40s\", which this version does not know", text);
+        goto out;
+    case FIELD_TEXT: (void)snprintf(at, f->size, "%s", text); goto out;
+    }
+    if (f->size == sizeof(uint64_t))
+        memcpy(at, &v, sizeof v);
+    else
+        *(uint32_t *)(void *)at = (uint32_t)v;
+out:
+    return rc;
+}
+
+/* A text of `meta` into buf. */
+static vq_status get_text(const vq_snapshot *s, const char *key, char *buf, size_t cap,
+                          vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const uint8_t *value;
+    size_t len;
+    rc = vq_snapshot_get(s, VQ_DB_META, key, strlen(key), &value, &len, err);
+    VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "meta: no %s; not a vq index, or a damaged one", key);
+    if (rc != VQ_OK) goto out;
+    VQ_TRY(vq_record_verify(value, len, key, err));
+    VQ_REQUIRE(len - 8 < cap && memchr(value + 8, 0, len - 8) == NULL, VQ_ECORRUPT,
+               "meta: %s has %zu bytes", key, len - 8);
+    memcpy(buf, value + 8, len - 8);
+    buf[len - 8] = '\0';
+out:
+    return rc;
+}
+
+/* What no build of ours writes must not get any further. */
+static vq_status check_values(const vq_model *m, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_REQUIRE(m->d >= 1 && m->d <= VQ_DIM_MAX && m->d_code >= 1 && m->d_code <= 2 * VQ_DIM_MAX,
+               VQ_ECORRUPT, "meta: %u dimensions, %u coded", m->d, m->d_code);
+    VQ_REQUIRE(m->n >= 1 && m->nlist >= 1 && m->nlist <= m->n && m->nlist <= INT32_MAX, VQ_ECORRUPT,
+               "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    VQ_REQUIRE(is_pq(m) ? m->m >= 1 && m->m <= 256 && m->d_code % m->m == 0 : m->m == 0,
+               VQ_ECORRUPT, "meta: %u sub-quantizers for %u dimensions", m->m, m->d_code);
+    VQ_REQUIRE(m->transform_kind == VQ_TRANSFORM_DENSE || m->d_code >= m->d, VQ_ECORRUPT,
+               "meta: %u of %u dimensions coded without a matrix", m->d_code, m->d);
+    VQ_REQUIRE(m->input != VQ_ELEM_NONE && m->metric >= 1 && m->store >= 1, VQ_ECORRUPT,
+               "meta: an impossible type or metric");
+out:
+    return rc;
+}
+
+static vq_status read_arrays(vq_model *m, const vq_snapshot *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model_array arrays[VQ_MODEL_ARRAYS];
+    size_t count = vq_model_arrays(m, arrays);
+    for (size_t i = 0; i < count; i++) {
+        const vq_model_array *a = &arrays[i];
+        const uint8_t *value;
+        size_t len;
+        rc = vq_snapshot_get(s, VQ_DB_MODEL, a->name, strlen(a->name), &value, &len, err);
+        VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "model: no %s", a->name);
+        if (rc != VQ_OK) goto out;
+        VQ_TRY(vq_array_parse(value, len, a->name, a->rows, a->cols, a->place, err));
+        VQ_REQUIRE(len == vq_array_size(a->rows, a->cols, s->pages.size / 2), VQ_ECORRUPT,
+                   "model: %s: %zu bytes", a->name, len);
+        VQ_TRY(vq_record_verify(value, len, a->name, err));
+    }
+out:
+    return rc;
+}
+
+vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    char text[sizeof m->why];
+    uint64_t version = 0;
+    memset(m, 0, sizeof *m);
+    VQ_TRY(get_text(s, "format", text, sizeof text, err));
+    VQ_REQUIRE(read_number(text, UINT32_MAX, &version) == VQ_OK && version >= 1, VQ_ECORRUPT,
+               "meta: format is \"%.40s\"", text);
+    VQ_REQUIRE(version <= VQ_FORMAT_VERSION, VQ_EVERSION,
+               "written in format %" PRIu64 ", this is vq for formats up to %u; use a newer vq",
+               version, VQ_FORMAT_VERSION);
+    for (size_t i = 0; i < VQ_COUNT(fields); i++) {
+        VQ_TRY(get_text(s, fields[i].key, text, VQ_MIN(sizeof text, (size_t)1000), err));
+        VQ_TRY(read_field(m, &fields[i], text, err));
+    }
+    VQ_TRY(check_values(m, err));
+    VQ_TRY(read_arrays(m, s, err));
+    vq_model_derive(m, s->pages.size / 2);
+out:
+    return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->file));
+}

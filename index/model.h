@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model.h -- what an index knows beside its lists: the parameters (`meta`, as text) and the arrays
+ * (`model`, in place).  Written once by a build, read by every searcher. */
+#ifndef VQ_INDEX_MODEL_H
+#define VQ_INDEX_MODEL_H
+
+#include "index/file.h"
+#include "index/layout.h"
+#include "src/codec/codec.h"
+#include "src/math/transform.h"
+
+typedef struct vq_model {
+    /* meta: every field is a row of the table in model.c */
+    uint64_t n, seed;
+    uint32_t format, metric, d, d_code, nlist, m;
+    uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
+    uint32_t rotation;       /* VQ_ROTATION_* */
+    uint32_t transform_kind; /* VQ_TRANSFORM_* */
+    uint32_t string_ids;     /* 0 or 1 */
+    uint32_t nprobe, rerank; /* defaults of a search with k = 10 */
+    const vq_codec *codec;
+    char why[1000];    /* one line an automatic choice */
+    char options[600]; /* the build options as given */
+
+    /* model: in the map of the snapshot (reading) or the builder's memory (writing) */
+    const float *mean;      /* d */
+    const float *matrix;    /* d_code x d, if the transform is dense */
+    const float *centroids; /* nlist x d_code */
+    const float *biases;    /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
+    const float *params;    /* codec's */
+
+    /* derived by vq_model_derive */
+    vq_transform transform;
+    vq_code_model code;
+    vq_shape shape;
+} vq_model;
+
+/* Fills the derived part; the value_min of shape is the caller's. */
+void vq_model_derive(vq_model *m, size_t value_min);
+/* code_bytes as users count: codes and factor. */
+uint32_t vq_model_code_bytes(const vq_model *m);
+
+vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err);
+/* meta comes last: a file without it is no index. */
+vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err);
+/* Reads both and checks every value against what the format allows, and all checksums. */
+vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err);
+
+/* How many values `meta` and `model` hold; for the check. */
+size_t vq_meta_fields(void);
+typedef struct vq_model_array {
+    const char *name;
+    uint64_t rows, cols;
+    const float **place; /* in the model */
+} vq_model_array;
+enum { VQ_MODEL_ARRAYS = 5 };
+/* The arrays that this model has, and their shapes; returns their number. */
+size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS]);
+
+#endif

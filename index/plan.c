@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan.c -- see plan.h.  The rules were chosen on held-out queries of several data sets, text and
+ * pictures; docs/ARCHITECTURE.md tells which. */
+#include "index/plan.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SMALL_N = 2048,   /* below: a codebook of 256 words would be learnt from too few rows */
+    OPQ_MIN_N = 5000, /* below: principal axes alone */
+    OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
+    SAMPLE_PER_LIST = 40,
+    SAMPLE_MIN = 32768
+};
+#define DEFAULT_MEMORY ((size_t)256 << 20)
+#define MIN_SAMPLE     ((size_t)32 << 20) /* bytes; what --memory cannot lower.. */
+#define MAX_SAMPLE     ((size_t)1 << 30)  /* ..and what we take without it */
+
+void vq_plan_note(vq_plan *p, const char *fmt, ...)
+{
+    size_t len = strlen(p->model.why);
+    va_list args;
+    if (len > 0 && len + 1 < sizeof p->model.why) {
+        p->model.why[len++] = '\n';
+        p->model.why[len] = '\0';
+    }
+    va_start(args, fmt);
+    (void)vsnprintf(p->model.why + len, sizeof p->model.why - len, fmt, args);
+    va_end(args);
+}
+
+static uint32_t factor_bytes(const vq_model *m)
+{
+    return m->metric == VQ_METRIC_L2 ? 4 : 0;
+}
+
+/* Bytes of a product code by default: one for every 12 dimensions, since neighbouring coordinates
+ * of an embedding share information; never so few that the true neighbours leave the first 100. */
+static uint32_t default_code_bytes(uint32_t d)
+{
+    uint32_t bytes = (d / 12 + 7) / 8 * 8;
+    return VQ_MIN(VQ_MIN(VQ_MAX(bytes, 32), 128), d);
+}
+
+static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &p->model;
+    uint32_t extra = factor_bytes(m);
+    bool chosen = o->codec == NULL || strcmp(o->codec, "auto") == 0;
+    VQ_REQUIRE(o->code_bytes == 0 || o->code_bytes > extra, VQ_EINVAL,
+               "%u bytes per vector: l2 takes 4 for a factor, so ask for more than %u",
+               o->code_bytes, extra);
+    p->code_room = o->code_bytes != 0 ? o->code_bytes - extra : 0;
+    if (!chosen) {
+        m->codec = vq_codec_by_name(o->codec);
+        VQ_REQUIRE(m->codec != NULL, VQ_EINVAL,
+                   "there is no codec \"%s\"; there are flat, sq8, pq4 and pq8", o->codec);
+    } else if (p->code_room != 0) {
+        m->codec = p->code_room >= m->d ? &vq_codec_sq8 : &vq_codec_pq8;
+        p->code_room = p->code_room >= m->d ? m->d : VQ_MIN(p->code_room, 256);
+        vq_plan_note(p, "codec %s: %u bytes for %u dimensions", m->codec->name,
+                     p->code_room + extra, m->d);
+    } else if (m->n < SMALL_N || m->d < 16) {
+        m->codec = &vq_codec_sq8;
+        vq_plan_note(p, "codec sq8: %s",
+                     m->n < SMALL_N ? "too few vectors to learn codebooks from"
+                                    : "few dimensions, a byte each");
+    } else {
+        m->codec = &vq_codec_pq8;
+        vq_plan_note(p, "codec pq8: the best ranking per byte at this dimension");
+    }
+    uint32_t room = p->code_room;
+    if (room == 0 && m->codec->codewords != 0) {
+        room = default_code_bytes(m->d);
+        vq_plan_note(p, "bytes %u: a byte of code for about %u dimensions%s", room + extra,
+                     (m->d + room / 2) / room, extra != 0 ? " and 4 of factor" : "");
+    }
+    VQ_TRY(m->codec->plan(m->d, room, &m->m, err));
+out:
+    return rc;
+}
+
+static vq_status choose_rotation(vq_plan *p, const vq_build_opts *o, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &p->model;
+    VQ_REQUIRE(o->rotation <= VQ_ROTATION_OPQ, VQ_EINVAL, "rotation %u: there is no such kind",
+               o->rotation);
+    VQ_REQUIRE(o->rotation != VQ_ROTATION_OPQ || m->codec->codewords != 0, VQ_EINVAL,
+               "rotation opq is learnt together with product codes; with %s use pca or none",
+               m->codec->name);
+    m->rotation = o->rotation;
+    if (o->rotation != VQ_ROTATION_AUTO) goto out;
+    m->rotation = !m->codec->axes    ? VQ_ROTATION_NONE
+                  : m->d > OPQ_MAX_D ? VQ_ROTATION_RANDOM
+                  : m->n < OPQ_MIN_N ? VQ_ROTATION_PCA
+                                     : VQ_ROTATION_OPQ;
+    vq_plan_note(p, "rotation %s",
+                 m->rotation == VQ_ROTATION_NONE     ? "none: this codec codes every coordinate"
+                 : m->rotation == VQ_ROTATION_RANDOM ? "random: learning one would take too long"
+                 : m->rotation == VQ_ROTATION_PCA    ? "pca: too few vectors to learn opq"
+                                                     : "opq: learnt for the codes");
+out:
+    return rc;
+}
+
+static void choose_lists(vq_plan *p, const vq_build_opts *o)
+{
+    vq_model *m = &p->model;
+    uint64_t n = m->n, lists = o->nlist;
+    if (lists == 0) {
+        lists = (uint64_t)llround(2.0 * sqrt((double)n));
+        if (lists > n) lists = n;
+        vq_plan_note(p, "nlist %" PRIu64 ": twice the square root of n", lists);
+    } else if (lists > n) {
+        vq_plan_note(p, "nlist %" PRIu64 " instead of %" PRIu64 ": there are no more vectors", n,
+                     lists);
+        lists = n;
+    }
+    m->nlist = (uint32_t)lists;
+}
+
+/* Effort of a search that says nothing.  Text embeddings scatter a query's neighbours over a tenth
+ * of the lists and more, and scanning codes is cheap, so the share is generous: 25 % of 100,000
+ * vectors, falling with the square root of n. */
+static void choose_effort(vq_plan *p)
+{
+    vq_model *m = &p->model;
+    double n = (double)m->n, vectors = 25000.0 * sqrt(n / 1e5);
+    double share = vectors >= n ? 1.0 : vectors / n;
+    m->nprobe = (uint32_t)VQ_MAX(1.0, ceil(share * m->nlist));
+    m->rerank = 130;
+    vq_plan_note(p, "nprobe %u of %u: %.0f %% of the vectors, enough for scattered neighbours",
+                 m->nprobe, m->nlist, 100.0 * share);
+    vq_plan_note(p,
+                 m->store != VQ_ELEM_NONE ? "rerank %u: the true ten are among them"
+                                          : "rerank none: no rows are stored",
+                 m->rerank);
+}
+
+static void choose_store(vq_plan *p, const vq_build_opts *o, uint32_t elem)
+{
+    vq_model *m = &p->model;
+    m->store = o->store;
+    if (o->store != VQ_ELEM_DEFAULT) return;
+    m->store = elem == VQ_F32 ? VQ_F16 : elem;
+    vq_plan_note(p, "store %s: %s", vq_elem_name(m->store),
+                 elem == VQ_F32 ? "half the bytes of f32, and ranks the same"
+                                : "rows as they came");
+}
+
+static void choose_sample(vq_plan *p, const vq_build_opts *o, uint32_t elem)
+{
+    const vq_model *m = &p->model;
+    uint64_t want = VQ_MAX((uint64_t)SAMPLE_PER_LIST * m->nlist, (uint64_t)SAMPLE_MIN);
+    /* A row as it comes, and as floats of the coded space, which has about half the axes. */
+    size_t row = m->d * (vq_elem_size(elem) + sizeof(float) / 2);
+    uint64_t room = (o->memory != 0 ? VQ_MAX(p->memory / 2, MIN_SAMPLE) : MAX_SAMPLE) / row;
+    room = VQ_MAX(room, (uint64_t)256);
+    if (want > room && room < m->n)
+        vq_plan_note(p, "sample %" PRIu64 " rows: what the memory holds", room);
+    p->sample = (size_t)VQ_MIN(VQ_MIN(want, room), m->n);
+}
+
+/* The options as given, for the record. */
+static void record_options(vq_model *m, const vq_build_opts *o)
+{
+    (void)snprintf(m->options, sizeof m->options,
+                   "codec=%s metric=%s bytes=%u nlist=%u rotation=%u store=%s seed=%" PRIu64,
+                   o->codec != NULL ? o->codec : "auto", vq_metric_name(m->metric), o->code_bytes,
+                   o->nlist, o->rotation,
+                   o->store != VQ_ELEM_DEFAULT ? vq_elem_name(o->store) : "auto", m->seed);
+}
+
+vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
+                       vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    memset(p, 0, sizeof *p);
+    vq_model *m = &p->model;
+    VQ_REQUIRE(opts->metric <= VQ_METRIC_COSINE, VQ_EINVAL, "metric %u: there is no such metric",
+               opts->metric);
+    VQ_REQUIRE(opts->store <= VQ_ELEM_NONE, VQ_EINVAL, "store %u: there is no such type",
+               opts->store);
+    VQ_REQUIRE(n <= UINT32_MAX, VQ_EUNSUPPORTED,
+               "%" PRIu64 " vectors; one index holds up to %u, so make several and search them as "
+               "one",
+               n, UINT32_MAX);
+    m->format = VQ_FORMAT_VERSION;
+    m->n = n;
+    m->d = m->d_code = d;
+    m->input = elem;
+    m->seed = opts->seed != 0 ? opts->seed : 1;
+    m->metric = opts->metric != 0 ? opts->metric : (uint32_t)VQ_METRIC_L2;
+    m->string_ids = opts->names != NULL;
+    p->threads = vq_team(opts->threads, 1024);
+    p->memory = opts->memory != 0 ? (size_t)opts->memory : DEFAULT_MEMORY;
+    record_options(m, opts);
+    VQ_TRY(choose_codec(p, opts, err));
+    VQ_TRY(choose_rotation(p, opts, err));
+    choose_lists(p, opts);
+    choose_store(p, opts, elem);
+    choose_effort(p);
+    choose_sample(p, opts, elem);
+out:
+    return rc;
+}
+
+void vq_plan_shrink(vq_plan *p, uint64_t n)
+{
+    vq_model *m = &p->model;
+    m->n = n;
+    if (m->nlist <= n) return;
+    vq_plan_note(p, "nlist %" PRIu64 " instead of %u: so few rows are good", n, m->nlist);
+    m->nlist = (uint32_t)n;
+    m->nprobe = VQ_MIN(m->nprobe, m->nlist);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan.h -- from build options and the shape of the data to the parameters of an index.  Whatever
+ * is chosen here says so in one line of model.why. */
+#ifndef VQ_INDEX_PLAN_H
+#define VQ_INDEX_PLAN_H
+
+#include "index/model.h"
+#include "src/base/compiler.h"
+
+typedef struct vq_plan {
+    vq_model model; /* parameters; arrays are NULL, d_code is final after vq_fit */
+    size_t sample;  /* rows to train on */
+    size_t memory;  /* bytes to stay within, about */
+    int threads;
+    uint32_t code_room; /* bytes per vector for the code alone as asked for; 0 = codec's choice */
+} vq_plan;
+
+/* Checks opts (imported: every field present) against n >= 1 rows of d elements. */
+vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
+                       vq_error *err);
+/* After the rows were seen: fewer are good than the header said. */
+void vq_plan_shrink(vq_plan *p, uint64_t n);
+/* Adds a line to model.why. */
+void vq_plan_note(vq_plan *p, const char *fmt, ...) VQ_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* search.c -- the way of a query.  A tile of queries goes through three stages: the queries are
+ * transformed and probed (in parallel), the lists they want are looked up (by this thread alone:
+ * the table of lists has no lock), and they are scanned and ranked (in parallel).  A query's answer
+ * depends on nothing but the query. */
+#include <math.h>
+#include <string.h>
+
+#include "index/searcher.h"
+#include "src/math/score.h"
+
+enum { TILE = 64 };
+
+typedef struct tile {
+    vq_searcher *s;
+    vq_shard *shard; /* the one at work */
+    uint32_t shard_no;
+    vq_effort effort;
+    size_t n;              /* queries */
+    vq_query *queries;     /* n */
+    vq_reservoir *answers; /* n: the best k over all shards, id as handed out */
+} tile;
+
+vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uint32_t k)
+{
+    const vq_model *m = &shard->model;
+    vq_effort e = {.k = k};
+    uint64_t nprobe = s->nprobe != 0 ? s->nprobe : m->nprobe;
+    e.nprobe = (uint32_t)VQ_MIN(VQ_MAX(nprobe, (uint64_t)1), (uint64_t)m->nlist);
+    e.exact = s->rerank != VQ_NONE && m->store != VQ_ELEM_NONE;
+    uint64_t want;
+    if (!e.exact)
+        want = 2 * (uint64_t)k + 64; /* the scan's sums are coarser than the codec's score */
+    else if (s->rerank != 0)
+        want = s->rerank;
+    else
+        want = VQ_MAX((uint64_t)m->rerank, 8 * (uint64_t)k + 50);
+    e.candidates = (uint32_t)VQ_MIN(VQ_MAX(want, (uint64_t)k), m->n);
+    return e;
+}
+
+static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    tile *t = ctx;
+    const vq_model *m = &t->shard->model;
+    vq_arena *arena = &t->s->workers[worker];
+    vq_arena_reset(arena);
+    void *scratch = vq_arena_take(arena, vq_probe_scratch(m), 1);
+    VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
+    vq_query_prepare(m, t->s->k, &t->queries[task], scratch);
+    vq_query_probe(m, t->s->k, &t->queries[task], t->effort.nprobe, scratch);
+out:
+    return rc;
+}
+
+/* Loads the lists of a query.  If they hold fewer than k vectors, more lists are probed: an answer
+ * is short only if the index is. */
+static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &t->shard->model;
+    uint64_t found = 0;
+    for (uint32_t i = 0;; i++) {
+        if (i == x->nlists) {
+            if (found >= t->effort.k || x->nlists == m->nlist) break;
+            uint32_t more = (uint32_t)VQ_MIN(2 * (uint64_t)x->nlists, (uint64_t)m->nlist);
+            void *scratch = vq_arena_take(&t->s->shared, vq_probe_scratch(m), 1);
+            x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
+            VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
+            vq_query_probe(m, t->s->k, x, more, scratch);
+        }
+        uint32_t list = (uint32_t)x->lists[i].id;
+        VQ_TRY(vq_shard_load(t->shard, list, err));
+        found += t->shard->lists[list].n;
+    }
+out:
+    return rc;
+}
+
+static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    tile *t = ctx;
+    const vq_model *m = &t->shard->model;
+    const vq_query *x = &t->queries[task];
+    vq_arena *arena = &t->s->workers[worker];
+    vq_reservoir candidates, best;
+    size_t cap = 2 * (size_t)t->effort.candidates + 256, best_cap = 2 * (size_t)t->effort.k + 64;
+    vq_arena_reset(arena);
+    const void *tables = m->codec->prepare(&m->code, t->s->k, x->y, arena);
+    vq_hit *hits = vq_arena_take(arena, cap, sizeof *hits);
+    vq_hit *final = vq_arena_take(arena, best_cap, sizeof *final);
+    VQ_REQUIRE(tables != NULL && hits != NULL && final != NULL, VQ_ENOMEM, "search: %u candidates",
+               t->effort.candidates);
+    vq_reservoir_init(&candidates, hits, cap, t->effort.candidates);
+    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, &candidates, err));
+    vq_reservoir_shrink(&candidates);
+    vq_reservoir_init(&best, final, best_cap, t->effort.k);
+    vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, hits, candidates.n, &best);
+    size_t n = vq_reservoir_finish(&best);
+    uint64_t handle = m->string_ids ? (uint64_t)t->shard_no << 48 : 0;
+    for (size_t i = 0; i < n; i++)
+        vq_reservoir_push(&t->answers[task], final[i].score, final[i].id | handle);
+out:
+    return rc;
+}
+
+/* All queries of a tile against one shard. */
+static vq_status search_shard(tile *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &t->shard->model;
+    vq_arena *shared = &t->s->shared;
+    int threads = (int)VQ_MIN((size_t)t->s->threads, t->n);
+    for (size_t i = 0; i < t->n; i++) {
+        vq_query *x = &t->queries[i];
+        x->y = vq_arena_take(shared, m->d_code, sizeof *x->y);
+        x->wide = vq_arena_take(shared, m->d, sizeof *x->wide);
+        x->lists = vq_arena_take(shared, t->effort.nprobe, sizeof *x->lists);
+        VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->lists != NULL, VQ_ENOMEM,
+                   "search: a tile of %zu queries", t->n);
+    }
+    VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
+    for (size_t i = 0; i < t->n; i++) VQ_TRY(load_lists(t, &t->queries[i], err));
+    VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
+out:
+    return rc;
+}
+
+static void hand_out(vq_reservoir *r, uint32_t k, bool larger, uint64_t *ids, float *scores)
+{
+    size_t n = vq_reservoir_finish(r);
+    for (size_t i = 0; i < k; i++) {
+        ids[i] = i < n ? r->hits[i].id : VQ_NO_ID;
+        if (scores == NULL) continue;
+        /* 0 - x: a distance of 0 is not -0 */
+        scores[i] = i >= n ? NAN : larger ? r->hits[i].score : 0.0f - r->hits[i].score;
+    }
+}
+
+static vq_status search_tile(vq_searcher *s, const float *q, size_t n, uint32_t k, uint64_t *ids,
+                             float *scores, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &s->shards[0].model;
+    size_t cap = 2 * (size_t)k + 64;
+    vq_arena_reset(&s->shared);
+    tile t = {.s = s, .n = n};
+    t.queries = vq_arena_take(&s->shared, n, sizeof *t.queries);
+    t.answers = vq_arena_take(&s->shared, n, sizeof *t.answers);
+    VQ_REQUIRE(t.queries != NULL && t.answers != NULL, VQ_ENOMEM, "search: %zu queries", n);
+    for (size_t i = 0; i < n; i++) {
+        vq_hit *hits = vq_arena_take(&s->shared, cap, sizeof *hits);
+        VQ_REQUIRE(hits != NULL, VQ_ENOMEM, "search: %zu queries, k = %u", n, k);
+        vq_reservoir_init(&t.answers[i], hits, cap, k);
+        t.queries[i] = (vq_query){.q = q + i * m->d};
+    }
+    for (t.shard_no = 0; t.shard_no < s->nshards; t.shard_no++) {
+        t.shard = &s->shards[t.shard_no];
+        t.effort = vq_searcher_effort_of(s, t.shard, k);
+        VQ_TRY(search_shard(&t, err));
+    }
+    for (size_t i = 0; i < n; i++)
+        hand_out(&t.answers[i], k, vq_metric_larger(m->metric), ids + i * k,
+                 scores != NULL ? scores + i * k : NULL);
+out:
+    return rc;
+}
+
+vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
+                        float *scores, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = s->shards[0].model.d;
+    for (size_t i = 0; i < nq * d; i++)
+        VQ_REQUIRE(isfinite(q[i]), VQ_EINVAL, "query %zu: coordinate %zu is not finite", i / d,
+                   i % d);
+    for (size_t first = 0; first < nq; first += TILE) {
+        size_t n = VQ_MIN(nq - first, (size_t)TILE);
+        VQ_TRY(search_tile(s, q + first * d, n, k, ids + first * k,
+                           scores != NULL ? scores + first * k : NULL, err));
+    }
+out:
+    return rc;
+}

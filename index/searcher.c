@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* searcher.c -- shards: snapshots with their lists. */
+#include "index/searcher.h"
+
+#include <string.h>
+
+vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    memset(s, 0, sizeof *s);
+    VQ_TRY(vq_snapshot_begin(&s->snapshot, f, err));
+    VQ_TRY(vq_model_read(&s->model, &s->snapshot, err));
+    s->capacity = vq_chunk_capacity(&s->model.shape);
+    s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
+    VQ_REQUIRE(s->lists != NULL, VQ_ENOMEM, "searcher: %u lists", s->model.nlist);
+out:
+    if (rc != VQ_OK) vq_shard_close(s);
+    return rc;
+}
+
+void vq_shard_close(vq_shard *s)
+{
+    for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++)
+        vq_mem_free(s->lists[l].chunks);
+    vq_mem_free(s->lists);
+    vq_mem_free(s->names);
+    vq_snapshot_end(&s->snapshot);
+    memset(s, 0, sizeof *s);
+}
+
+/* One chunk; VQ_ENOENT if the list has no such chunk. */
+static vq_status load_chunk(const vq_shard *s, uint32_t list, uint32_t chunk, vq_chunk_view *view,
+                            vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_shape *shape = &s->model.shape;
+    const uint8_t *value;
+    size_t len;
+    uint8_t key[8];
+    vq_list_chunk codes;
+    vq_chunk_key(key, list, chunk);
+    rc = vq_snapshot_get(&s->snapshot, VQ_DB_LISTS, key, sizeof key, &value, &len, err);
+    if (rc != VQ_OK) return rc;
+    VQ_TRY(vq_list_chunk_parse(shape, value, len, list, chunk, &codes, err));
+    *view = (vq_chunk_view){
+        .n = codes.n, .codes = codes.codes, .factors = codes.factors, .labels = codes.labels};
+    if (shape->row_bytes == 0) goto out;
+    vq_row_chunk rows;
+    rc = vq_snapshot_get(&s->snapshot, VQ_DB_VECTORS, key, sizeof key, &value, &len, err);
+    VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "rows %u/%u: there are none", list, chunk);
+    if (rc != VQ_OK) return rc;
+    VQ_TRY(vq_row_chunk_parse(shape, value, len, list, chunk, &rows, err));
+    VQ_REQUIRE(rows.n == codes.n, VQ_ECORRUPT, "rows %u/%u: %u for %u codes", list, chunk, rows.n,
+               codes.n);
+    view->rows = rows.rows;
+out:
+    return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->snapshot.file));
+}
+
+vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_list_view *l = &s->lists[list];
+    if (l->loaded) return VQ_OK;
+    vq_list_view fresh = {.loaded = true};
+    for (uint32_t chunk = 0, last = 0; !last; chunk++) {
+        vq_chunk_view view;
+        rc = load_chunk(s, list, chunk, &view, err);
+        if (rc == VQ_ENOENT) break;
+        if (rc != VQ_OK) goto out;
+        vq_chunk_view *grown = vq_mem_grow(fresh.chunks, chunk, chunk + 1, sizeof *grown);
+        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "searcher: list %u", list);
+        grown[chunk] = view;
+        fresh.chunks = grown;
+        fresh.nchunks = chunk + 1;
+        fresh.n += view.n;
+        last = view.n < s->capacity; /* only a list's last chunk may be short */
+    }
+    rc = VQ_OK;
+    *l = fresh;
+    fresh.chunks = NULL;
+out:
+    vq_mem_free(fresh.chunks);
+    return rc;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* searcher.h -- a searcher: snapshots of one or more indexes, their lists as they are touched, and
+ * scratch memory.  search.c is the way of a query; probe.c, scan.c and rerank.c are its steps. */
+#ifndef VQ_INDEX_SEARCHER_H
+#define VQ_INDEX_SEARCHER_H
+
+#include "index/model.h"
+#include "src/math/topk.h"
+
+/* One chunk of a list, where it lies in the map. */
+typedef struct vq_chunk_view {
+    uint32_t n;
+    const uint8_t *codes;
+    const float *factors; /* or NULL */
+    const uint8_t *labels;
+    const uint8_t *rows; /* or NULL */
+} vq_chunk_view;
+
+typedef struct vq_list_view {
+    vq_chunk_view *chunks; /* owned */
+    uint32_t nchunks, n;   /* vectors */
+    bool loaded;
+} vq_list_view;
+
+typedef struct vq_shard { /* one index */
+    vq_snapshot snapshot;
+    vq_model model;
+    vq_list_view *lists; /* nlist; filled by vq_shard_load, by the owner's thread only */
+    uint32_t capacity;   /* vectors of a full chunk */
+    uint8_t *names;      /* the last block of names that was unpacked; NULL at first */
+    uint32_t names_block, names_count;
+} vq_shard;
+
+/* Opens a snapshot of f and reads the model. */
+vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err);
+void vq_shard_close(vq_shard *s);
+/* The list's chunks, looked up at the first call. */
+vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err);
+
+/* Where a vector lies: list << 32 | slot. */
+static inline const vq_chunk_view *vq_shard_at(const vq_shard *s, uint64_t place, uint32_t *slot)
+{
+    uint32_t in_list = (uint32_t)place;
+    *slot = in_list % s->capacity;
+    return &s->lists[place >> 32].chunks[in_list / s->capacity];
+}
+
+/* ids.c: external ids */
+vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
+vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_error *err);
+vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_error *err);
+
+/* ---- one query at work ---- */
+
+typedef struct vq_effort {
+    uint32_t k, nprobe, candidates; /* candidates: kept by the scan for the second pass */
+    bool exact;                     /* the second pass reads stored rows; else the codec's score */
+} vq_effort;
+
+typedef struct vq_query {
+    const float *q; /* d, as given */
+    float *y;       /* d_code: in coded space */
+    double *wide;   /* d */
+    double q_sq;    /* sum of squares of q */
+    double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
+    vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
+    uint32_t nlists;
+} vq_query;
+
+/* probe.c: fills everything of x but q and the memory that y and wide point to (d_code and d; fewer
+ * when lists is NULL).  scratch: vq_probe_scratch() bytes. */
+size_t vq_probe_scratch(const vq_model *m);
+void vq_query_prepare(const vq_model *m, const vq_kernels *k, vq_query *x, void *scratch);
+void vq_query_probe(const vq_model *m, const vq_kernels *k, vq_query *x, uint32_t nprobe,
+                    void *scratch);
+
+/* scan.c: the candidates of the lists of x into r (id: place, score: estimate). */
+vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                        const void *tables, vq_arena *arena, vq_reservoir *r, vq_error *err);
+
+/* rerank.c: candidates hits (n, in any order; reordered) to final scores, into out (id: label,
+ * score: larger is better). */
+void vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query *x, const void *tables,
+                     bool exact, vq_hit *hits, size_t n, vq_reservoir *out);
+
+struct vq_searcher {
+    vq_shard *shards;
+    size_t nshards;
+    uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
+    int threads;
+    const vq_kernels *k;
+    vq_arena shared;   /* of a tile of queries */
+    vq_arena *workers; /* threads */
+};
+
+vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uint32_t k);
+/* nq x k ids and scores; scores may be NULL. */
+vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
+                        float *scores, vq_error *err);
+
+#endif

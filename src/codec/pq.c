@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pq.c -- see pq.h.  Product quantization: Jegou, Douze and Schmid 2011; scan order of blocks and
+ * 8-bit tables: Andre, Kermarrec and Le Scouarnec 2015. */
+#include "src/codec/pq.h"
+
+#include <string.h>
+
+#include "src/train/pq.h"
+
+enum { TRAIN_ITERS = 12 };
+
+size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk)
+{
+    return ((size_t)d + m) * kk;
+}
+
+vq_status vq_pq_params_train(const float *x, size_t n, uint32_t d, uint32_t m, size_t kk,
+                             uint64_t seed, int threads, vq_ticker *ticker, float *params,
+                             vq_error *err)
+{
+    return vq_pq_train(x, n, m, d / m, kk, TRAIN_ITERS, 0, seed, threads, ticker, params,
+                       params + (size_t)d * kk, NULL, err);
+}
+
+vq_status vq_pq_plan(const char *name, uint32_t d, uint32_t bytes, uint32_t bits, uint32_t *m,
+                     vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint32_t per_byte = 8 / bits, most = per_byte * 256; /* u16 sums: 257 x 255 at most */
+    VQ_REQUIRE(bytes >= 1, VQ_EINVAL, "%s: no byte is left for a code; ask for more --bytes", name);
+    VQ_REQUIRE(bytes <= 256 / per_byte, VQ_EINVAL, "%s: %u bytes of code; at most %u, or use sq8",
+               name, bytes, 256 / per_byte);
+    uint32_t want = bytes * per_byte, room = (d + per_byte - 1) / per_byte * per_byte;
+    *m = VQ_MIN(VQ_MIN(want, room), most);
+out:
+    return rc;
+}
+
+const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                  size_t kk, vq_arena *arena)
+{
+    size_t m = cm->m;
+    vq_pq_tables *t = vq_arena_take(arena, 1, sizeof *t);
+    float *lut = vq_arena_take(arena, m * kk, sizeof *lut);
+    uint8_t *lut8 = vq_arena_take(arena, m * kk, 1);
+    float *low = vq_arena_take(arena, m, sizeof *low);
+    if (t == NULL || lut == NULL || lut8 == NULL || low == NULL) return NULL;
+    k->lut_f32(q, cm->params, m, cm->d / m, kk, lut);
+    float range = 0.0f, sum = 0.0f;
+    for (size_t j = 0; j < m; j++) {
+        float hi;
+        k->minmax_f32(lut + j * kk, kk, &low[j], &hi);
+        range = VQ_MAX(range, hi - low[j]);
+        sum += low[j];
+    }
+    /* One step for all sub-spaces: sums of bytes then order like sums of floats. */
+    float inv = range > 0.0f ? 255.0f / range : 0.0f;
+    for (size_t j = 0; j < m; j++) k->quantize_u8(lut + j * kk, kk, low[j], inv, lut8 + j * kk);
+    *t = (vq_pq_tables){.lut = lut, .lut8 = lut8, .scale = range / 255.0f, .low = sum};
+    return t;
+}
+
+size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
+                    const float *factor, size_t n, float base, float threshold, uint32_t *idx,
+                    float *score)
+{
+    return k->select_u16(sums, factor, n, t->scale, base + t->low, threshold, idx, score);
+}
+
+void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks)
+{
+    size_t nblocks = (n + VQ_BLOCK - 1) / VQ_BLOCK;
+    memset(blocks, 0, nblocks * VQ_BLOCK * bytes);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *at = blocks + i / VQ_BLOCK * bytes * VQ_BLOCK + i % VQ_BLOCK;
+        for (size_t p = 0; p < bytes; p++) at[p * VQ_BLOCK] = rows[i * bytes + p];
+    }
+}
+
+void vq_block_unpack(const uint8_t *blocks, size_t slot, size_t bytes, uint8_t *row)
+{
+    const uint8_t *at = blocks + slot / VQ_BLOCK * bytes * VQ_BLOCK + slot % VQ_BLOCK;
+    for (size_t p = 0; p < bytes; p++) row[p] = at[p * VQ_BLOCK];
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pq.h -- what the two product codes share: parameters, tables and the transposition into blocks.
+ */
+#ifndef VQ_CODEC_PQ_H
+#define VQ_CODEC_PQ_H
+
+#include "src/codec/codec.h"
+
+/* Parameters: codebooks m x dsub x kk (for sub-space j and coordinate t the kk codewords' values
+ * adjacent), then norms m x kk (squared lengths of the codewords). */
+size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk);
+vq_status vq_pq_params_train(const float *x, size_t n, uint32_t d, uint32_t m, size_t kk,
+                             uint64_t seed, int threads, vq_ticker *ticker, float *params,
+                             vq_error *err);
+/* Chooses m: the most sub-quantizers of `bits` bits that fit into bytes, at most d. */
+vq_status vq_pq_plan(const char *name, uint32_t d, uint32_t bytes, uint32_t bits, uint32_t *m,
+                     vq_error *err);
+
+typedef struct vq_pq_tables {
+    const float *lut;    /* m x kk */
+    const uint8_t *lut8; /* the same, quantized: lut ~ low[j] + scale * lut8; 64-byte aligned */
+    float scale;
+    float low; /* sum of low[j] over j */
+} vq_pq_tables;
+const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                  size_t kk, vq_arena *arena);
+/* From the u16 sums of a scan to survivors; see vq_codec.scan. */
+size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
+                    const float *factor, size_t n, float base, float threshold, uint32_t *idx,
+                    float *score);
+
+/* rows (n x bytes) <-> blocks of 32: byte p of vector i stands at (block * bytes + p) * 32 + i %
+ * 32; the last block is filled up with zeros. */
+void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks);
+void vq_block_unpack(const uint8_t *blocks, size_t slot, size_t bytes, uint8_t *row);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pq8.c -- product code of m sub-quantizers with 256 codewords: one byte each. */
+#include "src/codec/pq.h"
+
+enum { KK = 256 };
+
+static vq_status plan(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
+{
+    return vq_pq_plan("pq8", d, bytes, 8, m, err);
+}
+
+static uint32_t code_bytes(uint32_t d, uint32_t m)
+{
+    (void)d;
+    return m;
+}
+
+static size_t nparams(uint32_t d, uint32_t m)
+{
+    return vq_pq_nparams(d, m, KK);
+}
+
+static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
+                       vq_ticker *ticker, float *params, vq_error *err)
+{
+    return vq_pq_params_train(x, n, d, m, KK, seed, threads, ticker, params, err);
+}
+
+static void encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                   uint8_t *rows)
+{
+    const float *norm = cm->params + (size_t)cm->d * KK;
+    for (size_t i = 0; i < n; i++)
+        k->pq_nearest(x + i * cm->d, cm->params, norm, cm->m, cm->d / cm->m, KK, rows + i * cm->m);
+}
+
+static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *code = rows + i * cm->m;
+        for (size_t t = 0, dsub = cm->d / cm->m; t < cm->d; t++)
+            x[i * cm->d + t] = cm->params[t * KK + code[t / dsub]];
+    }
+}
+
+static void pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks)
+{
+    vq_block_pack(rows, n, cm->m, blocks);
+}
+
+static void unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row)
+{
+    vq_block_unpack(blocks, slot, cm->m, row);
+}
+
+static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                           vq_arena *arena)
+{
+    return vq_pq_prepare(cm, k, q, KK, arena);
+}
+
+static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *blocks, const float *factor, size_t n, float base,
+                   float threshold, void *scratch, uint32_t *idx, float *score)
+{
+    const vq_pq_tables *t = tables;
+    k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+    return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+}
+
+static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                        const uint8_t *blocks, size_t slot)
+{
+    (void)k;
+    const vq_pq_tables *t = tables;
+    const uint8_t *at = blocks + slot / VQ_BLOCK * cm->m * VQ_BLOCK + slot % VQ_BLOCK;
+    float sum = 0.0f;
+    for (size_t j = 0; j < cm->m; j++) sum += t->lut[j * KK + at[j * VQ_BLOCK]];
+    return sum;
+}
+
+const vq_codec vq_codec_pq8 = {
+    .name = "pq8",
+    .disk_id = 4,
+    .codewords = KK,
+    .axes = 1,
+    .plan = plan,
+    .code_bytes = code_bytes,
+    .nparams = nparams,
+    .train = train,
+    .encode = encode,
+    .decode = decode,
+    .pack = pack,
+    .unpack = unpack,
+    .prepare = prepare,
+    .scan = scan,
+    .score = score_slot,
+};

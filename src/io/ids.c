@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ids.c -- external ids, one a line. */
+#include "src/io/ids.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/io/grow.h"
+#include "src/io/text.h"
+
+/* "0", or digits without a zero in front, below 2^64. */
+static bool canonical_number(const char *text, uint64_t *out)
+{
+    uint64_t x = 0;
+    if (*text == '\0' || (text[0] == '0' && text[1] != '\0')) return false;
+    for (const char *p = text; *p != '\0'; p++)
+        if (*p < '0' || *p > '9' || __builtin_mul_overflow(x, 10u, &x) ||
+            __builtin_add_overflow(x, (uint64_t)(*p - '0'), &x))
+            return false;
+    *out = x;
+    return true;
+}
+
+/* The code point at p and its length; 0 if it is not valid UTF-8 (RFC 3629). */
+static size_t decode_utf8(const uint8_t *p, uint32_t *code)
+{
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t len = p[0] < 0x80       ? 1
+                 : p[0] >> 5 == 6  ? 2
+                 : p[0] >> 4 == 14 ? 3
+                 : p[0] >> 3 == 30 ? 4
+                                   : 0;
+    if (len < 2) {
+        *code = p[0];
+        return len;
+    }
+    *code = p[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) { /* the NUL at the end is no continuation either */
+        if ((p[i] & 0xc0) != 0x80) return 0;
+        *code = *code << 6 | (p[i] & 0x3fu);
+    }
+    bool valid = *code >= least[len] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff);
+    return valid ? len : 0;
+}
+
+static vq_status check_id(const vq_text *t, const char *id, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t bytes = strlen(id), step;
+    VQ_REQUIRE(bytes > 0, VQ_ECORRUPT, "%s:%zu: an empty line, expected an id", t->name, t->line);
+    VQ_REQUIRE(bytes <= VQ_ID_MAX, VQ_ECORRUPT,
+               "%s:%zu: an id of %zu bytes, at most %u are possible", t->name, t->line, bytes,
+               VQ_ID_MAX);
+    for (const uint8_t *p = (const uint8_t *)id; *p != 0; p += step) {
+        uint32_t code;
+        step = decode_utf8(p, &code);
+        size_t at = (size_t)(p - (const uint8_t *)id);
+        VQ_REQUIRE(step != 0, VQ_ECORRUPT, "%s:%zu: byte %zu of the id is not valid UTF-8 (0x%02x)",
+                   t->name, t->line, at + 1, *p);
+        VQ_REQUIRE(code >= 0x20 && (code < 0x7f || code > 0x9f), VQ_ECORRUPT,
+                   "%s:%zu: a control character (U+%04" PRIX32 ") at byte %zu of the id", t->name,
+                   t->line, code, at + 1);
+    }
+out:
+    return rc;
+}
+
+/* Takes all lines: names of all, and whether some is no number. */
+static vq_status take_lines(vq_ids *ids, vq_text *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t room = 0;
+    for (char *line; (line = vq_text_line(t)) != NULL; ids->n++) {
+        uint64_t number;
+        VQ_TRY(check_id(t, line, err));
+        if (!canonical_number(line, &number)) ids->strings = true;
+        char **names = vq_reserve(ids->names, ids->n, ids->n + 1, &room, sizeof *names);
+        VQ_REQUIRE(names != NULL, VQ_ENOMEM, "%s: no memory for %zu ids", t->name, ids->n + 1);
+        ids->names = names;
+        ids->names[ids->n] = line;
+    }
+out:
+    return rc;
+}
+
+static vq_status make_numbers(vq_ids *ids, const char *name, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    ids->numbers = vq_mem_alloc(ids->n, sizeof *ids->numbers);
+    VQ_REQUIRE(ids->numbers != NULL, VQ_ENOMEM, "%s: no memory for %zu ids", name, ids->n);
+    for (size_t i = 0; i < ids->n; i++) {
+        (void)canonical_number(ids->names[i], &ids->numbers[i]);
+        VQ_REQUIRE(ids->numbers[i] != VQ_NO_ID, VQ_ECORRUPT,
+                   "%s:%zu: the id %" PRIu64 " is reserved, since it stands for \"no id\"", name,
+                   i + 1, VQ_NO_ID);
+    }
+    vq_mem_free(ids->names);
+    vq_mem_free(ids->text);
+    ids->names = NULL;
+    ids->text = NULL;
+out:
+    return rc;
+}
+
+vq_status vq_ids_read(vq_ids *ids, const char *path, bool force_strings, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_text t;
+    memset(ids, 0, sizeof *ids);
+    VQ_TRY(vq_text_read(&t, path, err));
+    ids->text = t.bytes;
+    VQ_TRY(take_lines(ids, &t, err));
+    if (force_strings) ids->strings = true;
+    if (!ids->strings) VQ_TRY(make_numbers(ids, t.name, err));
+out:
+    if (rc != VQ_OK) vq_ids_fini(ids);
+    return rc;
+}
+
+void vq_ids_fini(vq_ids *ids)
+{
+    vq_mem_free(ids->numbers);
+    vq_mem_free(ids->names);
+    vq_mem_free(ids->text);
+    memset(ids, 0, sizeof *ids);
+}

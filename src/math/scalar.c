@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scalar.c -- the specification of every kernel: plain loops for any machine.  What a level of
+ * instructions computes must be these bits; it may only be faster.  Speed does not count here: on
+ * x86 without FMA each fma() is a call of libm, which rounds once just the same. */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/elem.h"
+#include "src/math/kernels.h"
+
+enum { F32_LANES = 16, F64_LANES = 8 };
+
+extern const vq_kernels vq_kernels_scalar;
+
+static float reduce_f32(float lane[F32_LANES])
+{
+    for (size_t half = F32_LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static double reduce_f64(double lane[F64_LANES])
+{
+    for (size_t half = F64_LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+/* ---- f32 sums ------------------------------------------------------------------------------ */
+
+static float dot_f32(const float *x, const float *y, size_t d)
+{
+    float lane[F32_LANES] = { 0 };
+    for (size_t j = 0; j < d; j++) lane[j % F32_LANES] = fmaf(x[j], y[j], lane[j % F32_LANES]);
+    return reduce_f32(lane);
+}
+
+static float l2sq_f32(const float *x, const float *y, size_t d)
+{
+    float lane[F32_LANES] = { 0 };
+    for (size_t j = 0; j < d; j++) {
+        float t = x[j] - y[j];
+        lane[j % F32_LANES] = fmaf(t, t, lane[j % F32_LANES]);
+    }
+    return reduce_f32(lane);
+}
+
+static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, const float *x,
+                       float *out)
+{
+    for (size_t i = 0; i < rows; i++) out[i] = dot_f32(a + i * stride, x, d);
+}
+
+static float dot_f32_u8(const float *q, const uint8_t *codes, size_t d)
+{
+    float lane[F32_LANES] = { 0 };
+    for (size_t j = 0; j < d; j++)
+        lane[j % F32_LANES] = fmaf(q[j], (float)codes[j], lane[j % F32_LANES]);
+    return reduce_f32(lane);
+}
+
+/* ---- stored rows --------------------------------------------------------------------------- */
+
+/* A row may lie on any address: it comes from a file. */
+static double load_f32(const void *row, size_t j)
+{
+    float f;
+    memcpy(&f, (const char *)row + j * sizeof f, sizeof f);
+    return (double)f;
+}
+
+static double load_f16(const void *row, size_t j)
+{
+    uint16_t h;
+    memcpy(&h, (const char *)row + j * sizeof h, sizeof h);
+    return (double)vq_f16_to_f32(h);
+}
+
+static double load_i8(const void *row, size_t j)
+{
+    return (double)((const int8_t *)row)[j];
+}
+
+static double load_u8(const void *row, size_t j)
+{
+    return (double)((const uint8_t *)row)[j];
+}
+
+#define ROW_KERNELS(type)                                                                          \
+    static double ip_row_##type(const double *q, const void *row, size_t d)                        \
+    {                                                                                              \
+        double lane[F64_LANES] = { 0 };                                                            \
+        for (size_t j = 0; j < d; j++)                                                             \
+            lane[j % F64_LANES] = fma(q[j], load_##type(row, j), lane[j % F64_LANES]);             \
+        return reduce_f64(lane);                                                                   \
+    }                                                                                              \
+    static double l2sq_row_##type(const double *q, const void *row, size_t d)                      \
+    {                                                                                              \
+        double lane[F64_LANES] = { 0 };                                                            \
+        for (size_t j = 0; j < d; j++) {                                                           \
+            double t = q[j] - load_##type(row, j);                                                 \
+            lane[j % F64_LANES] = fma(t, t, lane[j % F64_LANES]);                                  \
+        }                                                                                          \
+        return reduce_f64(lane);                                                                   \
+    }                                                                                              \
+    static double sq_row_##type(const void *row, size_t d)                                         \
+    {                                                                                              \
+        double lane[F64_LANES] = { 0 };                                                            \
+        for (size_t j = 0; j < d; j++) {                                                           \
+            double t = load_##type(row, j);                                                        \
+            lane[j % F64_LANES] = fma(t, t, lane[j % F64_LANES]);                                  \
+        }                                                                                          \
+        return reduce_f64(lane);                                                                   \
+    }
+
+ROW_KERNELS(f32)
+ROW_KERNELS(f16)
+ROW_KERNELS(i8)
+ROW_KERNELS(u8)
+
+/* ---- conversions --------------------------------------------------------------------------- */
+
+static void f32_from_f16(const void *in, size_t n, float *restrict out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (float)load_f16(in, i);
+}
+
+static void f32_from_i8(const void *in, size_t n, float *restrict out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (float)((const int8_t *)in)[i];
+}
+
+static void f32_from_u8(const void *in, size_t n, float *restrict out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (float)((const uint8_t *)in)[i];
+}
+
+static void f16_from_f32(const float *in, size_t n, void *restrict out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h = vq_f32_to_f16(in[i]);
+        memcpy((char *)out + i * sizeof h, &h, sizeof h);
+    }
+}
+
+static void quantize_u8(const float *x, size_t n, float lo, float inv, uint8_t *restrict out)
+{
+    for (size_t i = 0; i < n; i++) {
+        float t = (x[i] - lo) * inv;
+        t = t > 0.0f ? t : 0.0f; /* clamping to integers first: rounding is monotone */
+        t = t < 255.0f ? t : 255.0f;
+        out[i] = (uint8_t)lrintf(t);
+    }
+}
+
+/* ---- searches in an array ------------------------------------------------------------------ */
+
+static size_t argmax_f32(const float *a, const float *b, size_t n)
+{
+    size_t best = 0;
+    float top = b != NULL ? a[0] + b[0] : a[0];
+    for (size_t i = 1; i < n; i++) {
+        float v = b != NULL ? a[i] + b[i] : a[i];
+        if (v > top) {
+            top = v;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* A zero comes out as +0: which of -0 and +0 is met first must not matter. */
+static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
+{
+    float least = x[0], most = x[0];
+    for (size_t i = 1; i < n; i++) {
+        if (x[i] < least) least = x[i];
+        if (x[i] > most) most = x[i];
+    }
+    *lo = least + 0.0f;
+    *hi = most + 0.0f;
+}
+
+static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, float scale,
+                         float base, float threshold, uint32_t *restrict idx,
+                         float *restrict score)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        float s = fmaf((float)sums[i], scale, base);
+        if (factor != NULL) s -= factor[i];
+        if (!(s >= threshold)) continue;
+        idx[found] = (uint32_t)i;
+        score[found++] = s;
+    }
+    return found;
+}
+
+/* ---- product quantization ------------------------------------------------------------------ */
+
+/* The product of the sub-vector at x with codeword c of a book stored dsub x kk. */
+static float book_dot(const float *x, const float *book, size_t dsub, size_t kk, size_t c)
+{
+    float dot = 0.0f;
+    for (size_t t = 0; t < dsub; t++) dot = fmaf(x[t], book[t * kk + c], dot);
+    return dot;
+}
+
+static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size_t kk,
+                    float *restrict out)
+{
+    for (size_t j = 0; j < m; j++)
+        for (size_t c = 0; c < kk; c++)
+            out[j * kk + c] = book_dot(q + j * dsub, cb + j * dsub * kk, dsub, kk, c);
+}
+
+static void pq_nearest(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
+                       size_t kk, uint8_t *restrict codes)
+{
+    for (size_t j = 0; j < m; j++) {
+        size_t best = 0;
+        float least = 0.0f;
+        for (size_t c = 0; c < kk; c++) {
+            float dot = book_dot(x + j * dsub, cb + j * dsub * kk, dsub, kk, c);
+            float v = fmaf(-2.0f, dot, norm[j * kk + c]);
+            if (c > 0 && !(v < least)) continue;
+            least = v;
+            best = c;
+        }
+        codes[j] = (uint8_t)best;
+    }
+}
+
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                     uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++) {
+        for (size_t i = 0; i < VQ_BLOCK; i++) {
+            uint32_t sum = 0;
+            for (size_t j = 0; j < m; j++)
+                sum += lut[j * 256 + codes[(b * m + j) * VQ_BLOCK + i]];
+            sums[b * VQ_BLOCK + i] = (uint16_t)sum;
+        }
+    }
+}
+
+static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                     uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++) {
+        for (size_t i = 0; i < VQ_BLOCK; i++) {
+            uint32_t sum = 0;
+            for (size_t p = 0; p < m / 2; p++) {
+                uint8_t two = codes[(b * (m / 2) + p) * VQ_BLOCK + i];
+                sum += lut[2 * p * 16 + (two & 15u)];
+                sum += lut[(2 * p + 1) * 16 + (two >> 4)];
+            }
+            sums[b * VQ_BLOCK + i] = (uint16_t)sum;
+        }
+    }
+}
+
+const vq_kernels vq_kernels_scalar = {
+    .isa = "scalar",
+#define K(ret, name, args) .name = name,
+    VQ_KERNELS(K)
+#undef K
+};

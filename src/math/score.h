@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* score.h -- the one definition of an answer's score, for rerank and ground truth alike. */
+#ifndef VQ_MATH_SCORE_H
+#define VQ_MATH_SCORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/math/kernels.h"
+#include "vq/vq.h"
+
+/* The score that a user sees, of a query (d doubles; q_sq = sum of its squares, by sq_row_f32) and
+ * a stored row of type elem: computed in double in the kernels' fixed order, rounded once to float.
+ * l2: the squared distance; ip: the product; cosine: ip / (sqrt(q_sq) * sqrt(row_sq)), 0 if either
+ * norm is 0. */
+float vq_exact_score(const vq_kernels *k, uint32_t metric, uint32_t elem, const double *q,
+                     double q_sq, const void *row, size_t d);
+
+/* Which way a metric ranks. */
+static inline bool vq_metric_larger(uint32_t metric)
+{
+    return metric != VQ_METRIC_L2;
+}
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* avx2_pq.c -- codes with AVX2: tables, the encoder's nearest codeword, the scans by byte shuffles,
+ * and the searches in what they leave. */
+#include <immintrin.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_avx2_pq;
+
+/* ---- searches in an array ------------------------------------------------------------------ */
+
+typedef struct chain {
+    __m256 top;
+    __m256i at;
+} chain;
+
+INLINE void climb(chain *c, __m256 v, __m256i at)
+{
+    __m256 more = _mm256_cmp_ps(v, c->top, _CMP_GT_OQ);
+    c->top = _mm256_blendv_ps(c->top, v, more);
+    c->at = _mm256_castps_si256(
+        _mm256_blendv_ps(_mm256_castsi256_ps(c->at), _mm256_castsi256_ps(at), more));
+}
+
+/* Of n candidates (value, index) the largest value, among equals the smallest index. */
+INLINE size_t first_of_largest(const float *v, const uint32_t *at, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (v[i] > v[best] || (v[i] == v[best] && at[i] < at[best])) best = i;
+    return best;
+}
+
+/* Each lane keeps the first of its largest; the few left at the end are looked at one by one. */
+static size_t argmax_f32(const float *a, const float *b, size_t n)
+{
+    const __m256 lowest = _mm256_set1_ps(-__builtin_inff());
+    const __m256i step = _mm256_set1_epi32(8);
+    __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    chain c[2] = {{lowest, at}, {lowest, at}};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+#pragma GCC unroll 2
+        for (size_t h = 0; h < 2; h++) {
+            __m256 v = _mm256_loadu_ps(a + i + 8 * h);
+            if (b != NULL) v = _mm256_add_ps(v, _mm256_loadu_ps(b + i + 8 * h));
+            climb(&c[h], v, at);
+            at = _mm256_add_epi32(at, step);
+        }
+    }
+    float top[16];
+    uint32_t where[16];
+    for (int h = 0; h < 2; h++) {
+        _mm256_storeu_ps(top + 8 * h, c[h].top);
+        _mm256_storeu_si256((__m256i *)(where + 8 * h), c[h].at);
+    }
+    size_t lane = first_of_largest(top, where, 16), best = where[lane];
+    float most = top[lane];
+    for (; i < n; i++) {
+        float v = b != NULL ? a[i] + b[i] : a[i];
+        if (v > most) {
+            most = v;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
+{
+    __m256 least = _mm256_set1_ps(x[0]), most = least;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i);
+        least = _mm256_min_ps(least, v);
+        most = _mm256_max_ps(most, v);
+    }
+    float a[8], b[8], small = x[0], large = x[0];
+    _mm256_storeu_ps(a, least);
+    _mm256_storeu_ps(b, most);
+    for (int l = 0; l < 8; l++) {
+        if (a[l] < small) small = a[l];
+        if (b[l] > large) large = b[l];
+    }
+    for (; i < n; i++) {
+        if (x[i] < small) small = x[i];
+        if (x[i] > large) large = x[i];
+    }
+    *lo = small + 0.0f; /* a zero as +0 */
+    *hi = large + 0.0f;
+}
+
+INLINE __m256 score8(const uint16_t *sums, const float *factor, size_t i, __m256 scale, __m256 base)
+{
+    __m128i u = _mm_loadu_si128((const __m128i *)(sums + i));
+    __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(u));
+    s = _mm256_fmadd_ps(s, scale, base);
+    return factor != NULL ? _mm256_sub_ps(s, _mm256_loadu_ps(factor + i)) : s;
+}
+
+static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, float scale,
+                         float base, float threshold, uint32_t *restrict idx, float *restrict score)
+{
+    const __m256 vscale = _mm256_set1_ps(scale), vbase = _mm256_set1_ps(base);
+    const __m256 least = _mm256_set1_ps(threshold);
+    size_t found = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256 s0 = score8(sums, factor, i, vscale, vbase);
+        __m256 s1 = score8(sums, factor, i + 8, vscale, vbase);
+        int k0 = _mm256_movemask_ps(_mm256_cmp_ps(s0, least, _CMP_GE_OQ));
+        int k1 = _mm256_movemask_ps(_mm256_cmp_ps(s1, least, _CMP_GE_OQ));
+        uint32_t k = (uint32_t)k0 | (uint32_t)k1 << 8;
+        if (__builtin_expect(k == 0, 1)) continue;
+        float s[16];
+        _mm256_storeu_ps(s, s0);
+        _mm256_storeu_ps(s + 8, s1);
+        for (; k != 0; k &= k - 1) {
+            uint32_t l = (uint32_t)__builtin_ctz(k);
+            idx[found] = (uint32_t)i + l;
+            score[found++] = s[l];
+        }
+    }
+    for (; i < n; i++) {
+        float s = __builtin_fmaf((float)sums[i], scale, base);
+        if (factor != NULL) s -= factor[i];
+        if (!(s >= threshold)) continue;
+        idx[found] = (uint32_t)i;
+        score[found++] = s;
+    }
+    return found;
+}
+
+/* ---- tables and encoding ------------------------------------------------------------------- */
+
+/* The products of a sub-vector with 8 * regs neighbouring codewords of a book of rows kk long. */
+INLINE void book_dots(const float *x, const float *book, size_t dsub, size_t kk, __m256 *dot,
+                      const int regs)
+{
+#pragma GCC unroll 8
+    for (int r = 0; r < regs; r++) dot[r] = _mm256_setzero_ps();
+    for (size_t t = 0; t < dsub; t++) {
+        __m256 v = _mm256_broadcast_ss(x + t);
+#pragma GCC unroll 8
+        for (int r = 0; r < regs; r++)
+            dot[r] = _mm256_fmadd_ps(v, _mm256_loadu_ps(book + t * kk + 8 * r), dot[r]);
+    }
+}
+
+static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size_t kk,
+                    float *restrict out)
+{
+    __m256 dot[8];
+    for (size_t j = 0; j < m; j++, q += dsub, cb += dsub * kk, out += kk) {
+        size_t c = 0;
+        for (; c + 64 <= kk; c += 64) {
+            book_dots(q, cb + c, dsub, kk, dot, 8);
+#pragma GCC unroll 8
+            for (int r = 0; r < 8; r++) _mm256_storeu_ps(out + c + 8 * r, dot[r]);
+        }
+        for (; c < kk; c += 16) {
+            book_dots(q, cb + c, dsub, kk, dot, 2);
+            _mm256_storeu_ps(out + c, dot[0]);
+            _mm256_storeu_ps(out + c + 8, dot[1]);
+        }
+    }
+}
+
+/* The smallest of eight, in every lane. */
+INLINE __m256 least_of(__m256 v)
+{
+    v = _mm256_min_ps(v, _mm256_permute2f128_ps(v, v, 1));
+    v = _mm256_min_ps(v, _mm256_shuffle_ps(v, v, _MM_SHUFFLE(1, 0, 3, 2)));
+    return _mm256_min_ps(v, _mm256_shuffle_ps(v, v, _MM_SHUFFLE(2, 3, 0, 1)));
+}
+
+INLINE uint32_t equal_lanes(__m256 a, __m256 b)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+
+static void nearest16(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
+                      uint8_t *restrict codes)
+{
+    const __m256 minus2 = _mm256_set1_ps(-2.0f);
+    for (size_t j = 0; j < m; j++) {
+        __m256 v[2];
+        book_dots(x + j * dsub, cb + j * dsub * 16, dsub, 16, v, 2);
+        v[0] = _mm256_fmadd_ps(minus2, v[0], _mm256_loadu_ps(norm + 16 * j));
+        v[1] = _mm256_fmadd_ps(minus2, v[1], _mm256_loadu_ps(norm + 16 * j + 8));
+        __m256 least = least_of(_mm256_min_ps(v[0], v[1]));
+        uint32_t k = equal_lanes(v[0], least) | equal_lanes(v[1], least) << 8;
+        codes[j] = (uint8_t)__builtin_ctz(k | 0x10000u);
+    }
+}
+
+/* In quarters of 64 codewords.  A lane keeps the first of its least, with the number of its group
+ * of eight; at the end the first of the lanes that hold the least. */
+static void nearest256(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
+                       uint8_t *restrict codes)
+{
+    const __m256 minus2 = _mm256_set1_ps(-2.0f);
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    for (size_t j = 0; j < m; j++) {
+        __m256 least = _mm256_set1_ps(__builtin_inff()), at = _mm256_setzero_ps();
+        for (size_t c = 0; c < 256; c += 64) {
+            __m256 v[8];
+            book_dots(x + j * dsub, cb + j * dsub * 256 + c, dsub, 256, v, 8);
+#pragma GCC unroll 8
+            for (int r = 0; r < 8; r++) {
+                size_t first = c + 8 * (size_t)r;
+                v[r] = _mm256_fmadd_ps(minus2, v[r], _mm256_loadu_ps(norm + 256 * j + first));
+                __m256 less = _mm256_cmp_ps(v[r], least, _CMP_LT_OQ);
+                __m256 here = _mm256_castsi256_ps(_mm256_set1_epi32((int)first));
+                least = _mm256_min_ps(v[r], least);
+                at = _mm256_blendv_ps(at, here, less);
+            }
+        }
+        __m256 other = _mm256_cmp_ps(least, least_of(least), _CMP_NEQ_UQ);
+        __m256i code = _mm256_add_epi32(_mm256_castps_si256(at), lanes);
+        code = _mm256_or_si256(code, _mm256_castps_si256(other)); /* -1: out of the race */
+        __m128i u = _mm_min_epu32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
+        u = _mm_min_epu32(u, _mm_shuffle_epi32(u, _MM_SHUFFLE(1, 0, 3, 2)));
+        u = _mm_min_epu32(u, _mm_shuffle_epi32(u, _MM_SHUFFLE(2, 3, 0, 1)));
+        codes[j] = (uint8_t)_mm_cvtsi128_si32(u);
+    }
+}
+
+static void pq_nearest(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
+                       size_t kk, uint8_t *restrict codes)
+{
+    if (kk == 16)
+        nearest16(x, cb, norm, m, dsub, codes);
+    else
+        nearest256(x, cb, norm, m, dsub, codes);
+}
+
+/* ---- scans --------------------------------------------------------------------------------- */
+
+/* Sums of bytes in 16 bits: `all` adds whole pairs of bytes, `high` the upper byte of each, so that
+ * the lower one's sum is all - 256 * high. */
+typedef struct sums2 {
+    __m256i all, high;
+} sums2;
+
+INLINE void add_bytes(sums2 *s, __m256i r)
+{
+    s->all = _mm256_add_epi16(s->all, r);
+    s->high = _mm256_add_epi16(s->high, _mm256_srli_epi16(r, 8));
+}
+
+INLINE void store_block(sums2 s, uint16_t *sums)
+{
+    __m256i even = _mm256_sub_epi16(s.all, _mm256_slli_epi16(s.high, 8));
+    __m256i a = _mm256_unpacklo_epi16(even, s.high), b = _mm256_unpackhi_epi16(even, s.high);
+    _mm256_store_si256((__m256i *)sums, _mm256_permute2x128_si256(a, b, 0x20));
+    _mm256_store_si256((__m256i *)(sums + 16), _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+INLINE __m256i table16(const uint8_t *lut)
+{
+    return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)lut));
+}
+
+/* A choice between two look-ups by the top bit of each byte of `by`. */
+INLINE __m256i choose(__m256i by, __m256i if0, __m256i if1)
+{
+    return _mm256_blendv_epi8(if0, if1, by);
+}
+
+/* The look-up in four neighbouring tables of 16, chosen by bits 4 and 5 (moved to the top). */
+INLINE __m256i lookup64(const uint8_t *lut, __m256i low, __m256i bit4, __m256i bit5)
+{
+    __m256i a = choose(bit4, _mm256_shuffle_epi8(table16(lut), low),
+                       _mm256_shuffle_epi8(table16(lut + 16), low));
+    __m256i b = choose(bit4, _mm256_shuffle_epi8(table16(lut + 32), low),
+                       _mm256_shuffle_epi8(table16(lut + 48), low));
+    return choose(bit5, a, b);
+}
+
+/* 32 look-ups in a table of 256: sixteen shuffles by the low four bits, of which the other four
+ * choose one. */
+INLINE __m256i lookup256(const uint8_t *lut, __m256i code)
+{
+    const __m256i low = _mm256_and_si256(code, _mm256_set1_epi8(15));
+    const __m256i bit4 = _mm256_slli_epi16(code, 3), bit5 = _mm256_slli_epi16(code, 2);
+    const __m256i bit6 = _mm256_slli_epi16(code, 1);
+    __m256i a = choose(bit6, lookup64(lut, low, bit4, bit5), lookup64(lut + 64, low, bit4, bit5));
+    __m256i b =
+        choose(bit6, lookup64(lut + 128, low, bit4, bit5), lookup64(lut + 192, low, bit4, bit5));
+    return choose(code, a, b);
+}
+
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                     uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++) {
+        sums2 s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (size_t j = 0; j < m; j++, codes += VQ_BLOCK)
+            add_bytes(&s, lookup256(lut + 256 * j, _mm256_load_si256((const __m256i *)codes)));
+        store_block(s, sums + b * VQ_BLOCK);
+    }
+}
+
+INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
+                      const int blocks)
+{
+    const size_t block_bytes = m / 2 * VQ_BLOCK;
+    const __m256i mask = _mm256_set1_epi8(15);
+    sums2 s[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < blocks; g++) s[g].all = s[g].high = _mm256_setzero_si256();
+    for (size_t p = 0; p < m / 2; p++) {
+        const __m256i even = table16(lut + 32 * p), odd = table16(lut + 32 * p + 16);
+#pragma GCC unroll 4
+        for (int g = 0; g < blocks; g++) {
+            const uint8_t *at = codes + (size_t)g * block_bytes + p * VQ_BLOCK;
+            __m256i code = _mm256_load_si256((const __m256i *)at);
+            __m256i upper = _mm256_and_si256(_mm256_srli_epi16(code, 4), mask);
+            add_bytes(&s[g], _mm256_shuffle_epi8(even, _mm256_and_si256(code, mask)));
+            add_bytes(&s[g], _mm256_shuffle_epi8(odd, upper));
+        }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < blocks; g++) store_block(s[g], sums + g * (int)VQ_BLOCK);
+}
+
+/* Groups of four blocks: eight sums, two tables and the rest fill the registers. */
+static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                     uint16_t *restrict sums)
+{
+    for (; nblocks >= 4; nblocks -= 4) {
+        pq4_group(lut, codes, m, sums, 4);
+        codes += 4 * (m / 2) * VQ_BLOCK;
+        sums += 4 * VQ_BLOCK;
+    }
+    switch (nblocks) {
+    case 1: pq4_group(lut, codes, m, sums, 1); break;
+    case 2: pq4_group(lut, codes, m, sums, 2); break;
+    case 3: pq4_group(lut, codes, m, sums, 3); break;
+    default: break;
+    }
+}
+
+const vq_kernels vq_kernels_avx2_pq = {
+    .isa = "avx2",
+    .argmax_f32 = argmax_f32,
+    .minmax_f32 = minmax_f32,
+    .select_u16 = select_u16,
+    .lut_f32 = lut_f32,
+    .pq_nearest = pq_nearest,
+    .pq8_scan = pq8_scan,
+    .pq4_scan = pq4_scan,
+};

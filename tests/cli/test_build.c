@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_build.c -- vq build as it is typed: options, wrong input, what is left behind. */
+#include "tests/cli/user.h"
+
+#include <math.h>
+#include <unistd.h>
+
+static char *dir;
+
+static void open_dir(void)
+{
+    dir = test_tmpdir();
+    DONE(dir, "\"$VQ\" gen b.fbin -n 1500 -d 16 --queries q.fbin --n-queries 20 -q");
+}
+
+static void close_dir(void)
+{
+    test_rmdir(dir);
+}
+
+TestSuite(build, .init = open_dir, .fini = close_dir);
+
+Test(build, defaults_say_what_was_chosen)
+{
+    test_run r = type(dir, 0, "\"$VQ\" build b.fbin -o b.vq");
+    cr_assert(strncmp(r.out, "b.vq: 1,500 vectors of 16 dimensions, l2, codec ", 48) == 0, "%s",
+              r.out);
+    cr_assert_eq(strchr(r.out, '\n'), r.out + r.out_len - 1, "one line: %s", r.out);
+    test_run_fini(&r);
+    PRINTS(dir, "chosen", "\"$VQ\" info b.vq");
+}
+
+Test(build, quiet_and_stats)
+{
+    test_run r = type(dir, 0, "\"$VQ\" build b.fbin -o b.vq --quiet");
+    cr_assert(r.out_len == 0 && r.err[0] == '\0', "'%s' '%s'", r.out, r.err);
+    test_run_fini(&r);
+    PRINTS(dir, "peak memory", "\"$VQ\" build b.fbin -o b2.vq --stats");
+}
+
+Test(build, every_choice_of_every_option)
+{
+    static const char *const lines[] = {
+        "--metric l2",       "--metric ip",     "--metric cosine", "--codec auto",
+        "--codec pq4",       "--codec pq8",     "--codec sq8",     "--codec flat",
+        "--bytes 8",         "--rotation none", "--rotation pca",  "--rotation opq",
+        "--rotation random", "--nlist 7",       "--store f32",     "--store f16",
+        "--store i8",        "--store none",    "--train kmeans",  "--seed 7",
+        "--threads 2",       "--memory 200M",   "--skip-bad",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        DONE(dir, "\"$VQ\" build b.fbin -o o.vq --force -q %s", lines[i]);
+        PRINTS(dir, "\t1\t", "\"$VQ\" search o.vq q.fbin --format tsv");
+    }
+}
+
+Test(build, options_arrive)
+{
+    DONE(dir, "\"$VQ\" build b.fbin -o o.vq -q --metric ip --codec sq8 --rotation none --nlist 9 "
+              "--store f32 --seed 12");
+    static const char *const members[] = {
+        "\"metric\": \"ip\"", "\"codec\": \"sq8\"", "\"rotation\": \"none\"",
+        "\"nlist\": 9,",      "\"store\": \"f32\"", "\"seed\": 12,",
+        "\"n\": 1500,",       "\"d\": 16,",         "\"string_ids\": false"};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        PRINTS(dir, members[i], "\"$VQ\" info o.vq --json");
+}
+
+Test(build, the_same_for_any_number_of_threads_and_any_memory)
+{
+    DONE(dir, "\"$VQ\" build b.fbin -o 1.vq -q --threads 1");
+    DONE(dir, "\"$VQ\" build b.fbin -o 2.vq -q --threads 2 --memory 100M");
+    DONE(dir, "\"$VQ\" build - <b.fbin -o 3.vq -q");
+    DONE(dir, "\"$VQ\" info --digest 1.vq >1; \"$VQ\" info --digest 2.vq >2; "
+              "\"$VQ\" info --digest 3.vq >3; cmp 1 2 && cmp 1 3");
+    PRINTS(dir, "32\n", "tr -d '\\n' <1 | wc -c");
+}
+
+Test(build, output_that_exists)
+{
+    DONE(dir, "echo precious >b.vq");
+    REFUSED(dir, 2, "--force", "\"$VQ\" build b.fbin -o b.vq");
+    PRINTS(dir, "precious", "cat b.vq");
+    DONE(dir, "\"$VQ\" build b.fbin -o b.vq --force -q");
+    DONE(dir, "\"$VQ\" check b.vq");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" build b.fbin -o ./b.fbin --force");
+    DONE(dir, "ln b.fbin c.fbin");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" build b.fbin -o c.fbin --force");
+}
+
+Test(build, wrong_input_leaves_nothing)
+{
+    REFUSED(dir, 1, "nosuch.fbin", "\"$VQ\" build nosuch.fbin -o o.vq");
+    REFUSED(dir, 1, "short.fbin",
+            "head -c 5000 b.fbin >short.fbin; \"$VQ\" build short.fbin -o o.vq");
+    REFUSED(dir, 1, "text.fbin",
+            "echo this is no file of vectors >text.fbin; "
+            "\"$VQ\" build text.fbin -o o.vq");
+    REFUSED(dir, 1, "empty.fbin", ": >empty.fbin; \"$VQ\" build empty.fbin -o o.vq");
+    REFUSED(dir, 3, "nofolder", "\"$VQ\" build b.fbin -o nofolder/o.vq");
+    PRINTS(dir, "0\n", "ls | grep -c 'o\\.vq' || true");
+}
+
+Test(build, a_folder_that_must_not_be_written)
+{
+    if (geteuid() == 0) cr_skip_test("root may write everywhere");
+    REFUSED(dir, 3, "ro/o.vq", "mkdir ro && chmod 555 ro && \"$VQ\" build b.fbin -o ro/o.vq");
+    DONE(dir, "chmod 755 ro");
+}
+
+Test(build, rows_that_are_not_finite)
+{
+    float rows[5 * 2] = {0, 1, 2, 3, NAN, 5, 6, 7, 8, INFINITY};
+    write_fbin(dir, "nan.fbin", rows, 5, 2);
+    REFUSED(dir, 1, "2", "\"$VQ\" build nan.fbin -o o.vq");
+    cr_assert(!exists(dir, "o.vq"));
+    PRINTS(dir, "2 bad rows left out", "\"$VQ\" build nan.fbin -o o.vq --skip-bad");
+    PRINTS(dir, "\"n\": 3,", "\"$VQ\" info o.vq --json");
+}
+
+Test(build, ids)
+{
+    DONE(dir, "seq 1500 2999 >n.ids; sed s/^/doc-/ n.ids >s.ids; head -n 7 n.ids >few.ids");
+    DONE(dir,
+         "sed 's/^1501$/1500/' n.ids >twice.ids; sed 's/^doc-1501$/doc-1500/' s.ids >stwice.ids");
+    DONE(dir, "\"$VQ\" build b.fbin -o n.vq --ids n.ids -q");
+    PRINTS(dir, "number ids", "\"$VQ\" info n.vq");
+    DONE(dir,
+         "\"$VQ\" get n.vq 1500 >1; \"$VQ\" build b.fbin -o p.vq -q; \"$VQ\" get p.vq 0 | cmp - 1");
+    DONE(dir, "\"$VQ\" build b.fbin -o s.vq --ids s.ids -q");
+    PRINTS(dir, "string ids", "\"$VQ\" info s.vq");
+    DONE(dir, "\"$VQ\" get s.vq doc-1500 | cmp - 1");
+    REFUSED(dir, 1, "few.ids has 7 ids", "\"$VQ\" build b.fbin -o o.vq --ids few.ids");
+    REFUSED(dir, 1, "1500", "\"$VQ\" build b.fbin -o o.vq --ids twice.ids");
+    REFUSED(dir, 1, "doc-1500", "\"$VQ\" build b.fbin -o o.vq --ids stwice.ids");
+    REFUSED(dir, 1, "nosuch.ids", "\"$VQ\" build b.fbin -o o.vq --ids nosuch.ids");
+    cr_assert(!exists(dir, "o.vq"));
+}
+
+Test(build, small_and_odd_data)
+{
+    float zero[6 * 3] = {0};
+    write_fbin(dir, "one.fbin", zero, 1, 1);
+    write_fbin(dir, "same.fbin", zero, 6, 3);
+    DONE(dir,
+         "\"$VQ\" build one.fbin -o one.vq && \"$VQ\" build same.fbin -o same.vq --metric cosine");
+    PRINTS(dir, "0\t1\t0\t0\n", "\"$VQ\" search one.vq one.fbin --format tsv");
+    PRINTS(dir, "6\n", "\"$VQ\" search --like 0 same.vq --format tsv | wc -l");
+}
+
+Test(build, an_interrupt_leaves_nothing)
+{
+    DONE(dir, "\"$VQ\" gen big.fbin -n 60000 -d 128 -q");
+    test_run r = type(dir, 130,
+                      "timeout --preserve-status -s INT 0.6 \"$VQ\" build big.fbin -o big.vq "
+                      "--nlist 6000 --rotation opq --threads 1");
+    test_run_fini(&r);
+    cr_assert(!exists(dir, "big.vq"));
+    PRINTS(dir, "0\n", "ls | grep -c 'big\\.vq' || true");
+}

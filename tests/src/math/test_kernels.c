@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_kernels.c -- sums: every level gives the bits of scalar.c, which itself is near the sum in
+ * long double. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "src/base/elem.h"
+#include "tests/src/math/levels.h"
+
+enum { ROUNDS = 1500, DIM = 900 };
+
+static playground ground_a, ground_b, ground_c;
+
+static void setup(void)
+{
+    ground_a = playground_new();
+    ground_b = playground_new();
+    ground_c = playground_new();
+}
+
+static void teardown(void)
+{
+    playground_free(&ground_a);
+    playground_free(&ground_b);
+    playground_free(&ground_c);
+}
+
+TestSuite(kernels, .init = setup, .fini = teardown);
+
+static void same_f32(float want, float got, const char *slot, const char *isa, size_t d)
+{
+    cr_assert(memcmp(&want, &got, sizeof want) == 0, "%s of %s, d=%zu: %a, not %a (seed %llu)",
+              slot, isa, d, (double)got, (double)want, (unsigned long long)test_seed());
+}
+
+static void same_f64(double want, double got, const char *slot, const char *isa, size_t d)
+{
+    cr_assert(memcmp(&want, &got, sizeof want) == 0, "%s of %s, d=%zu: %a, not %a (seed %llu)",
+              slot, isa, d, got, want, (unsigned long long)test_seed());
+}
+
+Test(kernels, f32_sums)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 1);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t d = any_size(&r, DIM);
+        float *x = place(&ground_a, d * 4, it), *y = place(&ground_b, d * 4, it);
+        uint8_t *c = place(&ground_c, d, it);
+        fill_any(&r, x, d);
+        fill_any(&r, y, d);
+        fill_u8(&r, c, d);
+        FOR_LEVELS(want, k)
+        {
+            same_f32(want->dot_f32(x, y, d), k->dot_f32(x, y, d), "dot_f32", k->isa, d);
+            same_f32(want->l2sq_f32(x, y, d), k->l2sq_f32(x, y, d), "l2sq_f32", k->isa, d);
+            same_f32(want->dot_f32_u8(x, c, d), k->dot_f32_u8(x, c, d), "dot_f32_u8", k->isa, d);
+        }
+    }
+}
+
+Test(kernels, matvec)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 2);
+    for (int it = 0; it < ROUNDS / 3; it++) {
+        size_t rows = any_size(&r, 40), d = any_size(&r, 300), stride = d + vq_rng_below(&r, 20);
+        size_t n = rows == 0 ? 0 : (rows - 1) * stride + d;
+        float *a = place(&ground_a, n * 4, it), *x = place(&ground_b, d * 4, it);
+        float *got = place(&ground_c, rows * 4, it);
+        fill_any(&r, a, n);
+        fill_any(&r, x, d);
+        FOR_LEVELS(want, k)
+        {
+            k->matvec_f32(a, rows, d, stride, x, got);
+            for (size_t i = 0; i < rows; i++)
+                same_f32(want->dot_f32(a + i * stride, x, d), got[i], "matvec_f32", k->isa, d);
+        }
+    }
+}
+
+/* Fills d elements of a type so that a row of them is finite. */
+static void fill_row(vq_rng *r, uint32_t elem, void *row, size_t d)
+{
+    static float f[DIM];
+    static uint16_t h[DIM];
+    switch (elem) {
+    case VQ_F32:
+        fill_any(r, f, d);
+        memcpy(row, f, d * 4);
+        break;
+    case VQ_F16:
+        fill_f16(r, h, d);
+        memcpy(row, h, d * 2);
+        break;
+    default: fill_u8(r, row, d); break;
+    }
+}
+
+Test(kernels, rows)
+{
+    static const size_t sizes[] = {[VQ_F32] = 4, [VQ_F16] = 2, [VQ_I8] = 1, [VQ_U8] = 1};
+    static float f[DIM];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 3);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t d = any_size(&r, DIM);
+        double *q = place(&ground_a, d * 8, it);
+        fill_any(&r, f, d);
+        for (size_t j = 0; j < d; j++) q[j] = (double)f[j] * (1.0 + 1e-9);
+        for (uint32_t elem = VQ_F32; elem <= VQ_U8; elem++) {
+            char *row = place(&ground_b, d * sizes[elem], it);
+            if (it % 4 == 1) row += vq_rng_below(&r, 64); /* a row may lie anywhere */
+            fill_row(&r, elem, row, d);
+            FOR_LEVELS(want, k)
+            {
+                same_f64(vq_row_ip(want, elem)(q, row, d), vq_row_ip(k, elem)(q, row, d), "ip_row",
+                         k->isa, d);
+                same_f64(vq_row_l2sq(want, elem)(q, row, d), vq_row_l2sq(k, elem)(q, row, d),
+                         "l2sq_row", k->isa, d);
+                same_f64(vq_row_sq(want, elem)(row, d), vq_row_sq(k, elem)(row, d), "sq_row",
+                         k->isa, d);
+            }
+        }
+    }
+}
+
+/* ---- the specification itself --------------------------------------------------------------- */
+
+Test(kernels, scalar_sums_are_right)
+{
+    const vq_kernels *s = vq_kernels_named("scalar");
+    static float x[DIM], y[DIM];
+    static uint8_t c[DIM];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 4);
+    for (int it = 0; it < 300; it++) {
+        size_t d = any_size(&r, DIM);
+        fill_normal(&r, x, d);
+        fill_normal(&r, y, d);
+        fill_u8(&r, c, d);
+        long double dot = 0, l2 = 0, coded = 0, room_dot = 0, room_coded = 0;
+        for (size_t j = 0; j < d; j++) {
+            long double a = x[j], b = y[j];
+            dot += a * b, l2 += (a - b) * (a - b), coded += a * c[j];
+            room_dot += fabsl(a * b), room_coded += fabsl(a * c[j]);
+        }
+        /* d / 16 additions in a lane, four to join the lanes, one or two roundings of a term */
+        long double eps = ((long double)d / 16 + 8) * FLT_EPSILON;
+        cr_assert(fabsl(s->dot_f32(x, y, d) - dot) <= eps * room_dot, "d=%zu", d);
+        cr_assert(fabsl(s->l2sq_f32(x, y, d) - l2) <= eps * l2, "d=%zu", d);
+        cr_assert(fabsl(s->dot_f32_u8(x, c, d) - coded) <= eps * room_coded, "d=%zu", d);
+    }
+}
+
+/* Small integers: every sum is exact, so every type and level must give it. */
+Test(kernels, rows_of_integers)
+{
+    static double q[DIM];
+    static float f[DIM];
+    static uint16_t h[DIM];
+    static int8_t i8[DIM];
+    static uint8_t u8[DIM];
+    const void *const rows[] = {[VQ_F32] = f, [VQ_F16] = h, [VQ_I8] = i8, [VQ_U8] = u8};
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 5);
+    for (size_t d = 0; d < DIM; d = d * 3 / 2 + 1) {
+        double ip = 0, l2 = 0, sq = 0;
+        for (size_t j = 0; j < d; j++) {
+            int a = (int)vq_rng_below(&r, 200) - 100, b = (int)vq_rng_below(&r, 128);
+            q[j] = a, f[j] = (float)b, h[j] = vq_f32_to_f16((float)b);
+            i8[j] = (int8_t)b, u8[j] = (uint8_t)b;
+            ip += (double)a * b, l2 += (double)(a - b) * (a - b), sq += (double)b * b;
+        }
+        for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+            const vq_kernels *k = vq_kernels_named(*name);
+            for (uint32_t e = VQ_F32; e <= VQ_U8 && k != NULL; e++) {
+                same_f64(ip, vq_row_ip(k, e)(q, rows[e], d), "ip", k->isa, d);
+                same_f64(l2, vq_row_l2sq(k, e)(q, rows[e], d), "l2sq", k->isa, d);
+                same_f64(sq, vq_row_sq(k, e)(rows[e], d), "sq", k->isa, d);
+            }
+        }
+    }
+}
+
+Test(kernels, signs_of_i8_and_u8)
+{
+    const double q[1] = {2.0};
+    const uint8_t row[1] = {0x80};
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        cr_assert(k->ip_row_i8(q, row, 1) == -256.0);
+        cr_assert(k->ip_row_u8(q, row, 1) == 256.0);
+        cr_assert(k->l2sq_row_i8(q, row, 1) == 130.0 * 130.0);
+        cr_assert(k->l2sq_row_u8(q, row, 1) == 126.0 * 126.0);
+    }
+}

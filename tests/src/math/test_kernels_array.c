@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_kernels_array.c -- conversions and searches: every level gives the bits of scalar.c. */
+#include <math.h>
+
+#include "src/base/elem.h"
+#include "tests/src/math/levels.h"
+
+enum { ROUNDS = 1500, LEN = 700 };
+
+static playground ground_a, ground_b, ground_c, ground_d;
+
+static void setup(void)
+{
+    ground_a = playground_new();
+    ground_b = playground_new();
+    ground_c = playground_new();
+    ground_d = playground_new();
+}
+
+static void teardown(void)
+{
+    playground_free(&ground_a);
+    playground_free(&ground_b);
+    playground_free(&ground_c);
+    playground_free(&ground_d);
+}
+
+TestSuite(kernels_array, .init = setup, .fini = teardown);
+
+#define SAME(want, got, bytes, k, n)                                                               \
+    cr_assert((n) == 0 || memcmp(want, got, bytes) == 0, "%s, n=%zu (seed %llu)", (k)->isa, n,     \
+              (unsigned long long)test_seed())
+
+Test(kernels_array, widening)
+{
+    static float want_f[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 11);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        float *got = place(&ground_b, n * 4, it);
+        uint16_t *h = place(&ground_a, n * 2, it);
+        fill_f16(&r, h, n);
+        FOR_LEVELS(want, k)
+        {
+            want->f32_from_f16(h, n, want_f);
+            k->f32_from_f16(h, n, got);
+            SAME(want_f, got, n * 4, k, n);
+        }
+        uint8_t *c = place(&ground_a, n, it);
+        if (it % 4 == 1) c += 1;
+        fill_u8(&r, c, n);
+        FOR_LEVELS(want, k)
+        {
+            want->f32_from_i8(c, n, want_f);
+            k->f32_from_i8(c, n, got);
+            SAME(want_f, got, n * 4, k, n);
+            want->f32_from_u8(c, n, want_f);
+            k->f32_from_u8(c, n, got);
+            SAME(want_f, got, n * 4, k, n);
+        }
+    }
+}
+
+/* Bit patterns around binary16: subnormals, halves between two neighbours, overflow. */
+static float near_f16(vq_rng *r)
+{
+    uint32_t sign = (uint32_t)vq_rng_below(r, 2) << 31,
+             mantissa = (uint32_t)vq_rng_below(r, 1u << 23);
+    if (vq_rng_below(r, 3) == 0) mantissa &= 0x7ff000u; /* ends on half a step */
+    uint32_t u = sign | (uint32_t)(100 + vq_rng_below(r, 46)) << 23 | mantissa;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+Test(kernels_array, f16_from_f32)
+{
+    static uint16_t want_h[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 12);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        float *x = place(&ground_a, n * 4, it);
+        uint16_t *got = place(&ground_b, n * 2, it);
+        for (size_t i = 0; i < n; i++) x[i] = near_f16(&r);
+        FOR_LEVELS(want, k)
+        {
+            want->f16_from_f32(x, n, want_h);
+            k->f16_from_f32(x, n, got);
+            SAME(want_h, got, n * 2, k, n);
+        }
+    }
+}
+
+Test(kernels_array, f16_there_and_back)
+{
+    const vq_kernels *s = vq_kernels_named("scalar");
+    for (uint32_t u = 0; u < 0x10000u; u++) {
+        uint16_t h = (uint16_t)u, back;
+        float f;
+        if ((u & 0x7c00u) == 0x7c00u) continue;
+        s->f32_from_f16(&h, 1, &f);
+        s->f16_from_f32(&f, 1, &back);
+        cr_assert(back == h, "%04x became %04x", h, back);
+    }
+}
+
+Test(kernels_array, quantize)
+{
+    static uint8_t want_c[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 13);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        float *x = place(&ground_a, n * 4, it);
+        uint8_t *got = place(&ground_b, n, it);
+        fill_any(&r, x, n);
+        float lo = it % 3 == 0 ? -1.0f : -0.75f, inv = it % 5 == 0 ? 0.0f : 127.5f;
+        if (it % 2 == 0) { /* halves: ties to even */
+            for (size_t i = 0; i < n; i++) x[i] = (float)vq_rng_below(&r, 600) * 0.5f - 10.0f;
+            lo = 0.0f, inv = 1.0f;
+        }
+        FOR_LEVELS(want, k)
+        {
+            want->quantize_u8(x, n, lo, inv, want_c);
+            k->quantize_u8(x, n, lo, inv, got);
+            SAME(want_c, got, n, k, n);
+        }
+    }
+}
+
+Test(kernels_array, quantize_by_hand)
+{
+    const float x[] = {-1e30f, -1.0f, 0.5f, 1.5f, 2.5f, 254.4f, 254.5f, 255.5f, 1e30f};
+    const uint8_t want[] = {0, 0, 0, 2, 2, 254, 254, 255, 255};
+    uint8_t got[VQ_COUNT(x)];
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        k->quantize_u8(x, VQ_COUNT(x), 0.0f, 1.0f, got);
+        cr_assert(memcmp(want, got, sizeof want) == 0, "%s", k->isa);
+    }
+}
+
+Test(kernels_array, argmax)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 14);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = 1 + any_size(&r, LEN - 1), ties = 1 + vq_rng_below(&r, 4);
+        float *a = place(&ground_a, n * 4, it), *b = place(&ground_b, n * 4, it);
+        fill_any(&r, a, n);
+        fill_any(&r, b, n);
+        for (size_t t = 0; t < ties; t++) a[vq_rng_below(&r, n)] = 1.0f; /* likely at the top */
+        FOR_LEVELS(want, k)
+        {
+            size_t w = want->argmax_f32(a, NULL, n), g = k->argmax_f32(a, NULL, n);
+            cr_assert(w == g, "%s, n=%zu: %zu, not %zu", k->isa, n, g, w);
+            w = want->argmax_f32(a, b, n), g = k->argmax_f32(a, b, n);
+            cr_assert(w == g, "%s, n=%zu, biased: %zu, not %zu", k->isa, n, g, w);
+        }
+    }
+}
+
+Test(kernels_array, argmax_by_hand)
+{
+    float a[50], b[50];
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        for (size_t n = 1; n <= 50 && k != NULL; n++) {
+            for (size_t i = 0; i < n; i++) a[i] = -3.0f, b[i] = 0.0f;
+            cr_assert(k->argmax_f32(a, NULL, n) == 0, "all equal: the first");
+            for (size_t at = 0; at < n; at++) {
+                b[at] = 1.0f;
+                cr_assert(k->argmax_f32(a, b, n) == at);
+                cr_assert(k->argmax_f32(a, NULL, n) == 0);
+                b[at] = 0.0f;
+            }
+        }
+    }
+}
+
+Test(kernels_array, minmax)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 15);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = 1 + any_size(&r, LEN - 1);
+        float *x = place(&ground_a, n * 4, it), w[2], g[2];
+        fill_any(&r, x, n);
+        FOR_LEVELS(want, k)
+        {
+            want->minmax_f32(x, n, &w[0], &w[1]);
+            k->minmax_f32(x, n, &g[0], &g[1]);
+            SAME(w, g, sizeof w, k, n);
+            for (size_t i = 0; i < n; i++) cr_assert(w[0] <= x[i] && x[i] <= w[1]);
+        }
+    }
+}
+
+Test(kernels_array, select)
+{
+    static uint32_t want_idx[LEN];
+    static float want_score[LEN];
+    static const float rates[] = {-1.0f, 0.0f, 0.01f, 0.1f, 0.5f, 1.0f, 2.0f};
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 16);
+    for (int it = 0; it < 2 * ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        uint16_t *sums = place(&ground_a, n * 2, it);
+        float *factor = place(&ground_b, n * 4, it), *score = place(&ground_d, n * 4, it);
+        uint32_t *idx = place(&ground_c, n * 4, it);
+        fill_any(&r, factor, n);
+        for (size_t i = 0; i < n; i++) sums[i] = (uint16_t)vq_rng_u64(&r);
+        float scale = 1.0f / 65536.0f, base = it % 3 == 0 ? 0.0f : -0.3f;
+        float threshold = 1.0f - rates[vq_rng_below(&r, VQ_COUNT(rates))] + base;
+        const float *f = it % 4 < 2 ? factor : NULL;
+        if (it % 7 == 0 && n > 0) threshold = fmaf((float)sums[n - 1], scale, base); /* equal */
+        FOR_LEVELS(want, k)
+        {
+            size_t w = want->select_u16(sums, f, n, scale, base, threshold, want_idx, want_score);
+            size_t g = k->select_u16(sums, f, n, scale, base, threshold, idx, score);
+            cr_assert(w == g, "%s, n=%zu: %zu survivors, not %zu", k->isa, n, g, w);
+            SAME(want_idx, idx, w * 4, k, w);
+            SAME(want_score, score, w * 4, k, w);
+        }
+    }
+}
+
+Test(kernels_array, select_by_hand)
+{
+    const uint16_t sums[] = {0, 65535, 100, 40000};
+    const float factor[] = {0.0f, 65000.0f, -400.0f, 0.0f};
+    uint32_t idx[4];
+    float score[4];
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        cr_assert(k->select_u16(sums, NULL, 4, 1.0f, 0.0f, 40000.0f, idx, score) == 2);
+        cr_assert(idx[0] == 1 && idx[1] == 3 && score[0] == 65535.0f && score[1] == 40000.0f);
+        cr_assert(k->select_u16(sums, factor, 4, 2.0f, -200.0f, 400.0f, idx, score) == 3);
+        cr_assert(idx[0] == 1 && idx[1] == 2 && idx[2] == 3);
+        cr_assert(score[0] == 65870.0f && score[1] == 400.0f && score[2] == 79800.0f);
+    }
+}

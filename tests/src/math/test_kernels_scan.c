@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_kernels_scan.c -- product quantization: tables, encoding and scans give the bits of scalar.c
+ * at every level. */
+#include <stdbool.h>
+
+#include "tests/src/math/levels.h"
+
+enum { MOST_M = 200, MOST_BLOCKS = 24, BOOK = 1 << 17 };
+
+static playground ground_a, ground_b, ground_c, ground_d;
+
+static void setup(void)
+{
+    ground_a = playground_new();
+    ground_b = playground_new();
+    ground_c = playground_new();
+    ground_d = playground_new();
+}
+
+static void teardown(void)
+{
+    playground_free(&ground_a);
+    playground_free(&ground_b);
+    playground_free(&ground_c);
+    playground_free(&ground_d);
+}
+
+TestSuite(kernels_scan, .init = setup, .fini = teardown);
+
+static size_t dsub_for(vq_rng *r, size_t m, size_t kk)
+{
+    size_t most = BOOK / (m * kk);
+    if (most > 30) most = 30;
+    return 1 + vq_rng_below(r, most);
+}
+
+Test(kernels_scan, tables)
+{
+    static float want_lut[64 * 256];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 21);
+    for (int it = 0; it < 200; it++) {
+        size_t kk = it % 4 < 2 ? 16 : 256, m = any_size(&r, 64);
+        size_t dsub = m == 0 ? 3 : dsub_for(&r, m, kk), n = m * dsub;
+        float *q = place(&ground_a, n * 4, it), *cb = place(&ground_b, n * kk * 4, it);
+        float *got = place(&ground_c, m * kk * 4, it);
+        fill_any(&r, q, n);
+        fill_any(&r, cb, n * kk);
+        FOR_LEVELS(want, k)
+        {
+            want->lut_f32(q, cb, m, dsub, kk, want_lut);
+            k->lut_f32(q, cb, m, dsub, kk, got);
+            cr_assert(m == 0 || memcmp(want_lut, got, m * kk * 4) == 0,
+                      "%s, m=%zu dsub=%zu kk=%zu (seed %llu)", k->isa, m, dsub, kk,
+                      (unsigned long long)test_seed());
+        }
+    }
+}
+
+/* Codewords from few values and repeated, so that ties are common. */
+static void fill_book(vq_rng *r, float *cb, float *norm, size_t m, size_t dsub, size_t kk)
+{
+    for (size_t j = 0; j < m; j++) {
+        size_t distinct = 1 + vq_rng_below(r, kk);
+        float *book = cb + j * dsub * kk;
+        for (size_t t = 0; t < dsub; t++) {
+            fill_any(r, book + t * kk, kk);
+            for (size_t c = distinct; c < kk; c++) book[t * kk + c] = book[t * kk + c % distinct];
+        }
+        for (size_t c = 0; c < kk; c++) {
+            norm[j * kk + c] = 0.0f;
+            for (size_t t = 0; t < dsub; t++)
+                norm[j * kk + c] += book[t * kk + c] * book[t * kk + c];
+        }
+    }
+}
+
+Test(kernels_scan, nearest)
+{
+    static uint8_t want_codes[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 22);
+    for (int it = 0; it < 200; it++) {
+        size_t kk = it % 4 < 2 ? 16 : 256, m = any_size(&r, 64);
+        size_t dsub = m == 0 ? 3 : dsub_for(&r, m, kk), n = m * dsub;
+        float *x = place(&ground_a, n * 4, it), *cb = place(&ground_b, n * kk * 4, it);
+        float *norm = place(&ground_c, m * kk * 4, it);
+        uint8_t *got = place(&ground_d, m, it);
+        fill_any(&r, x, n);
+        fill_book(&r, cb, norm, m, dsub, kk);
+        FOR_LEVELS(want, k)
+        {
+            want->pq_nearest(x, cb, norm, m, dsub, kk, want_codes);
+            k->pq_nearest(x, cb, norm, m, dsub, kk, got);
+            cr_assert(m == 0 || memcmp(want_codes, got, m) == 0,
+                      "%s, m=%zu dsub=%zu kk=%zu (seed %llu)", k->isa, m, dsub, kk,
+                      (unsigned long long)test_seed());
+        }
+    }
+}
+
+/* Each codeword is nearest to itself; of two equal ones, the first. */
+Test(kernels_scan, nearest_by_hand)
+{
+    static float cb[2 * 256], norm[256];
+    for (size_t kk = 16; kk <= 256; kk += 240) {
+        for (size_t c = 0; c < kk; c++) {
+            float a = (float)(c / 2), b = (float)(c / 2 % 7);
+            cb[c] = a, cb[kk + c] = b, norm[c] = a * a + b * b;
+        }
+        for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+            const vq_kernels *k = vq_kernels_named(*name);
+            for (size_t c = 0; c < kk && k != NULL; c++) {
+                float x[2] = {cb[c], cb[kk + c]};
+                uint8_t code;
+                k->pq_nearest(x, cb, norm, 1, 2, kk, &code);
+                cr_assert(code == c / 2 * 2, "%s, kk=%zu: %u for %zu", k->isa, kk, code, c);
+            }
+        }
+    }
+}
+
+typedef void (*scan_fn)(const uint8_t *, const uint8_t *, size_t, size_t, uint16_t *restrict);
+
+static void check_scan(vq_rng *r, int it, bool four_bits)
+{
+    static uint16_t want_sums[MOST_BLOCKS * VQ_BLOCK];
+    size_t m = any_size(r, MOST_M), nblocks = vq_rng_below(r, MOST_BLOCKS);
+    if (four_bits) m -= m % 2;
+    size_t book = four_bits ? 16 : 256, rows = four_bits ? m / 2 : m;
+    /* The contract aligns tables and sums to 64; at the end of a page that needs a multiple. */
+    uint8_t *lut = place(&ground_a, (m * book + 63) / 64 * 64, it);
+    uint8_t *codes = place(&ground_b, nblocks * rows * VQ_BLOCK, it);
+    uint16_t *got = place(&ground_c, nblocks * VQ_BLOCK * 2, it);
+    fill_u8(r, lut, m * book);
+    fill_u8(r, codes, nblocks * rows * VQ_BLOCK);
+    if (it % 11 == 0) memset(lut, 255, m * book);
+    FOR_LEVELS(want, k)
+    {
+        scan_fn spec = four_bits ? want->pq4_scan : want->pq8_scan;
+        scan_fn scan = four_bits ? k->pq4_scan : k->pq8_scan;
+        memset(got, 0xee, nblocks * VQ_BLOCK * 2);
+        spec(lut, codes, nblocks, m, want_sums);
+        scan(lut, codes, nblocks, m, got);
+        cr_assert(nblocks == 0 || memcmp(want_sums, got, nblocks * VQ_BLOCK * 2) == 0,
+                  "%s, m=%zu nblocks=%zu, %s bits (seed %llu)", k->isa, m, nblocks,
+                  four_bits ? "four" : "eight", (unsigned long long)test_seed());
+    }
+}
+
+Test(kernels_scan, pq8)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 23);
+    for (int it = 0; it < 600; it++) check_scan(&r, it, false);
+}
+
+Test(kernels_scan, pq4)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 24);
+    for (int it = 0; it < 600; it++) check_scan(&r, it, true);
+}
+
+/* Every code of a table, and sums that wrap: 300 * 255 = 76500 = 10964 mod 65536. */
+Test(kernels_scan, pq8_by_hand)
+{
+    enum { M = 300 };
+    uint8_t *lut = place(&ground_a, M * 256, 0), *codes = place(&ground_b, 8 * M * VQ_BLOCK, 0);
+    uint16_t *sums = place(&ground_c, 8 * VQ_BLOCK * 2, 0);
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        for (size_t c = 0; c < 256; c++) lut[c] = (uint8_t)(c * 7 + 3), codes[c] = (uint8_t)c;
+        k->pq8_scan(lut, codes, 8, 1, sums);
+        for (size_t c = 0; c < 256; c++) cr_assert(sums[c] == (uint8_t)(c * 7 + 3), "%s", k->isa);
+        memset(lut, 255, M * 256);
+        memset(codes, 200, 8 * M * VQ_BLOCK);
+        k->pq8_scan(lut, codes, 8, M, sums);
+        for (size_t c = 0; c < 256; c++) cr_assert(sums[c] == 10964, "%s", k->isa);
+    }
+}
+
+/* Low nibble: the even table; high nibble: the odd one. */
+Test(kernels_scan, pq4_by_hand)
+{
+    uint8_t *lut = place(&ground_a, 64, 0), *codes = place(&ground_b, 8 * VQ_BLOCK, 0);
+    uint16_t *sums = place(&ground_c, 8 * VQ_BLOCK * 2, 0);
+    for (size_t c = 0; c < 16; c++) lut[c] = (uint8_t)c, lut[16 + c] = (uint8_t)(c * 16);
+    for (size_t i = 0; i < 256; i++) codes[i] = (uint8_t)(255 - i);
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        k->pq4_scan(lut, codes, 8, 2, sums);
+        for (size_t i = 0; i < 256; i++) cr_assert(sums[i] == 255 - i, "%s", k->isa);
+    }
+}
