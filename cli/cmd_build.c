@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/util.h"
@@ -160,12 +161,14 @@ int cmd_build(const cmd *self, int argc, char **argv)
         return fail(CLI_USAGE, "%s is both input and output", a.output);
     if (!a.force && access(a.output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a.output);
+    code = output_folder(a.output);
+    if (code != CLI_DONE) return code;
     vq_error err = {0};
     vq_source *src = NULL;
     vq_ids ids = {0};
     vq_status rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
     if (rc == VQ_OK && a.ids != NULL) rc = vq_ids_read(&ids, a.ids, false, &err);
-    code = rc != VQ_OK ? fail_status(rc, &err) : build(&a, rest[0], src, &ids);
+    code = rc != VQ_OK ? fail_data(rc, &err) : build(&a, rest[0], src, &ids);
     vq_ids_fini(&ids);
     vq_source_close(src);
     return code;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "cli/report.h"
 #include "cli/util.h"
 #include "src/io/format.h"
@@ -30,6 +31,8 @@ int cmd_convert(const cmd *self, int argc, char **argv)
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, 2, &rest, &nrest);
     if (code >= 0) return code;
     if (same_file(rest[0], rest[1])) return fail(CLI_USAGE, "%s is both input and output", rest[1]);
+    code = output_folder(rest[1]);
+    if (code != CLI_DONE) return code;
     vq_error err = {0};
     vq_source *src = NULL;
     uint64_t rows = 0, n;
@@ -45,5 +48,6 @@ int cmd_convert(const cmd *self, int argc, char **argv)
         (void)printf("\n");
     }
     vq_source_close(src);
-    return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
+    if (rc == VQ_OK) return CLI_DONE;
+    return output_format(rest[1]) != NULL ? fail_data(rc, &err) : fail_status(rc, &err);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "cli/report.h"
 #include "cli/util.h"
 #include "src/io/format.h"
@@ -104,18 +105,11 @@ static int read_rows(void *ctx, int rewind, void *rows, size_t max, size_t *got)
     return 0;
 }
 
-/* The element type that the format of path's ending holds best; VQ_ELEM_NONE: no such format. */
-static uint32_t elem_of(const char *path)
+/* The element type that the format holds best. */
+static uint32_t elem_of(const vq_format *f)
 {
-    char *name = xprintf("%s", path);
-    if (ends_with(name, ".zst")) name[strlen(name) - 4] = '\0';
-    const char *dot = strrchr(name, '.');
-    const vq_format *f = dot != NULL ? vq_format_by_name(dot + 1) : NULL;
-    uint32_t elems = f != NULL ? f->elems : 0;
-    free(name);
-    if (elems & 1u << VQ_F32) return VQ_F32;
-    if (elems & 1u << VQ_I8) return VQ_I8;
-    return elems & 1u << VQ_U8 ? VQ_U8 : VQ_ELEM_NONE;
+    if (f->elems & 1u << VQ_F32) return VQ_F32;
+    return f->elems & 1u << VQ_I8 ? VQ_I8 : VQ_U8;
 }
 
 static int write_file(mixture *m, const char *path, uint64_t stream, uint64_t n, bool quiet)
@@ -126,7 +120,10 @@ static int write_file(mixture *m, const char *path, uint64_t stream, uint64_t n,
     m->stream = stream;
     m->n = n;
     m->row = 0;
-    m->elem = elem_of(path);
+    const vq_format *format = output_format(path);
+    m->elem = format != NULL ? elem_of(format) : VQ_F32; /* vq_convert says what is wrong */
+    int code = output_folder(path);
+    if (code != CLI_DONE) return code;
     vq_status rc = vq_source_open_fn(&src, read_rows, m, m->d, VQ_F32, &err);
     if (rc == VQ_OK) rc = vq_convert(src, path, 0, &rows, &err);
     vq_source_close(src);

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/inputs.h"
+#include "cli/output.h"
 #include "cli/util.h"
 #include "src/io/format.h"
 
@@ -57,6 +58,8 @@ int cmd_get(const cmd *self, int argc, char **argv)
     if (code >= 0) return code;
     if (a.output != NULL && same_file(rest[0], a.output))
         return fail(CLI_USAGE, "%s is both input and output", a.output);
+    if (a.output != NULL) code = output_folder(a.output);
+    if (a.output != NULL && code != CLI_DONE) return code;
     index_set set = {0};
     vq_searcher *s = NULL;
     float *rows = NULL;

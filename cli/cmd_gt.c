@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/inputs.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/util.h"
@@ -56,7 +57,7 @@ static int compute(const gt_args *a, vq_source *base, const queries *q, const vq
     free(t.ids);
     free(t.scores);
     if (rc != VQ_OK && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
-    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
     if (!a->quiet)
         (void)printf("%s: the %u nearest of %zu queries by %s, %.1f s\n", a->output, a->k, nq,
                      vq_metric_name(a->metric), seconds);
@@ -75,7 +76,7 @@ static int gt(const gt_args *a, const char *base_path, const char *query_path)
     vq_status rc = vq_source_open_file(&base, base_path, 0, &err);
     if (rc == VQ_OK && a->ids != NULL) rc = vq_ids_read(&ids, a->ids, false, &err);
     if (rc != VQ_OK) {
-        code = fail_status(rc, &err);
+        code = fail_data(rc, &err);
         goto out;
     }
     vq_source_shape(base, &n, &d, &elem);
@@ -109,5 +110,6 @@ int cmd_gt(const cmd *self, int argc, char **argv)
         return fail(CLI_USAGE, "-o %s: the name must end in .ibin or .ivecs", a.output);
     if (same_file(rest[0], a.output) || same_file(rest[1], a.output))
         return fail(CLI_USAGE, "%s is both input and output", a.output);
-    return gt(&a, rest[0], rest[1]);
+    code = output_folder(a.output);
+    return code == CLI_DONE ? gt(&a, rest[0], rest[1]) : code;
 }

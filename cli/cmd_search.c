@@ -67,7 +67,7 @@ static int search_file(const search_args *a, vq_searcher *s, queries *q, answers
     while (code == CLI_DONE) {
         size_t got = 0;
         vq_status rc = vq_source_read_f32(q->src, rows, block, &got, &err);
-        if (rc != VQ_OK) code = fail_status(rc, &err);
+        if (rc != VQ_OK) code = fail_data(rc, &err);
         if (rc != VQ_OK || got == 0) break;
         if (q->named && done + got > q->names.n)
             code = fail(CLI_DATA, "more queries than the %zu query ids", q->names.n);
@@ -96,7 +96,7 @@ static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers
     float *scores = xmalloc(a->k, sizeof *scores);
     vq_status rc = vq_id_find(s, a->like, &id, &err);
     if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
-    int code = rc == VQ_OK ? search_block(s, row, 1, a->k, ids, scores) : fail_status(rc, &err);
+    int code = rc == VQ_OK ? search_block(s, row, 1, a->k, ids, scores) : fail_data(rc, &err);
     if (code == CLI_DONE) code = answers_add(to, a->like, ids, scores);
     free(row);
     free(ids);

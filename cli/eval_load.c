@@ -27,7 +27,7 @@ static int map_rows(eval_job *job, vq_searcher *s, const vq_ids *ids)
         if (rc == VQ_ENOENT)
             return fail(CLI_DATA, "%s: id '%s' of line %" PRIu64 " is not in the index",
                         job->args->ids, ids->names[row], row + 1);
-        if (rc != VQ_OK) return fail_status(rc, &err);
+        if (rc != VQ_OK) return fail_data(rc, &err);
     }
     return CLI_DONE;
 }
@@ -45,7 +45,7 @@ static int probe_ids(const eval_job *job, vq_searcher *s)
         (void)snprintf(name, sizeof name, "%" PRIu64, job->truth.ids[i]);
         vq_status rc = vq_id_find(s, name, &id, &err);
         if (rc == VQ_OK) return CLI_DONE;
-        if (rc != VQ_ENOENT) return fail_status(rc, &err);
+        if (rc != VQ_ENOENT) return fail_data(rc, &err);
         looked++;
     }
     if (looked == 0) return CLI_DONE;
@@ -61,7 +61,7 @@ static int load_truth(eval_job *job, vq_searcher *s)
     vq_error err = {0};
     vq_ids ids = {0};
     vq_status rc = vq_truth_read(&job->truth, a->gt, &err);
-    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
     job->exact = true;
     if (job->truth.nq != job->q.n)
         return fail(CLI_DATA, "%s is about %zu queries, %s has %" PRIu64, a->gt, job->truth.nq,
@@ -74,7 +74,7 @@ static int load_truth(eval_job *job, vq_searcher *s)
                     a->gt);
     if (a->ids == NULL) return probe_ids(job, s);
     rc = vq_ids_read(&ids, a->ids, true, &err);
-    int code = rc == VQ_OK ? map_rows(job, s, &ids) : fail_status(rc, &err);
+    int code = rc == VQ_OK ? map_rows(job, s, &ids) : fail_data(rc, &err);
     vq_ids_fini(&ids);
     return code;
 }
@@ -98,7 +98,7 @@ static int add_judgements(eval_job *job, vq_searcher *s, const vq_qrels *qrels, 
         if (rc == VQ_ENOENT || rc == VQ_EINVAL)
             job->docs[n] = VQ_NO_ID;
         else if (rc != VQ_OK)
-            return fail_status(rc, &err);
+            return fail_data(rc, &err);
         job->grades[n] = qrels->judgements[j].grade;
     }
     job->first[i + 1] = n;
@@ -127,7 +127,7 @@ static int load_judgements(eval_job *job, vq_searcher *s)
     vq_error err = {0};
     vq_qrels qrels = {0};
     vq_status rc = vq_qrels_read(&qrels, job->args->qrels, &err);
-    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
     int code = CLI_DONE;
     size_t room = 0, nq = (size_t)job->q.n;
     job->judged = true;

@@ -31,7 +31,7 @@ static int open_one(index_set *set, char **paths, int i)
     vq_error err = {0};
     vq_info info = VQ_INFO_INIT;
     vq_status rc = vq_open(&set->ix[i], paths[i], 0, &err);
-    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
     set->count++;
     rc = vq_index_info(set->ix[i], &info, &err);
     if (rc != VQ_OK) return fail_status(rc, &err);
@@ -82,14 +82,14 @@ int queries_open(queries *q, const char *path, const char *ids, uint32_t d)
     memset(q, 0, sizeof *q);
     q->path = path;
     vq_status rc = vq_source_open_file(&q->src, path, 0, &err);
-    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
     uint32_t elem;
     vq_source_shape(q->src, &q->n, &q->d, &elem);
     if (d != 0 && q->d != d)
         return fail(CLI_DATA, "%s: vectors of %u dimensions, the index has %u", path, q->d, d);
     if (ids == NULL) return CLI_DONE;
     rc = vq_ids_read(&q->names, ids, true, &err);
-    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
     q->named = true;
     if (q->n != UINT64_MAX && q->n != q->names.n)
         return fail(CLI_DATA, "%s has %zu ids, %s has %" PRIu64 " queries", ids, q->names.n, path,
@@ -107,7 +107,7 @@ int queries_load(queries *q)
             q->rows = xrealloc(q->rows, room, (size_t)q->d * sizeof(float));
         }
         vq_status rc = vq_source_read_f32(q->src, q->rows + n * q->d, LOAD_ROWS, &got, &err);
-        if (rc != VQ_OK) return fail_status(rc, &err);
+        if (rc != VQ_OK) return fail_data(rc, &err);
         n += got;
     }
     q->n = n;

@@ -39,6 +39,26 @@ static void guard_once(void)
     (void)sigaction(SIGHUP, &sa, NULL);
 }
 
+const vq_format *output_format(const char *path)
+{
+    char ending[VQ_ENDING_MAX];
+    vq_path_ending(path, ending, NULL);
+    return vq_format_by_name(ending);
+}
+
+int output_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL   ? xprintf(".")
+                   : slash == path ? xprintf("/")
+                                   : xprintf("%.*s", (int)(slash - path), path);
+    int code = CLI_DONE;
+    if (access(folder, W_OK | X_OK) != 0)
+        code = fail(CLI_SYSTEM, "cannot write %s: %s", path, strerror(errno));
+    free(folder);
+    return code;
+}
+
 int output_open(output *o, const char *path)
 {
     *o = (output){.f = stdout};

@@ -6,11 +6,18 @@
 
 #include <stdio.h>
 
+#include "src/io/format.h"
+
 typedef struct output {
     FILE *f;
     const char *path; /* borrowed; NULL: standard output */
     char *temporary;  /* owned; NULL where path is written directly (a pipe, a device) */
 } output;
+
+/* The format of vectors that path's ending names; NULL: none. */
+const vq_format *output_format(const char *path);
+/* An exit code: can a file be made at path?  Asked before long work. */
+int output_folder(const char *path);
 
 /* path NULL or "-": standard output.  Each returns an exit code, and has told what went wrong. */
 int output_open(output *o, const char *path);

@@ -53,6 +53,11 @@ int fail_status(vq_status rc, const vq_error *err)
     return fail(exit_code(rc), "%s", err->text[0] != '\0' ? err->text : vq_strerror(rc));
 }
 
+int fail_data(vq_status rc, const vq_error *err)
+{
+    return fail_status(rc == VQ_EINVAL ? VQ_ECORRUPT : rc, err);
+}
+
 void *xrealloc(void *block, size_t count, size_t size)
 {
     size_t bytes;

@@ -15,6 +15,8 @@ void fail_as(const char *command);
 int fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same for a failure of the library: its text, and the exit code of its status. */
 int fail_status(vq_status rc, const vq_error *err);
+/* The same where no option can be at fault: VQ_EINVAL, too, speaks of the data. */
+int fail_data(vq_status rc, const vq_error *err);
 int exit_code(vq_status rc); /* the one place where a status becomes an exit code */
 
 /* count x size bytes; ends the program with CLI_SYSTEM where there is no such memory. */

@@ -20,7 +20,7 @@ enum {
     KMEANS_ITERS = 10
 };
 /* Axes are kept down to this share of the level at which they would earn bits of their own. */
-#define WATER_SLACK 16.0
+#define WATER_SLACK 4.0
 
 typedef struct fit {
     vq_plan *p;

@@ -16,6 +16,7 @@ enum {
     SAMPLE_PER_LIST = 40,
     SAMPLE_MIN = 32768
 };
+#define EFFORT_N       1e5
 #define DEFAULT_MEMORY ((size_t)256 << 20)
 #define MIN_SAMPLE     ((size_t)32 << 20) /* bytes; what --memory cannot lower.. */
 #define MAX_SAMPLE     ((size_t)1 << 30)  /* ..and what we take without it */
@@ -125,22 +126,25 @@ static void choose_lists(vq_plan *p, const vq_build_opts *o)
     m->nlist = (uint32_t)lists;
 }
 
-/* Effort of a search that says nothing.  Text embeddings scatter a query's neighbours over a tenth
- * of the lists and more, and scanning codes is cheap, so the share is generous: 25 % of 100,000
- * vectors, falling with the square root of n. */
+/* Effort of a search that says nothing.  A question's neighbours among text embeddings scatter over
+ * a tenth of the lists for nine in ten of them and over most lists for the last hundredth, and
+ * codes are cheap to scan: 100,000 vectors or all that there are, more as n grows, by its square
+ * root. */
 static void choose_effort(vq_plan *p)
 {
     vq_model *m = &p->model;
-    double n = (double)m->n, vectors = 25000.0 * sqrt(n / 1e5);
-    double share = vectors >= n ? 1.0 : vectors / n;
+    double n = (double)m->n, share = VQ_MIN(1.0, sqrt(EFFORT_N / n));
     m->nprobe = (uint32_t)VQ_MAX(1.0, ceil(share * m->nlist));
     m->rerank = 130;
-    vq_plan_note(p, "nprobe %u of %u: %.0f %% of the vectors, enough for scattered neighbours",
-                 m->nprobe, m->nlist, 100.0 * share);
-    vq_plan_note(p,
-                 m->store != VQ_ELEM_NONE ? "rerank %u: the true ten are among them"
-                                          : "rerank none: no rows are stored",
-                 m->rerank);
+    if (m->nprobe == m->nlist)
+        vq_plan_note(p, "nprobe all: scanning this many codes is cheap, and neighbours scatter");
+    else
+        vq_plan_note(p, "nprobe %u of %u: %.0f %% of the vectors, enough for scattered neighbours",
+                     m->nprobe, m->nlist, 100.0 * share);
+    if (m->store != VQ_ELEM_NONE)
+        vq_plan_note(p, "rerank %u: the true ten are among them", m->rerank);
+    else
+        vq_plan_note(p, "rerank none: no rows are stored");
 }
 
 static void choose_store(vq_plan *p, const vq_build_opts *o, uint32_t elem)

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <malloc.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,25 +215,25 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Leaves the points that no other beats, by rising recall. */
-static void keep_front(bench *b)
+/* Leaves the points that no other beats, by rising recall.  A point that is slower by less than
+ * slack (0.1: ten per cent) counts as not beaten. */
+static void keep_front(bench *b, double slack)
 {
-    double *cost = need(calloc(b->npoints + 1, sizeof *cost));
-    double *value = need(calloc(b->npoints + 1, sizeof *value));
-    unsigned char *keep = need(calloc(b->npoints + 1, 1));
+    unsigned char *beaten = need(calloc(b->npoints + 1, 1));
     for (size_t i = 0; i < b->npoints; i++) {
-        cost[i] = 1 / b->points[i].qps;
-        value[i] = b->points[i].recall;
+        const struct bench_point *p = &b->points[i];
+        for (size_t j = 0; j < b->npoints; j++) {
+            const struct bench_point *q = &b->points[j];
+            bool better = q->recall > p->recall || (q->recall == p->recall && q->qps > p->qps);
+            if (better && q->qps >= p->qps * (1 + slack)) beaten[i] = 1;
+        }
     }
-    (void)vq_pareto(cost, value, b->npoints, keep);
     size_t kept = 0;
     for (size_t i = 0; i < b->npoints; i++)
-        if (keep[i]) b->points[kept++] = b->points[i];
+        if (!beaten[i]) b->points[kept++] = b->points[i];
     b->npoints = kept;
     qsort(b->points, kept, sizeof *b->points, by_recall);
-    free(keep);
-    free(value);
-    free(cost);
+    free(beaten);
 }
 
 static void time_front(bench *b, bench_tune_fn tune, bench_search_fn search, void *ctx)
@@ -332,9 +333,9 @@ static void report(const bench *b)
 
 void bench_close(bench *b, bench_tune_fn tune, bench_search_fn search, void *ctx)
 {
-    keep_front(b);
+    keep_front(b, 0.1); /* one pass each is noisy */
     time_front(b, tune, search, ctx);
-    keep_front(b); /* the first pass was a single, noisy one */
+    keep_front(b, 0);
     report(b);
     free(b->points);
     free(b->truth);

@@ -39,12 +39,9 @@ vq_status vq_fail_errno(vq_error *err, int errnum, const char *fmt, ...)
     set_text(err, code, fmt, args);
     va_end(args);
     if (err != NULL) {
-        char reason[128];
-        /* The XSI strerror_r: fills the buffer, and is safe in threads. */
-        if (strerror_r(errnum, reason, sizeof reason) != 0)
-            (void)snprintf(reason, sizeof reason, "error %d", errnum);
+        char buffer[128];
         append_text(err, ": ");
-        append_text(err, reason);
+        append_text(err, strerror_r(errnum, buffer, sizeof buffer)); /* GNU's: thread-safe */
     }
     return code;
 }

@@ -150,16 +150,14 @@ static vq_status choose_kind(const reader *r, const char *ending, bool *ivecs, v
     bool fits_ibin = second >= 1 && second <= K_MAX &&
                      (!known || size == 8 + 4 * first * second || size == 8 + 8 * first * second);
     bool named_ivecs = strcmp(ending, "ivecs") == 0, named_ibin = strcmp(ending, "ibin") == 0;
-    *ivecs = named_ivecs;
-    if (fits_ivecs || fits_ibin) {
-        bool told = fits_ivecs != fits_ibin && (known || (!named_ivecs && !named_ibin));
-        if (told || (!named_ivecs && !named_ibin)) *ivecs = fits_ivecs;
-        goto out;
-    }
+    bool sure_ivecs = fits_ivecs && row + 4 <= len, sure_ibin = fits_ibin && known;
+    *ivecs = sure_ivecs;
+    if (sure_ivecs != sure_ibin) goto out;
     const char *foreign = vq_foreign_name(b, len);
     VQ_REQUIRE(foreign == NULL, VQ_ECORRUPT, "%s: is %s, not a file of neighbours (ibin, ivecs)",
                r->name, foreign);
-    VQ_REQUIRE(named_ivecs || named_ibin, VQ_ECORRUPT,
+    *ivecs = named_ivecs || (!named_ibin && fits_ivecs);
+    VQ_REQUIRE(named_ivecs || named_ibin || fits_ivecs || fits_ibin, VQ_ECORRUPT,
                "%s: is not a file of neighbours (ibin, ivecs)", r->name);
 out:
     return rc;

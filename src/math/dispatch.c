@@ -27,12 +27,12 @@ extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq;
 extern const vq_kernels vq_kernels_avx512vbmi;
 
 static const level levels[] = {
-    { "scalar", 0, { &vq_kernels_scalar } },
-    { "avx2", VQ_CPU_AVX2, { &vq_kernels_avx2, &vq_kernels_avx2_pq } },
-    { "avx512", VQ_CPU_AVX2 | VQ_CPU_AVX512, { &vq_kernels_avx512, &vq_kernels_avx512_pq } },
-    { "avx512vbmi", VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI, { &vq_kernels_avx512vbmi } },
+    {"scalar", 0, {&vq_kernels_scalar}},
+    {"avx2", VQ_CPU_AVX2, {&vq_kernels_avx2, &vq_kernels_avx2_pq}},
+    {"avx512", VQ_CPU_AVX2 | VQ_CPU_AVX512, {&vq_kernels_avx512, &vq_kernels_avx512_pq}},
+    {"avx512vbmi", VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI, {&vq_kernels_avx512vbmi}},
 };
-static const char *const level_names[] = { "scalar", "avx2", "avx512", "avx512vbmi", NULL };
+static const char *const level_names[] = {"scalar", "avx2", "avx512", "avx512vbmi", NULL};
 
 /* Bits of cpuid leaf 1 (ecx) and leaf 7 (ebx, ecx), and of XCR0: the register files that the system
  * saves. */
@@ -74,8 +74,8 @@ static uint32_t cpu_bits(void)
     return bits;
 }
 #else
-static const level levels[] = { { "scalar", 0, { &vq_kernels_scalar } } };
-static const char *const level_names[] = { "scalar", NULL };
+static const level levels[] = {{"scalar", 0, {&vq_kernels_scalar}}};
+static const char *const level_names[] = {"scalar", NULL};
 
 static uint32_t cpu_bits(void)
 {

@@ -30,14 +30,14 @@ static double reduce_f64(double lane[F64_LANES])
 
 static float dot_f32(const float *x, const float *y, size_t d)
 {
-    float lane[F32_LANES] = { 0 };
+    float lane[F32_LANES] = {0};
     for (size_t j = 0; j < d; j++) lane[j % F32_LANES] = fmaf(x[j], y[j], lane[j % F32_LANES]);
     return reduce_f32(lane);
 }
 
 static float l2sq_f32(const float *x, const float *y, size_t d)
 {
-    float lane[F32_LANES] = { 0 };
+    float lane[F32_LANES] = {0};
     for (size_t j = 0; j < d; j++) {
         float t = x[j] - y[j];
         lane[j % F32_LANES] = fmaf(t, t, lane[j % F32_LANES]);
@@ -53,7 +53,7 @@ static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, con
 
 static float dot_f32_u8(const float *q, const uint8_t *codes, size_t d)
 {
-    float lane[F32_LANES] = { 0 };
+    float lane[F32_LANES] = {0};
     for (size_t j = 0; j < d; j++)
         lane[j % F32_LANES] = fmaf(q[j], (float)codes[j], lane[j % F32_LANES]);
     return reduce_f32(lane);
@@ -89,14 +89,14 @@ static double load_u8(const void *row, size_t j)
 #define ROW_KERNELS(type)                                                                          \
     static double ip_row_##type(const double *q, const void *row, size_t d)                        \
     {                                                                                              \
-        double lane[F64_LANES] = { 0 };                                                            \
+        double lane[F64_LANES] = {0};                                                              \
         for (size_t j = 0; j < d; j++)                                                             \
             lane[j % F64_LANES] = fma(q[j], load_##type(row, j), lane[j % F64_LANES]);             \
         return reduce_f64(lane);                                                                   \
     }                                                                                              \
     static double l2sq_row_##type(const double *q, const void *row, size_t d)                      \
     {                                                                                              \
-        double lane[F64_LANES] = { 0 };                                                            \
+        double lane[F64_LANES] = {0};                                                              \
         for (size_t j = 0; j < d; j++) {                                                           \
             double t = q[j] - load_##type(row, j);                                                 \
             lane[j % F64_LANES] = fma(t, t, lane[j % F64_LANES]);                                  \
@@ -105,7 +105,7 @@ static double load_u8(const void *row, size_t j)
     }                                                                                              \
     static double sq_row_##type(const void *row, size_t d)                                         \
     {                                                                                              \
-        double lane[F64_LANES] = { 0 };                                                            \
+        double lane[F64_LANES] = {0};                                                              \
         for (size_t j = 0; j < d; j++) {                                                           \
             double t = load_##type(row, j);                                                        \
             lane[j % F64_LANES] = fma(t, t, lane[j % F64_LANES]);                                  \
@@ -182,8 +182,7 @@ static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
 }
 
 static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, float scale,
-                         float base, float threshold, uint32_t *restrict idx,
-                         float *restrict score)
+                         float base, float threshold, uint32_t *restrict idx, float *restrict score)
 {
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
@@ -237,8 +236,7 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     for (size_t b = 0; b < nblocks; b++) {
         for (size_t i = 0; i < VQ_BLOCK; i++) {
             uint32_t sum = 0;
-            for (size_t j = 0; j < m; j++)
-                sum += lut[j * 256 + codes[(b * m + j) * VQ_BLOCK + i]];
+            for (size_t j = 0; j < m; j++) sum += lut[j * 256 + codes[(b * m + j) * VQ_BLOCK + i]];
             sums[b * VQ_BLOCK + i] = (uint16_t)sum;
         }
     }
@@ -260,9 +258,8 @@ static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
-const vq_kernels vq_kernels_scalar = {
-    .isa = "scalar",
+const vq_kernels vq_kernels_scalar = {.isa = "scalar",
 #define K(ret, name, args) .name = name,
-    VQ_KERNELS(K)
+                                      VQ_KERNELS(K)
 #undef K
 };

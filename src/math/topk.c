@@ -133,7 +133,7 @@ void vq_hits_sort(vq_hit *hits, size_t n)
 
 void vq_reservoir_init(vq_reservoir *r, vq_hit *hits, size_t cap, size_t k)
 {
-    *r = (vq_reservoir){ .hits = hits, .cap = cap, .k = k, .threshold = -INFINITY };
+    *r = (vq_reservoir){.hits = hits, .cap = cap, .k = k, .threshold = -INFINITY};
 }
 
 void vq_reservoir_shrink(vq_reservoir *r)

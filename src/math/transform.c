@@ -12,33 +12,90 @@
 
 enum { ROUNDS = 3 };
 
-/* x += sign of each of n coordinates, drawn 64 at a time; four by four, so that the compiler makes
- * vector code of it. */
+/* Gives each of n coordinates a random sign, 64 from one number: bit i % 64 of it flips x[i].  Four
+ * at a time by a table, for without it the compiler shifts bit by bit. */
 static void flip_signs(float *x, size_t n, vq_rng *rng)
 {
-    static const uint32_t top = 0x80000000u;
+#define FLIP(bits, l) ((uint32_t)(bits) >> (l)&1u) << 31
+#define ROW(bits)                                                                                  \
+    {                                                                                              \
+        FLIP(bits, 0), FLIP(bits, 1), FLIP(bits, 2), FLIP(bits, 3)                                 \
+    }
+    static const uint32_t masks[16][4] = {ROW(0),  ROW(1),  ROW(2),  ROW(3), ROW(4),  ROW(5),
+                                          ROW(6),  ROW(7),  ROW(8),  ROW(9), ROW(10), ROW(11),
+                                          ROW(12), ROW(13), ROW(14), ROW(15)};
+#undef ROW
+#undef FLIP
     uint64_t bits = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    uint32_t u[4];
+    for (; i + 4 <= n; i += 4, bits >>= 4) {
         if (i % 64 == 0) bits = vq_rng_u64(rng);
-        uint32_t u;
-        memcpy(&u, &x[i], sizeof u);
-        u ^= (uint32_t)(bits >> (i % 64) & 1u) != 0 ? top : 0u;
-        memcpy(&x[i], &u, sizeof u);
+        memcpy(u, x + i, sizeof u);
+        for (size_t l = 0; l < 4; l++) u[l] ^= masks[bits & 15u][l];
+        memcpy(x + i, u, sizeof u);
+    }
+    if (i % 64 == 0 && i < n) bits = vq_rng_u64(rng);
+    for (size_t l = 0; i < n; i++, l++)
+        if (masks[bits & 15u][l] != 0) x[i] = -x[i];
+}
+
+/* One stage over n coordinates from x to y, which brings every coordinate's partner beside it:
+ * after log2 n stages each is back in its place.  (Neighbours are what vector code is worst at;
+ * here they are only stored so.) */
+static inline void stage(const float *restrict x, float *restrict y, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        y[2 * i] = x[i] + x[i + n / 2];
+        y[2 * i + 1] = x[i] - x[i + n / 2];
+    }
+}
+
+enum { TILE = 16 };
+
+static void hadamard_tile(float *x)
+{
+    float a[TILE], b[TILE];
+    stage(x, a, TILE);
+    stage(a, b, TILE);
+    stage(b, a, TILE);
+    stage(a, x, TILE);
+}
+
+static void butterflies(float *restrict a, float *restrict b, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        float s = a[j] + b[j], t = a[j] - b[j];
+        a[j] = s;
+        b[j] = t;
+    }
+}
+
+/* Two stages in one pass over four runs of n. */
+static void butterflies4(float *restrict a, float *restrict b, float *restrict c, float *restrict d,
+                         size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        float s = a[j] + b[j], t = a[j] - b[j], u = c[j] + d[j], v = c[j] - d[j];
+        a[j] = s + u;
+        b[j] = t + v;
+        c[j] = s - u;
+        d[j] = t - v;
     }
 }
 
 /* The orthonormal Hadamard transform of n = 2^k coordinates. */
 static void hadamard(float *x, size_t n)
 {
-    for (size_t half = 1; half < n; half *= 2) {
-        for (size_t i = 0; i < n; i += 2 * half) {
-            for (size_t j = i; j < i + half; j++) {
-                float a = x[j], b = x[j + half];
-                x[j] = a + b;
-                x[j + half] = a - b;
-            }
-        }
+    size_t half = 1; /* stages below it are done */
+    if (n >= TILE) {
+        for (size_t i = 0; i < n; i += TILE) hadamard_tile(x + i);
+        half = TILE;
     }
+    for (; 4 * half <= n; half *= 4)
+        for (float *p = x; p < x + n; p += 4 * half)
+            butterflies4(p, p + half, p + 2 * half, p + 3 * half, half);
+    if (half < n) butterflies(x, x + half, half);
     const float scale = (float)(1.0 / sqrt((double)n));
     for (size_t i = 0; i < n; i++) x[i] *= scale;
 }

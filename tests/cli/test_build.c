@@ -43,15 +43,26 @@ Test(build, every_choice_of_every_option)
     static const char *const lines[] = {
         "--metric l2",       "--metric ip",     "--metric cosine", "--codec auto",
         "--codec pq4",       "--codec pq8",     "--codec sq8",     "--codec flat",
-        "--bytes 8",         "--rotation none", "--rotation pca",  "--rotation opq",
+        "--bytes 8",         "--rotation none", "--rotation pca",  "--rotation opq --codec pq8",
         "--rotation random", "--nlist 7",       "--store f32",     "--store f16",
-        "--store i8",        "--store none",    "--train kmeans",  "--seed 7",
-        "--threads 2",       "--memory 200M",   "--skip-bad",
+        "--store none",      "--train kmeans",  "--seed 7",        "--threads 2",
+        "--memory 200M",     "--skip-bad",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         DONE(dir, "\"$VQ\" build b.fbin -o o.vq --force -q %s", lines[i]);
         PRINTS(dir, "\t1\t", "\"$VQ\" search o.vq q.fbin --format tsv");
     }
+}
+
+Test(build, rows_of_bytes_stay_bytes)
+{
+    DONE(dir, "\"$VQ\" gen i.i8bin -n 300 -d 8 -q; \"$VQ\" gen u.u8bin -n 300 -d 8 -q");
+    DONE(dir, "\"$VQ\" build i.i8bin -o i.vq --store i8 -q; \"$VQ\" build u.u8bin -o u.vq -q");
+    PRINTS(dir, "\"store\": \"i8\"", "\"$VQ\" info i.vq --json");
+    PRINTS(dir, "\"store\": \"u8\"", "\"$VQ\" info u.vq --json");
+    DONE(dir, "\"$VQ\" get i.vq $(seq 0 299) -o o.i8bin; cmp i.i8bin o.i8bin");
+    DONE(dir, "\"$VQ\" get u.vq $(seq 0 299) -o o.u8bin; cmp u.u8bin o.u8bin");
+    REFUSED(dir, 2, "store i8", "\"$VQ\" build b.fbin -o o.vq --store i8");
 }
 
 Test(build, options_arrive)

@@ -147,7 +147,7 @@ Test(search, the_binary_formats_agree)
         uint64_t id;
         memcpy(&id, npy + 128 + 8 * i, 8);
         cr_assert(id == want[i / K][i % K].id && t.ids[i] == id);
-        cr_assert_float_eq((double)t.scores[i], want[i / K][i % K].score, 0);
+        cr_assert_eq(t.scores[i], (float)want[i / K][i % K].score);
     }
     vq_truth_fini(&t);
     free(npy);

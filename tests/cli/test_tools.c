@@ -59,11 +59,10 @@ Test(tools, convert_refuses)
     float rows[3 * 2] = {1, 2, 300, 4, 5, 6}, bad[3 * 2] = {1, 2, NAN, 4, 5, 6};
     write_fbin(dir, "r.fbin", rows, 3, 2);
     write_fbin(dir, "n.fbin", bad, 3, 2);
-    REFUSED(dir, 1, "row 1",
-            "\"$VQ\" convert r.fbin r.i8bin || { c=$?; [ $c = 2 ] && exit 1; exit $c; }");
+    REFUSED(dir, 1, "row 1", "\"$VQ\" convert r.fbin r.i8bin");
     cr_assert(!exists(dir, "r.i8bin"));
     DONE(dir, "\"$VQ\" convert r.fbin r.i8bin --scale 0.25");
-    PRINTS(dir, "0   1  75   1   1   2", "tail -c 6 r.i8bin | od -An -td1");
+    PRINTS(dir, "0 0 75 1 1 2", "tail -c 6 r.i8bin | od -An -td1 | tr -s ' '");
     REFUSED(dir, 1, "n.fbin", "\"$VQ\" convert n.fbin n.fvecs");
     PRINTS(dir, "2 vectors of 2 dimensions, 1 bad rows left out",
            "\"$VQ\" convert n.fbin n.fvecs --skip-bad");
@@ -112,7 +111,9 @@ Test(tools, check)
 /* Damage of any kind is exit code 1 with a message, never a crash. */
 Test(tools, check_finds_damage)
 {
-    char *from = test_path(dir, "b.vq"), *to = test_path(dir, "d.vq");
+    DONE(dir,
+         "\"$VQ\" gen big.fbin -n 3000 -d 64 -q; \"$VQ\" build big.fbin -o big.vq --nlist 4 -q");
+    char *from = test_path(dir, "big.vq"), *to = test_path(dir, "d.vq");
     size_t len;
     uint8_t *bytes = test_read(from, &len);
     vq_rng rng;
@@ -132,7 +133,7 @@ Test(tools, check_finds_damage)
         found += r.exit_code == 1;
         test_run_fini(&r);
     }
-    cr_assert_geq(found, 15, "%d of 25; free space aside, damage is found", found);
+    cr_assert_geq(found, 20, "%d of 25, and the rest of the space is hardly free", found);
     free(bytes);
     free(from);
     free(to);

@@ -126,7 +126,10 @@ INLINE __m128 dot4_f32(const float *a, size_t d, size_t stride, const float *x)
     for (; j + 16 <= d; j += 16) {
         lanes16 v = load16(x + j);
 #pragma GCC unroll 4
-        for (size_t r = 0; r < 4; r++) fma16(&sum[r], load16(a + r * stride + j), v);
+        for (size_t r = 0; r < 4; r++) {
+            _mm_prefetch(a + (r + 4) * stride + j, _MM_HINT_T0);
+            fma16(&sum[r], load16(a + r * stride + j), v);
+        }
     }
     if (j < d) {
         lanes16 v = load_first(x + j, d - j);

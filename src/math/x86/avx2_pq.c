@@ -19,7 +19,7 @@ typedef struct chain {
 INLINE void climb(chain *c, __m256 v, __m256i at)
 {
     __m256 more = _mm256_cmp_ps(v, c->top, _CMP_GT_OQ);
-    c->top = _mm256_blendv_ps(c->top, v, more);
+    c->top = _mm256_max_ps(v, c->top); /* not by the mask, which comes late */
     c->at = _mm256_castps_si256(
         _mm256_blendv_ps(_mm256_castsi256_ps(c->at), _mm256_castsi256_ps(at), more));
 }

@@ -94,7 +94,7 @@ static float l2sq_f32(const float *x, const float *y, size_t d)
 }
 
 /* Eight rows at once: one load of x serves all, and eight chains of additions hide each other's
- * latency. */
+ * latency.  The eight rows after them are prefetched, from another page each as a rule. */
 INLINE __m256 dot8_f32(const float *a, size_t d, size_t stride, const float *x)
 {
     __m512 sum[8];
@@ -105,9 +105,7 @@ INLINE __m256 dot8_f32(const float *a, size_t d, size_t stride, const float *x)
         __m512 v = _mm512_loadu_ps(x + j);
 #pragma GCC unroll 8
         for (size_t r = 0; r < 8; r++) {
-#ifdef PF
             _mm_prefetch(a + (r + 8) * stride + j, _MM_HINT_T0);
-#endif
             sum[r] = _mm512_fmadd_ps(_mm512_loadu_ps(a + r * stride + j), v, sum[r]);
         }
     }
@@ -274,7 +272,7 @@ typedef struct chain {
 INLINE void climb(chain *c, __m512 v, __m512i at)
 {
     __mmask16 more = _mm512_cmp_ps_mask(v, c->top, _CMP_GT_OQ);
-    c->top = _mm512_mask_mov_ps(c->top, more, v);
+    c->top = _mm512_max_ps(v, c->top); /* not by the mask, which comes late */
     c->at = _mm512_mask_mov_epi32(c->at, more, at);
 }
 

@@ -241,16 +241,14 @@ INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
     for (int g = 0; g < blocks; g++) store_halves(s[g], sums + g * (int)VQ_BLOCK);
 }
 
-#ifndef G4
-#define G4 8
-#endif
+/* Groups of eight blocks; the last group by its size. */
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
                      uint16_t *restrict sums)
 {
-    for (; nblocks >= G4; nblocks -= G4) {
-        pq4_group(lut, codes, m, sums, G4);
-        codes += G4 * (m / 2) * VQ_BLOCK;
-        sums += G4 * VQ_BLOCK;
+    for (; nblocks >= 8; nblocks -= 8) {
+        pq4_group(lut, codes, m, sums, 8);
+        codes += 8 * (m / 2) * VQ_BLOCK;
+        sums += 8 * VQ_BLOCK;
     }
     switch (nblocks) {
     case 1: pq4_group(lut, codes, m, sums, 1); break;

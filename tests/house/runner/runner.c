@@ -10,14 +10,31 @@
 
 enum { SKIPPED = 77 };
 
-static cr_test *tests; /* in the order they were registered */
+static cr_test *tests, *suites; /* in the order they were registered */
 static bool soft_failure;
+
+static void append(cr_test **end, cr_test *test)
+{
+    while (*end != NULL) end = &(*end)->next;
+    *end = test;
+}
 
 void cr_register(cr_test *test)
 {
-    cr_test **end = &tests;
-    while (*end != NULL) end = &(*end)->next;
-    *end = test;
+    append(&tests, test);
+}
+
+void cr_register_suite(cr_test *suite)
+{
+    append(&suites, suite);
+}
+
+static const cr_test *suite_of(const cr_test *test)
+{
+    static const cr_test none;
+    for (const cr_test *s = suites; s != NULL; s = s->next)
+        if (strcmp(s->suite, test->suite) == 0) return s;
+    return &none;
 }
 
 void cr_failed(bool fatal, const char *file, int line, const char *what, const char *fmt, ...)
@@ -44,10 +61,14 @@ void cr_skipped(const char *fmt, ...)
 
 static void child(const cr_test *test)
 {
-    if (test->timeout > 0) alarm((unsigned)(test->timeout * 10) + 1); /* sanitizers are slow */
+    const cr_test *suite = suite_of(test);
+    double timeout = test->timeout > 0 ? test->timeout : suite->timeout;
+    if (timeout > 0) alarm((unsigned)(timeout * 10) + 1); /* sanitizers are slow */
+    if (suite->init != NULL) suite->init();
     if (test->init != NULL) test->init();
     test->run();
     if (test->fini != NULL) test->fini();
+    if (suite->fini != NULL) suite->fini();
     if (soft_failure) _exit(1);
     exit(0); /* looks for leaks */
 }
@@ -76,7 +97,7 @@ int main(int argc, char **argv)
     for (const cr_test *t = tests; t != NULL; t = t->next) {
         char name[256];
         (void)snprintf(name, sizeof name, "%s/%s", t->suite, t->name);
-        if (t->disabled || fnmatch(filter, name, 0) != 0) continue;
+        if (t->disabled || suite_of(t)->disabled || fnmatch(filter, name, 0) != 0) continue;
         fflush(NULL);
         pid_t pid = fork();
         if (pid == 0) child(t);

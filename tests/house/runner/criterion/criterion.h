@@ -30,7 +30,11 @@ typedef struct cr_test {
     struct cr_test *next;
 } cr_test;
 
+/* cr_assert_not_null(p, "... %s", p): the text of a failure, which may print a null pointer. */
+#pragma GCC diagnostic ignored "-Wformat-overflow"
+
 void cr_register(cr_test *test);
+void cr_register_suite(cr_test *suite);
 void cr_failed(bool fatal, const char *file, int line, const char *what, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void cr_skipped(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -44,6 +48,15 @@ void cr_skipped(const char *fmt, ...) __attribute__((format(printf, 1, 2), noret
         cr_register(&suite_##_##name_##_test);                                                     \
     }                                                                                              \
     static void suite_##_##name_##_impl(void)
+
+/* What all tests of a suite have: init, fini, timeout, disabled. */
+#define TestSuite(suite_, ...)                                                                     \
+    static cr_test suite_##_suite = {.suite = #suite_, ##__VA_ARGS__};                             \
+    __attribute__((constructor)) static void suite_##_suite_register(void)                         \
+    {                                                                                              \
+        cr_register_suite(&suite_##_suite);                                                        \
+    }                                                                                              \
+    struct cr_test /* takes the semicolon */
 
 #define CR_CHECK(fatal, cond, what, ...)                                                           \
     do {                                                                                           \

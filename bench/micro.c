@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* micro.c -- every kernel slot by representative shapes, at each level that this machine has.
+ *
+ *   vq_micro [SLOT...]      only the slots whose name contains one of the arguments
+ *
+ * Tab-separated on standard output: level, slot, shape, nanoseconds a unit (median of the runs),
+ * the spread (largest less smallest, as a share of the median), GB/s of what is read, and that as a
+ * share of the plain read of as many bytes, measured in the same run.  A unit is a vector or a row.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/math/kernels.h"
+
+enum { RUNS = 7, BYTES = 64 << 20 };
+
+/* One slot at one shape.  `units` vectors or rows are done a call and `bytes` read. */
+typedef struct shape {
+    size_t n, m, d;      /* rows (or blocks), sub-quantizers (or K), dimensions */
+    size_t units, bytes; /* set by the slot */
+} shape;
+
+typedef struct memory {
+    uint8_t *in, *table; /* BYTES each: what is streamed, and what stays */
+    float *out;          /* BYTES */
+} memory;
+
+typedef void (*bench_fn)(const vq_kernels *k, const memory *mem, shape *s);
+
+static volatile double sink; /* keeps results alive */
+
+/* The thread's own time: what others do on the machine shows less. */
+static double now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
+
+static void units(shape *s, size_t n, size_t bytes_each)
+{
+    s->units = n;
+    s->bytes = n * bytes_each;
+}
+
+/* ---- the slots ----------------------------------------------------------------------------- */
+
+static void bench_dot(const vq_kernels *k, const memory *mem, shape *s)
+{
+    const float *a = (const float *)mem->in, *x = (const float *)mem->table;
+    float sum = 0.0f;
+    for (size_t i = 0; i < s->n; i++) sum += k->dot_f32(a + i * s->d, x, s->d);
+    sink = (double)sum;
+    units(s, s->n, 4 * s->d);
+}
+
+static void bench_l2sq(const vq_kernels *k, const memory *mem, shape *s)
+{
+    const float *a = (const float *)mem->in, *x = (const float *)mem->table;
+    float sum = 0.0f;
+    for (size_t i = 0; i < s->n; i++) sum += k->l2sq_f32(a + i * s->d, x, s->d);
+    sink = (double)sum;
+    units(s, s->n, 4 * s->d);
+}
+
+static void bench_matvec(const vq_kernels *k, const memory *mem, shape *s)
+{
+    k->matvec_f32((const float *)mem->in, s->n, s->d, s->d, (const float *)mem->table, mem->out);
+    units(s, s->n, 4 * s->d);
+}
+
+static void bench_dot_u8(const vq_kernels *k, const memory *mem, shape *s)
+{
+    float sum = 0.0f;
+    for (size_t i = 0; i < s->n; i++)
+        sum += k->dot_f32_u8((const float *)mem->table, mem->in + i * s->d, s->d);
+    sink = (double)sum;
+    units(s, s->n, s->d);
+}
+
+#define BENCH_ROW(slot, size, call)                                                                \
+    static void bench_##slot(const vq_kernels *k, const memory *mem, shape *s)                     \
+    {                                                                                              \
+        const double *q = (const double *)mem->table;                                              \
+        double sum = 0.0;                                                                          \
+        (void)q;                                                                                   \
+        for (size_t i = 0; i < s->n; i++) {                                                        \
+            const uint8_t *row = mem->in + i * s->d * (size);                                      \
+            sum += k->slot call;                                                                   \
+        }                                                                                          \
+        sink = sum;                                                                                \
+        units(s, s->n, s->d *(size));                                                              \
+    }
+BENCH_ROW(ip_row_f32, 4, (q, row, s->d))
+BENCH_ROW(ip_row_f16, 2, (q, row, s->d))
+BENCH_ROW(ip_row_i8, 1, (q, row, s->d))
+BENCH_ROW(ip_row_u8, 1, (q, row, s->d))
+BENCH_ROW(l2sq_row_f32, 4, (q, row, s->d))
+BENCH_ROW(l2sq_row_f16, 2, (q, row, s->d))
+BENCH_ROW(l2sq_row_i8, 1, (q, row, s->d))
+BENCH_ROW(l2sq_row_u8, 1, (q, row, s->d))
+BENCH_ROW(sq_row_f32, 4, (row, s->d))
+BENCH_ROW(sq_row_f16, 2, (row, s->d))
+BENCH_ROW(sq_row_i8, 1, (row, s->d))
+BENCH_ROW(sq_row_u8, 1, (row, s->d))
+
+#define BENCH_WIDEN(slot, size)                                                                    \
+    static void bench_##slot(const vq_kernels *k, const memory *mem, shape *s)                     \
+    {                                                                                              \
+        k->slot(mem->in, s->n * s->d, mem->out);                                                   \
+        units(s, s->n, s->d *(size));                                                              \
+    }
+BENCH_WIDEN(f32_from_f16, 2)
+BENCH_WIDEN(f32_from_i8, 1)
+BENCH_WIDEN(f32_from_u8, 1)
+
+static void bench_f16_from_f32(const vq_kernels *k, const memory *mem, shape *s)
+{
+    k->f16_from_f32((const float *)mem->in, s->n * s->d, mem->out);
+    units(s, s->n, 4 * s->d);
+}
+
+static void bench_argmax(const vq_kernels *k, const memory *mem, shape *s)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < s->n; i++)
+        sum += k->argmax_f32((const float *)mem->in + i * s->d, (const float *)mem->table, s->d);
+    sink = (double)sum;
+    units(s, s->n, 4 * s->d);
+}
+
+static void bench_minmax(const vq_kernels *k, const memory *mem, shape *s)
+{
+    float lo, hi, sum = 0.0f;
+    for (size_t i = 0; i < s->n; i++) {
+        k->minmax_f32((const float *)mem->in + i * s->d, s->d, &lo, &hi);
+        sum += lo + hi;
+    }
+    sink = (double)sum;
+    units(s, s->n, 4 * s->d);
+}
+
+static void bench_quantize(const vq_kernels *k, const memory *mem, shape *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        k->quantize_u8((const float *)mem->in + i * s->d, s->d, -1.0f, 127.5f,
+                       (uint8_t *)mem->out + i * s->d);
+    units(s, s->n, 4 * s->d);
+}
+
+/* d = dimensions in all, so dsub = d / m; n = vectors, each with its own tables. */
+static void bench_lut(const vq_kernels *k, const memory *mem, shape *s, size_t kk)
+{
+    for (size_t i = 0; i < s->n; i++)
+        k->lut_f32((const float *)mem->in + i * s->d, (const float *)mem->table, s->m, s->d / s->m,
+                   kk, mem->out);
+    units(s, s->n, 4 * s->d * kk);
+}
+
+static void bench_lut16(const vq_kernels *k, const memory *mem, shape *s)
+{
+    bench_lut(k, mem, s, 16);
+}
+
+static void bench_lut256(const vq_kernels *k, const memory *mem, shape *s)
+{
+    bench_lut(k, mem, s, 256);
+}
+
+static void bench_nearest(const vq_kernels *k, const memory *mem, shape *s, size_t kk)
+{
+    const float *cb = (const float *)mem->table, *norm = cb + s->d * kk;
+    for (size_t i = 0; i < s->n; i++)
+        k->pq_nearest((const float *)mem->in + i * s->d, cb, norm, s->m, s->d / s->m, kk,
+                      (uint8_t *)mem->out + i * s->m);
+    units(s, s->n, 4 * s->d * kk);
+}
+
+static void bench_nearest16(const vq_kernels *k, const memory *mem, shape *s)
+{
+    bench_nearest(k, mem, s, 16);
+}
+
+static void bench_nearest256(const vq_kernels *k, const memory *mem, shape *s)
+{
+    bench_nearest(k, mem, s, 256);
+}
+
+/* n = blocks of 32 vectors. */
+static void bench_pq8(const vq_kernels *k, const memory *mem, shape *s)
+{
+    k->pq8_scan(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
+    units(s, s->n * VQ_BLOCK, s->m);
+}
+
+static void bench_pq4(const vq_kernels *k, const memory *mem, shape *s)
+{
+    k->pq4_scan(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
+    units(s, s->n * VQ_BLOCK, s->m / 2);
+}
+
+/* m per thousand of the sums survive. */
+static void bench_select(const vq_kernels *k, const memory *mem, shape *s)
+{
+    float threshold = 65536.0f - 65.536f * (float)s->m;
+    uint32_t *idx = (uint32_t *)mem->out;
+    sink = (double)k->select_u16((const uint16_t *)mem->in, NULL, s->n, 1.0f, 0.0f, threshold, idx,
+                                 mem->out + s->n);
+    units(s, s->n, 2);
+}
+
+typedef struct slot {
+    const char *name;
+    bench_fn fn;
+    bool floats; /* streams finite floats (else random bytes) */
+    shape shapes[6];
+} slot;
+
+/* clang-format off */
+static const slot slots[] = {
+    { "dot_f32", bench_dot, true, { { .n = 256, .d = 768 }, { .n = 1000, .d = 96 } } },
+    { "l2sq_f32", bench_l2sq, true, { { .n = 256, .d = 768 }, { .n = 1000, .d = 96 } } },
+    { "matvec_f32", bench_matvec, true, { { .n = 256, .d = 256 }, { .n = 256, .d = 768 }, { .n = 768, .d = 256 }, { .n = 768, .d = 768 }, { .n = 4096, .d = 768 } } },
+    { "dot_f32_u8", bench_dot_u8, false, { { .n = 1000, .d = 768 }, { .n = 1000, .d = 96 } } },
+    { "ip_row_f32", bench_ip_row_f32, true, { { .n = 100, .d = 768 } } },
+    { "ip_row_f16", bench_ip_row_f16, false, { { .n = 100, .d = 768 } } },
+    { "ip_row_i8", bench_ip_row_i8, false, { { .n = 100, .d = 768 }, { .n = 100, .d = 784 } } },
+    { "ip_row_u8", bench_ip_row_u8, false, { { .n = 100, .d = 768 } } },
+    { "l2sq_row_f32", bench_l2sq_row_f32, true, { { .n = 100, .d = 768 } } },
+    { "l2sq_row_f16", bench_l2sq_row_f16, false, { { .n = 100, .d = 768 } } },
+    { "l2sq_row_i8", bench_l2sq_row_i8, false, { { .n = 100, .d = 768 } } },
+    { "l2sq_row_u8", bench_l2sq_row_u8, false, { { .n = 100, .d = 768 }, { .n = 100, .d = 784 } } },
+    { "sq_row_f32", bench_sq_row_f32, true, { { .n = 100, .d = 768 } } },
+    { "sq_row_f16", bench_sq_row_f16, false, { { .n = 100, .d = 768 } } },
+    { "sq_row_i8", bench_sq_row_i8, false, { { .n = 100, .d = 768 } } },
+    { "sq_row_u8", bench_sq_row_u8, false, { { .n = 100, .d = 768 } } },
+    { "f32_from_f16", bench_f32_from_f16, false, { { .n = 100, .d = 768 } } },
+    { "f32_from_i8", bench_f32_from_i8, false, { { .n = 100, .d = 768 } } },
+    { "f32_from_u8", bench_f32_from_u8, false, { { .n = 100, .d = 768 } } },
+    { "f16_from_f32", bench_f16_from_f32, true, { { .n = 100, .d = 768 } } },
+    { "argmax_f32", bench_argmax, true, { { .n = 100, .d = 256 }, { .n = 100, .d = 1024 } } },
+    { "minmax_f32", bench_minmax, true, { { .n = 100, .d = 768 } } },
+    { "quantize_u8", bench_quantize, true, { { .n = 100, .d = 256 }, { .n = 100, .d = 8192 } } },
+    { "lut_f32 K=16", bench_lut16, true, { { .n = 20, .m = 192, .d = 768 }, { .n = 20, .m = 64, .d = 256 } } },
+    { "lut_f32 K=256", bench_lut256, true, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
+    { "pq_nearest K=16", bench_nearest16, true, { { .n = 100, .m = 192, .d = 768 }, { .n = 100, .m = 64, .d = 256 } } },
+    { "pq_nearest K=256", bench_nearest256, true, { { .n = 20, .m = 32, .d = 768 }, { .n = 20, .m = 32, .d = 256 }, { .n = 20, .m = 96, .d = 192 } } },
+    { "pq8_scan", bench_pq8, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 }, { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 } } },
+    { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
+    { "select_u16", bench_select, false, { { .n = 224 }, { .n = 4096 }, { .n = 4096, .m = 10 }, { .n = 4096, .m = 100 }, { .n = 4096, .m = 1000 } } },
+};
+/* clang-format on */
+
+/* ---- measuring ----------------------------------------------------------------------------- */
+
+typedef struct timing {
+    double ns, best, spread; /* a unit: median, least; (largest - smallest) / median */
+} timing;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static timing summary(double *runs)
+{
+    qsort(runs, RUNS, sizeof *runs, by_value);
+    return (timing){runs[RUNS / 2], runs[0], (runs[RUNS - 1] - runs[0]) / runs[RUNS / 2]};
+}
+
+/* Each run repeats the call for some two milliseconds. */
+static timing measure(bench_fn fn, const vq_kernels *k, const memory *mem, shape *s)
+{
+    double runs[RUNS];
+    fn(k, mem, s);
+    double start = now_ns();
+    fn(k, mem, s);
+    size_t repeat = 1 + (size_t)(2e6 / (now_ns() - start + 1.0));
+    for (int r = 0; r < RUNS; r++) {
+        start = now_ns();
+        for (size_t i = 0; i < repeat; i++) fn(k, mem, s);
+        runs[r] = (now_ns() - start) / (double)(repeat * s->units);
+    }
+    return summary(runs);
+}
+
+/* The bound: the same number of bytes, each word added to one of eight sums. */
+static void read_plain(const vq_kernels *k, const memory *mem, shape *s)
+{
+    const uint64_t *p = (const uint64_t *)mem->in;
+    uint64_t sum[8] = {0};
+    (void)k;
+    for (size_t i = 0; i + 8 <= s->n / 8; i += 8)
+        for (size_t l = 0; l < 8; l++) sum[l] += p[i + l];
+    uint64_t all = 0;
+    for (size_t l = 0; l < 8; l++) all ^= sum[l];
+    sink = (double)(all & 255u);
+    units(s, s->n, 1);
+}
+
+/* Floats in [-1, 1), or bits of which every 16 make a finite binary16, or random bits. */
+static void fill(memory *mem, bool floats, bool finite_f16)
+{
+    vq_rng r;
+    vq_rng_init(&r, 1, 0);
+    float *f = (float *)mem->in, *t = (float *)mem->table;
+    uint64_t *u = (uint64_t *)mem->in;
+    for (size_t i = 0; i < BYTES / 8 && !floats; i++)
+        u[i] = vq_rng_u64(&r) & (finite_f16 ? 0xbfffbfffbfffbfffu : UINT64_MAX);
+    for (size_t i = 0; i < BYTES / 4 && floats; i++) f[i] = (float)(2.0 * vq_rng_f64(&r) - 1.0);
+    for (size_t i = 0; i < BYTES / 4; i++) t[i] = (float)(2.0 * vq_rng_f64(&r) - 1.0);
+}
+
+static void fill_table_f64(memory *mem)
+{
+    double *q = (double *)mem->table;
+    for (size_t i = 0; i < 4096; i++) q[i] = (double)(i % 17) - 8.0;
+}
+
+static bool wanted(const char *name, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strstr(name, argv[i]) != NULL) return true;
+    return argc <= 1;
+}
+
+static void print_cpu(void)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "model name", 10) != 0 && strncmp(line, "cpu family", 10) != 0) continue;
+        printf("# %s", line);
+        if (line[0] == 'm') break;
+    }
+    if (f != NULL) (void)fclose(f);
+    printf("# one thread, its own time; median of %d runs\n", RUNS);
+}
+
+static void report(const char *isa, const slot *b, const memory *mem)
+{
+    const vq_kernels *k = vq_kernels_named(isa);
+    for (size_t i = 0; k != NULL && i < 6 && b->shapes[i].n > 0; i++) {
+        shape s = b->shapes[i], plain;
+        timing t = measure(b->fn, k, mem, &s);
+        plain = (shape){.n = s.bytes < BYTES ? s.bytes : BYTES};
+        timing bound = measure(read_plain, k, mem, &plain);
+        double gbs = (double)s.bytes / (double)s.units / t.ns;
+        printf("%s\t%s\tn=%zu m=%zu d=%zu\t%.3f\t%.3f\t%.2f\t%.2f\t%.2f\n", isa, b->name, s.n, s.m,
+               s.d, t.ns, t.best, t.spread, gbs, gbs * bound.ns);
+    }
+    (void)fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    memory mem = {vq_mem_alloc(BYTES, 1), vq_mem_alloc(BYTES, 1), vq_mem_alloc(BYTES, 1)};
+    if (mem.in == NULL || mem.table == NULL || mem.out == NULL) {
+        (void)fprintf(stderr, "vq_micro: out of memory\n");
+        return 1;
+    }
+    memset(mem.out, 0, BYTES);
+    print_cpu();
+    printf("level\tslot\tshape\tns/unit\tbest\tspread\tGB/s\tof plain read\n");
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+        if (!wanted(slots[i].name, argc, argv)) continue;
+        fill(&mem, slots[i].floats, strstr(slots[i].name, "f16") != NULL);
+        if (strstr(slots[i].name, "_row_") != NULL) fill_table_f64(&mem);
+        for (const char *const *isa = vq_kernels_levels(); *isa != NULL; isa++)
+            report(*isa, &slots[i], &mem);
+    }
+    vq_mem_free(mem.in);
+    vq_mem_free(mem.table);
+    vq_mem_free(mem.out);
+    return 0;
+}
