@@ -48,8 +48,9 @@ const opt build_opts[] = {
     {"nlist", 0, OPT_U32, "N", AT(nlist), 1, UINT32_MAX - 1, NULL,
      "inverted lists; default about twice the square root of the number of vectors"},
     {"store", 0, OPT_WORD, "f32|f16|i8|none", AT(store), 0, 0, stores,
-     "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 is for "
-     "int8 input: vq convert scales floats"},
+     "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 of "
+     "floats: "
+     "one scale for all"},
     {"train", 0, OPT_WORD, "kmeans", AT(train), 0, 0, trains,
      "how codes are trained; kmeans is the one way"},
     {"seed", 0, OPT_U64, "S", AT(seed), 1, UINT64_MAX, NULL, "of all random choices; default 1"},

@@ -264,6 +264,7 @@ vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err)
     VQ_REQUIRE(v->rows != NULL, VQ_EUNSUPPORTED, "%s: it was built without stored rows",
                vq_file_path(shard->snapshot.file));
     vq_to_f32(s->k, m->store, v->rows + (size_t)slot * m->shape.row_bytes, m->d, row);
+    for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) row[j] /= m->store_scale;
 out:
     return rc;
 }

@@ -4,6 +4,7 @@
 #include "index/build.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "index/fit.h"
@@ -32,6 +33,8 @@ typedef struct build {
     size_t block;      /* rows */
     uint8_t *rows;     /* block x d, as they come */
     uint64_t *numbers; /* block: their row numbers */
+    float *wide;       /* block x d: as floats, if the store depends on how large they are */
+    float largest;     /* |x| of all */
 } build;
 
 /* Row numbers between the last block's end and the next good row are bad ones. */
@@ -58,14 +61,24 @@ static vq_status count_rows(build *b, uint64_t *n, vq_error *err)
     vq_status rc = VQ_OK;
     *n = b->src->n;
     if (*n != VQ_N_UNKNOWN) goto out;
-    *n = 0;
-    for (size_t got = 1; got > 0; *n += got) {
+    for (size_t got = 1; got > 0;) {
         VQ_TRY(vq_source_read(b->src, b->rows, b->block, NULL, &got, err));
-        VQ_TRY(vq_tick(&b->ticker, "count", *n, 0, err));
+        VQ_TRY(vq_tick(&b->ticker, "count", b->src->row, 0, err));
     }
+    *n = b->src->row; /* bad ones counted, as a file's header does */
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
     return rc;
+}
+
+static void note_largest(build *b, size_t n)
+{
+    if (b->wide == NULL || n == 0) return;
+    const vq_kernels *k = vq_kernels_get();
+    float low, high;
+    vq_to_f32(k, b->src->elem, b->rows, n * b->src->d, b->wide);
+    k->minmax_f32(b->wide, n * b->src->d, &low, &high);
+    b->largest = VQ_MAX(b->largest, VQ_MAX(-low, high));
 }
 
 /* Reads everything once: takes the sample (plan.sample of n rows, each equally likely; Knuth, TAOCP
@@ -82,6 +95,8 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
                row_bytes);
     for (size_t got = 1; got > 0; good += got) {
         VQ_TRY(vq_source_read(b->src, b->rows, b->block, b->numbers, &got, err));
+        VQ_REQUIRE(b->src->row <= n, VQ_EIO, "%s: it changed while it was read", b->src->name);
+        note_largest(b, got);
         for (size_t i = 0; i < got; i++) {
             VQ_TRY(note_skipped(b, next, b->numbers[i], err));
             next = b->numbers[i] + 1;
@@ -91,6 +106,7 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
         }
         VQ_TRY(vq_tick(&b->ticker, "sample", good + got, n, err));
     }
+    VQ_REQUIRE(b->src->row == n, VQ_EIO, "%s: it changed while it was read", b->src->name);
     VQ_TRY(note_skipped(b, next, n, err));
     VQ_REQUIRE(good > 0, VQ_EINVAL, "%s: no good row in it; an index needs one vector at least",
                b->src->name);
@@ -137,6 +153,22 @@ static void make_factors(const encoder *e, const tile *t, size_t first, size_t n
     }
 }
 
+/* Rows as they come to rows as stored. */
+static void store_rows(const encoder *e, const tile *t, const uint8_t *rows, size_t n, uint8_t *to)
+{
+    const vq_model *m = &e->b->plan.model;
+    size_t count = n * m->d;
+    vq_to_f32(e->k, m->input, rows, count, t->wide);
+    if (m->store == VQ_F16) {
+        e->k->f16_from_f32(t->wide, count, to);
+    } else if (m->store == VQ_I8) { /* the scale takes the largest |x| to 127 */
+        for (size_t i = 0; i < count; i++)
+            to[i] = (uint8_t)(int8_t)lrintf(t->wide[i] * m->store_scale);
+    } else {
+        memcpy(to, t->wide, count * sizeof *t->wide);
+    }
+}
+
 static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
 {
     (void)err;
@@ -146,14 +178,7 @@ static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
     size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(e->n - first, (size_t)VQ_ASSIGN_TILE);
     size_t d = m->d_code, in_bytes = m->d * vq_elem_size(m->input);
     const uint8_t *rows = e->b->rows + first * in_bytes;
-    if (e->stored != NULL) {
-        uint8_t *to = e->stored + first * m->shape.row_bytes;
-        vq_to_f32(e->k, m->input, rows, n * m->d, t->wide);
-        if (m->store == VQ_F16)
-            e->k->f16_from_f32(t->wide, n * m->d, to);
-        else
-            memcpy(to, t->wide, n * m->d * sizeof *t->wide);
-    }
+    if (e->stored != NULL) store_rows(e, t, rows, n, e->stored + first * m->shape.row_bytes);
     vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
     vq_kmeans_assign(e->k, t->coded, n, d, m->centroids, e->bias, m->nlist, t->dots,
                      e->lists + first);
@@ -211,19 +236,6 @@ static void encoder_fini(encoder *e, int threads)
     vq_mem_free(e->stored);
 }
 
-/* i8 and u8 stores of wider rows: only whole numbers in range, so that no bit is lost unasked. */
-static vq_status check_store(const build *b, vq_error *err)
-{
-    const vq_model *m = &b->plan.model;
-    bool widening = m->store == m->input || m->store == VQ_ELEM_NONE || m->store == VQ_F32 ||
-                    m->store == VQ_F16;
-    if (widening) return VQ_OK;
-    return vq_fail(err, VQ_EINVAL,
-                   "store %s: the rows are %s; convert the input first (vq convert), which scales "
-                   "and checks the range",
-                   vq_elem_name(m->store), vq_elem_name(m->input));
-}
-
 static vq_status encode_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -260,12 +272,16 @@ static vq_status train(build *b, vq_error *err)
     b->numbers = vq_mem_alloc(b->block, sizeof *b->numbers);
     VQ_REQUIRE(b->rows != NULL && b->numbers != NULL, VQ_ENOMEM, "build: a block of %zu rows",
                b->block);
+    if (b->src->elem == VQ_F32 || b->src->elem == VQ_F16) {
+        b->wide = vq_alloc_f32(b->block, b->src->d);
+        VQ_REQUIRE(b->wide != NULL, VQ_ENOMEM, "build: a block of %zu rows", b->block);
+    }
     VQ_TRY(vq_source_rewind(b->src, err));
     VQ_TRY(count_rows(b, &n, err));
     VQ_REQUIRE(n > 0, VQ_EINVAL, "%s: no rows; an index needs one vector at least", b->src->name);
     VQ_TRY(vq_plan_make(&b->plan, o, n, b->src->d, b->src->elem, err));
-    VQ_TRY(check_store(b, err));
     VQ_TRY(read_sample(b, n, err));
+    VQ_TRY(vq_plan_store(&b->plan, b->largest, err));
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
@@ -312,6 +328,7 @@ out:
     vq_mem_free(b.skipped);
     vq_mem_free(b.rows);
     vq_mem_free(b.numbers);
+    vq_mem_free(b.wide);
     vq_store_free(b.store);
     return rc;
 }

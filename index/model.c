@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,14 @@ static const char *const metric_names[] = {"", "l2", "ip", "cosine"};
 static const char *const elem_names[] = {"", "f32", "f16", "i8", "u8", "none"};
 
 /* How a field of vq_model is spelled in `meta`. */
-typedef enum field_kind { FIELD_U64, FIELD_U32, FIELD_NAME, FIELD_CODEC, FIELD_TEXT } field_kind;
+typedef enum field_kind {
+    FIELD_U64,
+    FIELD_U32,
+    FIELD_F32,
+    FIELD_NAME,
+    FIELD_CODEC,
+    FIELD_TEXT
+} field_kind;
 
 typedef struct field {
     const char *key;
@@ -47,6 +55,7 @@ static const field fields[] = {
     {"rotation", FIELD_NAME, OFFSET(rotation), NAMES(rotation_names)},
     {"seed", FIELD_U64, OFFSET(seed), NULL, 0},
     {"store", FIELD_NAME, OFFSET(store), NAMES(elem_names)},
+    {"store_scale", FIELD_F32, OFFSET(store_scale), NULL, 0},
     {"transform", FIELD_NAME, OFFSET(transform_kind), NAMES(transform_names)},
     {"why", FIELD_TEXT, OFFSET(why), NULL, 0},
 };
@@ -125,6 +134,9 @@ static const char *field_text(const vq_model *m, const field *f, char number[24]
         (void)snprintf(number, 24, "%" PRIu64, *(const uint64_t *)(const void *)at);
         return number;
     case FIELD_U32: (void)snprintf(number, 24, "%" PRIu32, u); return number;
+    case FIELD_F32:
+        (void)snprintf(number, 24, "%.9g", (double)*(const float *)(const void *)at);
+        return number;
     case FIELD_NAME: return f->names[u];
     case FIELD_CODEC: return m->codec->name;
     case FIELD_TEXT: return at;
@@ -159,6 +171,13 @@ static vq_status read_number(const char *text, uint64_t most, uint64_t *out)
     return VQ_OK;
 }
 
+static bool read_float(const char *text, float *out)
+{
+    char *end;
+    *out = strtof(text, &end);
+    return end != text && *end == '\0' && isfinite(*out) && *out > 0.0f;
+}
+
 static vq_status read_field(vq_model *m, const field *f, const char *text, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -170,6 +189,10 @@ static vq_status read_field(vq_model *m, const field *f, const char *text, vq_er
         VQ_REQUIRE(read_number(text, f->kind == FIELD_U64 ? UINT64_MAX : UINT32_MAX, &v) == VQ_OK,
                    VQ_ECORRUPT, "meta: %s is \"%.40s\", no number", f->key, text);
         break;
+    case FIELD_F32:
+        VQ_REQUIRE(read_float(text, (float *)(void *)at), VQ_ECORRUPT,
+                   "meta: %s is \"%.40s\", no number above 0", f->key, text);
+        goto out;
     case FIELD_NAME:
         while (v < f->count && (f->names[v][0] == '\0' || strcmp(f->names[v], text) != 0)) v++;
         VQ_REQUIRE(v < f->count, VQ_EUNSUPPORTED,
@@ -219,6 +242,8 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
     VQ_REQUIRE(is_pq(m) ? m->m >= 1 && m->m <= 256 && m->d_code % m->m == 0 : m->m == 0,
                VQ_ECORRUPT, "meta: %u sub-quantizers for %u dimensions", m->m, m->d_code);
+    VQ_REQUIRE(m->codec->codewords != 16 || m->m % 2 == 0, VQ_ECORRUPT,
+               "meta: %u sub-quantizers of 4 bits, which go by two", m->m);
     VQ_REQUIRE(m->transform_kind == VQ_TRANSFORM_DENSE || m->d_code >= m->d, VQ_ECORRUPT,
                "meta: %u of %u dimensions coded without a matrix", m->d_code, m->d);
     VQ_REQUIRE(m->input != VQ_ELEM_NONE && m->metric >= 1 && m->store >= 1, VQ_ECORRUPT,

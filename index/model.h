@@ -18,6 +18,7 @@ typedef struct vq_model {
     uint32_t transform_kind; /* VQ_TRANSFORM_* */
     uint32_t string_ids;     /* 0 or 1 */
     uint32_t nprobe, rerank; /* defaults of a search with k = 10 */
+    float store_scale;       /* i8 rows of float input hold round(x * store_scale); else 1 */
     const vq_codec *codec;
     char why[1000];    /* one line an automatic choice */
     char options[600]; /* the build options as given */

@@ -16,6 +16,7 @@ enum {
     SAMPLE_PER_LIST = 40,
     SAMPLE_MIN = 32768
 };
+#define F16_MAX        65504.0f
 #define EFFORT_N       1e5
 #define DEFAULT_MEMORY ((size_t)256 << 20)
 #define MIN_SAMPLE     ((size_t)32 << 20) /* bytes; what --memory cannot lower.. */
@@ -133,7 +134,8 @@ static void choose_lists(vq_plan *p, const vq_build_opts *o)
 static void choose_effort(vq_plan *p)
 {
     vq_model *m = &p->model;
-    double n = (double)m->n, share = VQ_MIN(1.0, sqrt(EFFORT_N / n));
+    double n = (double)m->n, share = sqrt(EFFORT_N / n);
+    if (share > 0.9) share = 1.0;
     m->nprobe = (uint32_t)VQ_MAX(1.0, ceil(share * m->nlist));
     m->rerank = 130;
     if (m->nprobe == m->nlist)
@@ -151,11 +153,38 @@ static void choose_store(vq_plan *p, const vq_build_opts *o, uint32_t elem)
 {
     vq_model *m = &p->model;
     m->store = o->store;
+    m->store_scale = 1.0f;
     if (o->store != VQ_ELEM_DEFAULT) return;
+    p->store_chosen = true;
     m->store = elem == VQ_F32 ? VQ_F16 : elem;
     vq_plan_note(p, "store %s: %s", vq_elem_name(m->store),
                  elem == VQ_F32 ? "half the bytes of f32, and ranks the same"
                                 : "rows as they came");
+}
+
+vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &p->model;
+    bool floats = m->input == VQ_F32 || m->input == VQ_F16;
+    VQ_REQUIRE(floats || m->store == m->input || (m->store != VQ_I8 && m->store != VQ_U8),
+               VQ_EINVAL, "store %s: the rows are %s, which it does not hold; use %s, f16 or f32",
+               vq_elem_name(m->store), vq_elem_name(m->input), vq_elem_name(m->input));
+    VQ_REQUIRE(!floats || m->store != VQ_U8, VQ_EINVAL,
+               "store u8: the rows are %s; use i8, f16 or f32", vq_elem_name(m->input));
+    if (m->store == VQ_F16 && largest > F16_MAX) {
+        VQ_REQUIRE(p->store_chosen, VQ_EINVAL,
+                   "store f16: values reach %g, f16 ends at %g; use f32, or i8", (double)largest,
+                   (double)F16_MAX);
+        m->store = VQ_F32;
+        vq_plan_note(p, "store f32 after all: values reach %g, f16 ends at %g", (double)largest,
+                     (double)F16_MAX);
+    }
+    if (m->store == VQ_I8 && floats && largest > 0.0f) m->store_scale = 127.0f / largest;
+    VQ_REQUIRE(isfinite(m->store_scale), VQ_EINVAL, "store i8: no value is above %g; use f32",
+               (double)largest);
+out:
+    return rc;
 }
 
 static void choose_sample(vq_plan *p, const vq_build_opts *o, uint32_t elem)

@@ -12,6 +12,7 @@ typedef struct vq_plan {
     size_t sample;  /* rows to train on */
     size_t memory;  /* bytes to stay within, about */
     int threads;
+    bool store_chosen;  /* not asked for */
     uint32_t code_room; /* bytes per vector for the code alone as asked for; 0 = codec's choice */
 } vq_plan;
 
@@ -20,6 +21,8 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
                        vq_error *err);
 /* After the rows were seen: fewer are good than the header said. */
 void vq_plan_shrink(vq_plan *p, uint64_t n);
+/* After the largest |x| of float rows is known: does the store hold it, and at which scale? */
+vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err);
 /* Adds a line to model.why. */
 void vq_plan_note(vq_plan *p, const char *fmt, ...) VQ_PRINTF(2, 3);
 

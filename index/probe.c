@@ -31,6 +31,11 @@ void vq_query_prepare(const vq_model *m, const vq_kernels *k, vq_query *x, void 
         x->offset = (double)k->dot_f32(q, m->mean, m->d);
         t.mean = NULL;
     }
+    /* Rows stored scaled are compared as they lie: the query is scaled for l2, the score after. */
+    double scale = (double)m->store_scale;
+    x->unit = m->metric == VQ_METRIC_L2 ? 1.0 / (scale * scale) : 1.0 / scale;
+    for (size_t j = 0; m->metric == VQ_METRIC_L2 && scale != 1.0 && j < m->d; j++)
+        x->wide[j] *= scale;
     vq_transform_one(&t, k, q, work, x->y);
 }
 

@@ -51,7 +51,7 @@ void vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
         if (exact) {
             if (i + AHEAD < n) prefetch_row(s, hits[i + AHEAD].id);
             score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq,
-                                   v->rows + (size_t)slot * m->shape.row_bytes, m->d);
+                                   v->rows + (size_t)slot * m->shape.row_bytes, m->d, x->unit);
         } else {
             score = estimate(s, k, x, tables, hits[i].id);
         }

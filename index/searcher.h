@@ -62,6 +62,7 @@ typedef struct vq_query {
     float *y;       /* d_code: in coded space */
     double *wide;   /* d */
     double q_sq;    /* sum of squares of q */
+    double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
     vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
     uint32_t nlists;

@@ -215,6 +215,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The engine's own choice: shown in any case, and left out of the curve. */
+static bool is_default(const struct bench_point *p)
+{
+    return p->a1 == 0 && p->a2 == 0;
+}
+
 /* Leaves the points that no other beats, by rising recall.  A point that is slower by less than
  * slack (0.1: ten per cent) counts as not beaten. */
 static void keep_front(bench *b, double slack)
@@ -225,7 +231,7 @@ static void keep_front(bench *b, double slack)
         for (size_t j = 0; j < b->npoints; j++) {
             const struct bench_point *q = &b->points[j];
             bool better = q->recall > p->recall || (q->recall == p->recall && q->qps > p->qps);
-            if (better && q->qps >= p->qps * (1 + slack)) beaten[i] = 1;
+            if (better && !is_default(p) && q->qps >= p->qps * (1 + slack)) beaten[i] = 1;
         }
     }
     size_t kept = 0;
@@ -258,16 +264,21 @@ static void time_front(bench *b, bench_tune_fn tune, bench_search_fn search, voi
  * the least accurate point already exceeds the level, so the true figure is higher. */
 static double qps_at(const bench *b, double level, int *above)
 {
+    const struct bench_point *lo = NULL, *hi = NULL;
     *above = 0;
-    if (b->npoints == 0 || b->points[b->npoints - 1].recall < level) return NAN;
-    size_t i = 0;
-    while (b->points[i].recall < level) i++;
-    const struct bench_point *hi = &b->points[i];
-    if (i == 0) {
+    for (size_t i = 0; i < b->npoints && hi == NULL; i++) {
+        const struct bench_point *p = &b->points[i];
+        if (is_default(p)) continue;
+        if (p->recall >= level)
+            hi = p;
+        else
+            lo = p;
+    }
+    if (hi == NULL) return NAN;
+    if (lo == NULL) {
         *above = hi->recall > level;
         return hi->qps;
     }
-    const struct bench_point *lo = hi - 1;
     double t = (level - lo->recall) / (hi->recall - lo->recall);
     return exp(log(lo->qps) + t * (log(hi->qps) - log(lo->qps)));
 }

@@ -208,7 +208,7 @@ static void score_rows(exact *e, size_t query, const double *q, const vq_hit *ro
     for (size_t i = 0; i < n; i++) {
         size_t row = (size_t)rows[i].id;
         float score = vq_exact_score(e->kn, e->opts->metric, e->base->elem, q, e->q_sq[query],
-                                     native + row * row_bytes, e->d);
+                                     native + row * row_bytes, e->d, 1.0);
         uint64_t id = e->opts->ids != NULL ? e->opts->ids[e->row_no[row]] : e->row_no[row];
         vq_reservoir_push(best, vq_metric_larger(e->opts->metric) ? score : -score, id);
     }

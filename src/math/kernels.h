@@ -7,8 +7,8 @@
  *
  *   f32 sum over j of a_j * b_j:  lane[j % 16] = fma(a_j, b_j, lane[j % 16]), j rising, lanes start
  *   at +0; then lane[i] += lane[i + 8] for i < 8; then + 4, + 2, + 1.  f64: the same with 8 lanes.
- *   (Missing elements of the last, partial group leave their lanes untouched; adding fma(0, 0, lane)
- *   gives the same bits, since no lane can become -0.)
+ *   (Missing elements of the last, partial group leave their lanes untouched; adding fma(0, 0,
+ * lane) gives the same bits, since no lane can become -0.)
  *
  * Pointers need no alignment unless a slot says so.  Shapes are in elements.
  */
@@ -22,7 +22,8 @@
 
 /* K(return type, name, (parameters)) */
 #define VQ_KERNELS(K)                                                                              \
-    /* sum x_j y_j; sum (x_j - y_j)^2 with t = x_j - y_j rounded to f32 first, then fma(t, t, .) */ \
+    /* sum x_j y_j; sum (x_j - y_j)^2 with t = x_j - y_j rounded to f32 first, then fma(t, t, .)   \
+     */                                                                                            \
     K(float, dot_f32, (const float *x, const float *y, size_t d))                                  \
     K(float, l2sq_f32, (const float *x, const float *y, size_t d))                                 \
     /* out[i] = dot_f32(a + i*stride, x, d), the same bits, for i < rows: a is rows x d */         \
@@ -85,15 +86,15 @@
        float threshold, uint32_t *restrict idx, float *restrict score))
 
 typedef struct vq_kernels {
-    const char *isa;   /* "scalar", "avx2", "avx512", "avx512vbmi" */
-    uint32_t needs;    /* VQ_CPU_* bits */
+    const char *isa; /* "scalar", "avx2", "avx512", "avx512vbmi" */
+    uint32_t needs;  /* VQ_CPU_* bits */
 #define K(ret, name, args) ret(*name) args;
     VQ_KERNELS(K)
 #undef K
 } vq_kernels;
 
 enum {
-    VQ_CPU_AVX2 = 1u << 0, /* with FMA and F16C */
+    VQ_CPU_AVX2 = 1u << 0,   /* with FMA and F16C */
     VQ_CPU_AVX512 = 1u << 1, /* F, BW, VL, DQ */
     VQ_CPU_VBMI = 1u << 2,
     VQ_CPU_VNNI = 1u << 3

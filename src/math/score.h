@@ -13,9 +13,10 @@
 /* The score that a user sees, of a query (d doubles; q_sq = sum of its squares, by sq_row_f32) and
  * a stored row of type elem: computed in double in the kernels' fixed order, rounded once to float.
  * l2: the squared distance; ip: the product; cosine: ip / (sqrt(q_sq) * sqrt(row_sq)), 0 if either
- * norm is 0. */
+ * norm is 0.  unit: what a product (ip) or squared distance (l2) over the row as stored
+ * is multiplied by before it is rounded; 1 unless rows are stored scaled. */
 float vq_exact_score(const vq_kernels *k, uint32_t metric, uint32_t elem, const double *q,
-                     double q_sq, const void *row, size_t d);
+                     double q_sq, const void *row, size_t d, double unit);
 
 /* Which way a metric ranks. */
 static inline bool vq_metric_larger(uint32_t metric)

@@ -28,7 +28,7 @@ void vq_reservoir_shrink(vq_reservoir *r); /* selects the best min(n, k), sets t
 static inline void vq_reservoir_push(vq_reservoir *r, float score, uint64_t id)
 {
     if (!(score >= r->threshold)) return;
-    r->hits[r->n++] = (vq_hit){ score, 0, id };
+    r->hits[r->n++] = (vq_hit){score, 0, id};
     if (r->n == r->cap) vq_reservoir_shrink(r);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* transform.h -- from a vector as given (d) to the space that is coded (d_out): y = A (x - mean).
- * A has orthonormal rows (and zero rows as padding), so products and distances in the coded space are
- * those of the kept axes.  The arrays may lie in the map: nothing here owns them. */
+ * A has orthonormal rows (and zero rows as padding), so products and distances in the coded space
+ * are those of the kept axes.  The arrays may lie in the map: nothing here owns them. */
 #ifndef VQ_MATH_TRANSFORM_H
 #define VQ_MATH_TRANSFORM_H
 
@@ -11,9 +11,11 @@
 #include "src/math/kernels.h"
 
 typedef enum vq_transform_kind { /* on disk: FORMAT.md */
-    VQ_TRANSFORM_IDENTITY = 0,   /* y = x - mean, padded with zeros to d_out >= d */
-    VQ_TRANSFORM_DENSE = 1,      /* matrix d_out x d */
-    VQ_TRANSFORM_HADAMARD = 2    /* signs and Hadamard transforms from a seed; d_out >= d */
+                                 VQ_TRANSFORM_IDENTITY =
+                                     0, /* y = x - mean, padded with zeros to d_out >= d */
+                                 VQ_TRANSFORM_DENSE = 1, /* matrix d_out x d */
+                                 VQ_TRANSFORM_HADAMARD =
+                                     2 /* signs and Hadamard transforms from a seed; d_out >= d */
 } vq_transform_kind;
 
 typedef struct vq_transform {

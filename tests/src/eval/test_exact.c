@@ -73,7 +73,7 @@ static void naive(const problem *p, uint64_t *ids, float *scores)
         for (size_t j = 0; j < p->d; j++) q[j] = (double)query[j];
         for (size_t r = 0; r < p->n; r++)
             hits[r] = (hit){vq_exact_score(kn, p->metric, p->elem, q, kn->sq_row_f32(query, p->d),
-                                           (const char *)p->base + r * row_bytes, p->d),
+                                           (const char *)p->base + r * row_bytes, p->d, 1.0),
                             p->ids != NULL ? p->ids[r] : r};
         qsort(hits, p->n, sizeof *hits, by_rank);
         for (size_t j = 0; j < p->k; j++) {

@@ -126,6 +126,36 @@ Test(kernels, rows)
     }
 }
 
+/* Products that underflow to -0 make lanes of -0, and a sum of -0 if no lane is left out: what lies
+ * beyond the end must not add a +0 to them. */
+Test(kernels, zeros_keep_their_sign)
+{
+    enum { D = 50 };
+    static float x[D], y[D], small[D];
+    static double q[D];
+    static uint16_t half[D];
+    static uint8_t c[D];
+    float out[8];
+    for (size_t j = 0; j < D; j++) {
+        x[j] = 1e-30f, y[j] = -1e-30f, c[j] = 0;
+        q[j] = -0x1p-1074, small[j] = 0x1p-24f, half[j] = 1; /* both are 2^-24 */
+    }
+    cr_assert(signbit(vq_kernels_named("scalar")->dot_f32(x, y, 16)), "there is a -0 to lose");
+    cr_assert(signbit(vq_kernels_named("scalar")->ip_row_f16(q, half, 8)));
+    for (size_t d = 0; d <= D; d++) {
+        FOR_LEVELS(want, k)
+        {
+            same_f32(want->dot_f32(x, y, d), k->dot_f32(x, y, d), "dot_f32", k->isa, d);
+            same_f32(want->dot_f32_u8(y, c, d), k->dot_f32_u8(y, c, d), "dot_f32_u8", k->isa, d);
+            same_f64(want->ip_row_f32(q, small, d), k->ip_row_f32(q, small, d), "ip", k->isa, d);
+            same_f64(want->ip_row_f16(q, half, d), k->ip_row_f16(q, half, d), "ip", k->isa, d);
+            k->matvec_f32(y, 8, d, 0, x, out);
+            for (size_t i = 0; i < 8; i++)
+                same_f32(want->dot_f32(y, x, d), out[i], "matvec_f32", k->isa, d);
+        }
+    }
+}
+
 /* ---- the specification itself --------------------------------------------------------------- */
 
 Test(kernels, scalar_sums_are_right)

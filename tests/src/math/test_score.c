@@ -54,7 +54,7 @@ Test(score, is_the_rounded_exact_value)
         const long double want[4] = {0, l2sq, ip, ip / sqrtl(qq * rr)};
         const long double scale[4] = {0, l2sq, size, size / sqrtl(qq * rr)};
         for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++) {
-            float got = vq_exact_score(vq_kernels_get(), metric, elem, q, q_sq, row, d);
+            float got = vq_exact_score(vq_kernels_get(), metric, elem, q, q_sq, row, d, 1.0);
             long double bound = fabsl(want[metric]) * (long double)FLT_EPSILON * 0.5001L +
                                 scale[metric] * (long double)d * (long double)DBL_EPSILON;
             cr_assert(fabsl((long double)got - want[metric]) <= bound,
@@ -69,10 +69,10 @@ Test(score, of_nothing_is_zero)
     const double q[3] = {1.0, -2.0, 0.5}, zero[3] = {0.0};
     const float row[3] = {3.0f, 4.0f, 5.0f}, none[3] = {0.0f};
     const vq_kernels *k = vq_kernels_get();
-    cr_assert_eq(vq_exact_score(k, VQ_METRIC_COSINE, VQ_F32, zero, 0.0, row, 3), 0.0f);
-    cr_assert_eq(vq_exact_score(k, VQ_METRIC_COSINE, VQ_F32, q, 5.25, none, 3), 0.0f);
-    cr_assert_eq(vq_exact_score(k, VQ_METRIC_IP, VQ_F32, q, 5.25, row, 3), -2.5f);
-    cr_assert_eq(vq_exact_score(k, VQ_METRIC_L2, VQ_F32, q, 5.25, none, 3), 5.25f);
+    cr_assert_eq(vq_exact_score(k, VQ_METRIC_COSINE, VQ_F32, zero, 0.0, row, 3, 1.0), 0.0f);
+    cr_assert_eq(vq_exact_score(k, VQ_METRIC_COSINE, VQ_F32, q, 5.25, none, 3, 1.0), 0.0f);
+    cr_assert_eq(vq_exact_score(k, VQ_METRIC_IP, VQ_F32, q, 5.25, row, 3, 1.0), -2.5f);
+    cr_assert_eq(vq_exact_score(k, VQ_METRIC_L2, VQ_F32, q, 5.25, none, 3, 1.0), 5.25f);
     cr_assert(!vq_metric_larger(VQ_METRIC_L2) && vq_metric_larger(VQ_METRIC_IP) &&
               vq_metric_larger(VQ_METRIC_COSINE));
 }

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every codec of the table: what it promises in codec.h, on clustered data. */
+#include "src/codec/codec.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/codec/pq.h"
+#include "tests/harness/harness.h"
+
+static const size_t sizes[] = {1, 31, 32, 33, 100};
+enum { MOST = 100, TRAINING = 600 };
+
+/* A codec trained on TRAINING rows, and n of these coded. */
+typedef struct coded {
+    vq_code_model cm;
+    size_t n;
+    float *params, *x;
+    uint8_t *rows, *blocks;
+} coded;
+
+static float *make_rows(uint64_t seed, size_t n, size_t d)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), seed);
+    float *x = vq_alloc_f32(n, d), *centres = vq_alloc_f32(8, d);
+    fill_normal(&r, centres, 8 * d);
+    for (size_t i = 0; i < n; i++) {
+        const float *c = centres + vq_rng_below(&r, 8) * d;
+        for (size_t j = 0; j < d; j++) x[i * d + j] = c[j] + 0.3f * (float)vq_rng_normal(&r);
+    }
+    vq_mem_free(centres);
+    return x;
+}
+
+static coded code(const vq_codec *codec, uint32_t d, uint32_t bytes, size_t n)
+{
+    coded c = {.n = n};
+    vq_ticker ticker = {0};
+    vq_error err;
+    uint32_t m;
+    cr_assert_eq(codec->plan(d, bytes, &m, &err), VQ_OK, "%s: %s", codec->name, err.text);
+    if (m != 0) d = (uint32_t)vq_round_up(d, m);
+    c.cm = (vq_code_model){codec, d, m, codec->code_bytes(d, m), NULL};
+    c.x = make_rows(1, TRAINING, d);
+    c.params = vq_alloc_f32(1, codec->nparams(d, m) + 1);
+    cr_assert_eq(codec->train(c.x, TRAINING, d, m, 1, 1, &ticker, c.params, &err), VQ_OK);
+    c.cm.params = c.params;
+    c.rows = vq_mem_alloc(n, c.cm.code_bytes);
+    c.blocks = vq_mem_alloc(vq_round_up(n, VQ_BLOCK), c.cm.code_bytes);
+    memset(c.blocks, 0xa5, vq_round_up(n, VQ_BLOCK) * c.cm.code_bytes);
+    codec->encode(&c.cm, vq_kernels_get(), c.x, n, c.rows);
+    codec->pack(&c.cm, c.rows, n, c.blocks);
+    return c;
+}
+
+static void coded_fini(coded *c)
+{
+    vq_mem_free(c->params);
+    vq_mem_free(c->x);
+    vq_mem_free(c->rows);
+    vq_mem_free(c->blocks);
+}
+
+static double mean_error(const coded *c)
+{
+    float *back = vq_alloc_f32(c->n, c->cm.d);
+    double sum = 0.0;
+    c->cm.codec->decode(&c->cm, c->rows, c->n, back);
+    for (size_t i = 0; i < c->n * c->cm.d; i++) {
+        double e = (double)c->x[i] - (double)back[i];
+        sum += e * e;
+    }
+    vq_mem_free(back);
+    return sum / (double)c->n;
+}
+
+/* Products of a query with the decoded vectors, in double. */
+static void products(const coded *c, const float *q, double *want)
+{
+    float *back = vq_alloc_f32(c->n, c->cm.d);
+    c->cm.codec->decode(&c->cm, c->rows, c->n, back);
+    for (size_t i = 0; i < c->n; i++) {
+        want[i] = 0.0;
+        for (size_t j = 0; j < c->cm.d; j++)
+            want[i] += (double)q[j] * (double)back[i * c->cm.d + j];
+    }
+    vq_mem_free(back);
+}
+
+/* How far the sums of a scan may be from the products: half a step of the tables a sub-space. */
+static double scan_bound(const coded *c, const void *tables)
+{
+    const vq_pq_tables *t = tables;
+    double step = c->cm.codec->codewords != 0 ? (double)t->scale : 0.0;
+    return 0.5 * step * (double)c->cm.m + 1e-4;
+}
+
+Test(codec, names_and_numbers_are_unique)
+{
+    cr_assert(vq_codec_count >= 4);
+    for (size_t i = 0; i < vq_codec_count; i++) {
+        cr_assert_eq(vq_codec_by_name(vq_codecs[i]->name), vq_codecs[i]);
+        cr_assert_eq(vq_codec_by_id(vq_codecs[i]->disk_id), vq_codecs[i]);
+        cr_assert(strlen(vq_codecs[i]->name) < 16); /* vq_info */
+    }
+    cr_assert(vq_codec_by_name("pq") == NULL && vq_codec_by_name("") == NULL);
+    cr_assert(vq_codec_by_id(0) == NULL && vq_codec_by_id(UINT32_MAX) == NULL);
+    static const char *const ids[] = {"", "flat", "sq8", "pq4", "pq8"}; /* on disk for ever */
+    for (uint32_t id = 1; id <= 4; id++) cr_assert_str_eq(vq_codec_by_id(id)->name, ids[id]);
+}
+
+Test(codec, plans_keep_to_the_bytes)
+{
+    static const uint32_t dims[] = {1, 2, 7, 16, 33, 100, 768};
+    for (size_t i = 0; i < vq_codec_count; i++) {
+        const vq_codec *c = vq_codecs[i];
+        for (size_t j = 0; j < VQ_COUNT(dims); j++)
+            for (uint32_t bytes = 1; bytes <= 4 * 768 + 1; bytes += 1 + bytes / 8) {
+                vq_error err = {0};
+                uint32_t m = UINT32_MAX, d = dims[j];
+                if (c->plan(d, bytes, &m, &err) != VQ_OK) {
+                    cr_assert(err.code == VQ_EINVAL && strstr(err.text, c->name) != NULL);
+                    cr_assert(c->codewords != 0 ? bytes > 128 : bytes < c->code_bytes(d, 0));
+                    continue;
+                }
+                cr_assert(c->code_bytes(d, m) >= 1 && c->code_bytes(d, m) <= bytes);
+                cr_assert((c->codewords != 0) == (m != 0) && m <= 256);
+                cr_assert(m <= d + 1 && (c->codewords != 16 || m % 2 == 0));
+            }
+    }
+}
+
+Test(codec, plans_that_cannot_be)
+{
+    vq_error err;
+    uint32_t m;
+    cr_assert_eq(vq_codec_flat.plan(10, 39, &m, &err), VQ_EINVAL);
+    cr_assert(strstr(err.text, "40 bytes") != NULL);
+    cr_assert_eq(vq_codec_flat.plan(10, 40, &m, &err), VQ_OK);
+    cr_assert_eq(vq_codec_sq8.plan(10, 9, &m, &err), VQ_EINVAL);
+    cr_assert_eq(vq_codec_sq8.plan(10, 10, &m, &err), VQ_OK);
+    cr_assert_eq(vq_codec_pq8.plan(1000, 0, &m, &err), VQ_EINVAL); /* the planner chooses these */
+    cr_assert_eq(vq_codec_pq8.plan(1000, 257, &m, &err), VQ_EINVAL);
+    cr_assert(vq_codec_pq8.plan(1000, 256, &m, &err) == VQ_OK && m == 256);
+    cr_assert_eq(vq_codec_pq4.plan(1000, 129, &m, &err), VQ_EINVAL);
+    cr_assert(vq_codec_pq4.plan(1000, 128, &m, &err) == VQ_OK && m == 256);
+    cr_assert(vq_codec_pq8.plan(5, 64, &m, &err) == VQ_OK && m == 5);
+    cr_assert(vq_codec_pq4.plan(5, 64, &m, &err) == VQ_OK && m == 6);
+}
+
+Test(codec, packing_is_a_bijection)
+{
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (size_t s = 0; s < VQ_COUNT(sizes); s++) {
+            coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, sizes[s]);
+            size_t bytes = c.cm.code_bytes, room = vq_round_up(c.n, VQ_BLOCK);
+            uint8_t *row = vq_mem_alloc(1, bytes);
+            for (size_t slot = 0; slot < c.n; slot++) {
+                vq_codecs[i]->unpack(&c.cm, c.blocks, slot, row);
+                cr_assert(memcmp(row, c.rows + slot * bytes, bytes) == 0, "%s slot %zu of %zu",
+                          vq_codecs[i]->name, slot, c.n);
+            }
+            for (size_t slot = c.n; slot < room; slot++) { /* the rest of the block is zero */
+                vq_codecs[i]->unpack(&c.cm, c.blocks, slot, row);
+                for (size_t b = 0; b < bytes; b++) cr_assert_eq(row[b], 0);
+            }
+            vq_mem_free(row);
+            coded_fini(&c);
+        }
+}
+
+Test(codec, decoding_is_close)
+{
+    coded flat = code(&vq_codec_flat, 24, 0, MOST);
+    cr_assert_eq(mean_error(&flat), 0.0);
+    coded_fini(&flat);
+    coded sq = code(&vq_codec_sq8, 24, 0, MOST);
+    double bound = 0.0; /* a quarter of the squared step a coordinate, at the most */
+    for (size_t j = 0; j < 24; j++) bound += 0.2501 * pow((double)sq.params[24 + j], 2.0);
+    cr_assert(mean_error(&sq) > 0.0 && mean_error(&sq) < bound);
+    coded_fini(&sq);
+}
+
+Test(codec, more_bytes_lose_less)
+{
+    for (size_t i = 0; i < vq_codec_count; i++) {
+        if (vq_codecs[i]->codewords == 0) continue;
+        double before = INFINITY;
+        for (uint32_t bytes = 1; bytes <= 12; bytes *= 2) {
+            coded c = code(vq_codecs[i], 24, bytes, MOST);
+            double e = mean_error(&c);
+            cr_assert(e < 0.98 * before, "%s: %u bytes: %g after %g", vq_codecs[i]->name, bytes, e,
+                      before);
+            before = e;
+            coded_fini(&c);
+        }
+    }
+}
+
+/* Scans all of c for q with a threshold. */
+static size_t scan(const coded *c, const vq_kernels *k, const void *tables, const float *factor,
+                   float base, float threshold, uint32_t *idx, float *score)
+{
+    void *scratch = vq_mem_alloc(vq_scan_scratch(c->n), 1);
+    size_t kept = c->cm.codec->scan(&c->cm, k, tables, c->blocks, factor, c->n, base, threshold,
+                                    scratch, idx, score);
+    vq_mem_free(scratch);
+    return kept;
+}
+
+static void check_estimates(const coded *c, const float *q, const float *factor)
+{
+    const vq_kernels *k = vq_kernels_get();
+    vq_arena arena;
+    vq_arena_init(&arena);
+    const void *tables = c->cm.codec->prepare(&c->cm, k, q, &arena);
+    cr_assert(tables != NULL);
+    double want[MOST], bound = scan_bound(c, tables), spread = 0.0;
+    uint32_t idx[128];
+    float all[128], base = 0.75f;
+    products(c, q, want);
+    cr_assert_eq(scan(c, k, tables, factor, base, -INFINITY, idx, all), c->n);
+    for (size_t i = 0; i < c->n; i++) {
+        double off = factor != NULL ? (double)factor[i] : 0.0;
+        cr_assert_eq(idx[i], i);
+        cr_assert(fabs((double)all[i] - (want[i] + (double)base - off)) <= bound,
+                  "%s: %g is not %g", c->cm.codec->name, (double)all[i], want[i]);
+        float score = c->cm.codec->score(&c->cm, k, tables, c->blocks, i);
+        cr_assert(fabs((double)score - want[i]) <= 1e-4, "%s: score %g is not %g",
+                  c->cm.codec->name, (double)score, want[i]);
+        spread = fmax(spread, fabs(want[i] - want[0]));
+    }
+    cr_assert(c->n == 1 || spread > 8.0 * bound, "the bound tells nothing: %g of %g", bound,
+              spread);
+    for (size_t t = 0; t < c->n; t += 7) { /* what is kept is what a look at all would keep */
+        float some[128];
+        size_t kept = scan(c, k, tables, factor, base, all[t], idx, some), at = 0;
+        for (size_t i = 0; i < c->n; i++) {
+            if (!(all[i] >= all[t])) continue;
+            cr_assert(at < kept && idx[at] == i);
+            cr_assert(memcmp(&some[at], &all[i], sizeof(float)) == 0);
+            at++;
+        }
+        cr_assert_eq(at, kept);
+    }
+    cr_assert_eq(scan(c, k, tables, factor, base, INFINITY, idx, all), 0);
+    vq_arena_fini(&arena);
+}
+
+Test(codec, scans_estimate_the_decoded_product)
+{
+    float factor[128], q[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 3);
+    fill_normal(&r, factor, 128);
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (size_t s = 0; s < VQ_COUNT(sizes); s++) {
+            coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, sizes[s]);
+            fill_normal(&r, q, c.cm.d);
+            check_estimates(&c, q, NULL);
+            check_estimates(&c, q, factor);
+            coded_fini(&c);
+        }
+}
+
+Test(codec, a_query_of_zeros)
+{
+    const float q[64] = {0};
+    for (size_t i = 0; i < vq_codec_count; i++) {
+        coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, 33);
+        vq_arena arena;
+        vq_arena_init(&arena);
+        const void *tables = c.cm.codec->prepare(&c.cm, vq_kernels_get(), q, &arena);
+        uint32_t idx[64];
+        float score[64];
+        cr_assert_eq(scan(&c, vq_kernels_get(), tables, NULL, 2.0f, 2.0f, idx, score), c.n);
+        for (size_t s = 0; s < c.n; s++) cr_assert_eq(score[s], 2.0f);
+        vq_arena_fini(&arena);
+        coded_fini(&c);
+    }
+}
+
+static void compare_levels(const coded *c, const vq_kernels *k, const float *q)
+{
+    const vq_kernels *kernels[2] = {vq_kernels_named("scalar"), k};
+    uint8_t *rows[2];
+    uint32_t idx[2][128];
+    float score[2][128], single[2][MOST];
+    for (int i = 0; i < 2; i++) {
+        vq_arena arena;
+        vq_arena_init(&arena);
+        rows[i] = vq_mem_alloc(c->n, c->cm.code_bytes);
+        c->cm.codec->encode(&c->cm, kernels[i], c->x, c->n, rows[i]);
+        const void *tables = c->cm.codec->prepare(&c->cm, kernels[i], q, &arena);
+        size_t kept = scan(c, kernels[i], tables, NULL, 0.25f, -INFINITY, idx[i], score[i]);
+        cr_assert_eq(kept, c->n);
+        for (size_t s = 0; s < c->n; s++)
+            single[i][s] = c->cm.codec->score(&c->cm, kernels[i], tables, c->blocks, s);
+        vq_arena_fini(&arena);
+    }
+    const char *name = c->cm.codec->name;
+    cr_assert(memcmp(rows[0], rows[1], c->n * c->cm.code_bytes) == 0, "%s %s: codes", name, k->isa);
+    cr_assert(memcmp(score[0], score[1], c->n * sizeof(float)) == 0, "%s %s: scan", name, k->isa);
+    cr_assert(memcmp(single[0], single[1], c->n * sizeof(float)) == 0, "%s %s: score", name,
+              k->isa);
+    vq_mem_free(rows[0]);
+    vq_mem_free(rows[1]);
+}
+
+Test(codec, all_instruction_sets_give_the_same_bits)
+{
+    static const uint32_t dims[] = {1, 7, 24, 50};
+    float q[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 4);
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (size_t j = 0; j < VQ_COUNT(dims); j++) {
+            coded c = code(vq_codecs[i], dims[j], vq_codecs[i]->codewords != 0 ? 6 : 0,
+                           sizes[j % VQ_COUNT(sizes)] + 60 % (j + 1));
+            fill_normal(&r, q, VQ_COUNT(q));
+            for (const char *const *name = vq_kernels_levels() + 1; *name != NULL; name++)
+                if (vq_kernels_named(*name) != NULL) compare_levels(&c, vq_kernels_named(*name), q);
+            coded_fini(&c);
+        }
+}
+
+Test(codec, training_on_one_row_and_on_equal_rows)
+{
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (size_t n = 1; n <= 40; n += 39) {
+            const vq_codec *codec = vq_codecs[i];
+            vq_ticker ticker = {0};
+            vq_error err;
+            uint32_t m;
+            float x[40 * 8], back[40 * 8];
+            uint8_t rows[40 * 32];
+            for (size_t t = 0; t < n * 8; t++) x[t] = (float)(t % 8) - 2.5f;
+            cr_assert_eq(codec->plan(8, codec->codewords != 0 ? 4 : 0, &m, &err), VQ_OK);
+            float *params = vq_alloc_f32(1, codec->nparams(8, m) + 1);
+            cr_assert_eq(codec->train(x, n, 8, m, 1, 1, &ticker, params, &err), VQ_OK);
+            vq_code_model cm = {codec, 8, m, codec->code_bytes(8, m), params};
+            codec->encode(&cm, vq_kernels_get(), x, n, rows);
+            codec->decode(&cm, rows, n, back);
+            for (size_t t = 0; t < n * 8; t++)
+                cr_assert(fabsf(back[t] - x[t]) < 1e-5f, "%s: %g is not %g", codec->name,
+                          (double)back[t], (double)x[t]);
+            vq_mem_free(params);
+        }
+}
