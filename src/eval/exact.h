@@ -11,10 +11,10 @@
 #include "src/io/source.h"
 
 typedef struct vq_exact_opts {
-    uint32_t metric;       /* VQ_METRIC_* */
+    uint32_t metric; /* VQ_METRIC_* */
     uint32_t k;
-    uint32_t threads;      /* 0 = all */
-    const uint64_t *ids;   /* ids of the base's rows; NULL = row numbers */
+    uint32_t threads;    /* 0 = all */
+    const uint64_t *ids; /* ids of the base's rows; NULL = row numbers */
     vq_progress_fn progress;
     void *progress_ctx;
 } vq_exact_opts;
@@ -23,8 +23,9 @@ typedef struct vq_exact_opts {
  * (VQ_NO_ID and NaN where base has fewer).  Scores are what vq_search returns over stored rows:
  * computed in double from the row as it is, rounded to float; equal scores by smaller id.  Streams
  * the base in blocks; memory is about nq x (k + slack) candidates and one block.
- * How: f32 products by GEMM rank candidates; the bound on their rounding error says which rows could
- * still belong to the top k, and those are re-scored exactly, so the answer is right, not likely. */
+ * How: f32 products by GEMM rank candidates; the bound on their rounding error says which rows
+ * could still belong to the top k, and those are re-scored exactly, so the answer is right, not
+ * likely. */
 vq_status vq_exact(vq_source *base, const float *queries, size_t nq, const vq_exact_opts *opts,
                    uint64_t *ids, float *scores, vq_error *err);
 

@@ -7,8 +7,8 @@
  *
  *   f32 sum over j of a_j * b_j:  lane[j % 16] = fma(a_j, b_j, lane[j % 16]), j rising, lanes start
  *   at +0; then lane[i] += lane[i + 8] for i < 8; then + 4, + 2, + 1.  f64: the same with 8 lanes.
- *   (Missing elements of the last, partial group leave their lanes untouched; adding fma(0, 0,
- * lane) gives the same bits, since no lane can become -0.)
+ *   (Missing elements of the last, partial group leave their lanes untouched: a product that
+ *   underflows can make a lane -0, which adding fma(0, 0, lane) would turn to +0.)
  *
  * Pointers need no alignment unless a slot says so.  Shapes are in elements.
  */
@@ -22,8 +22,7 @@
 
 /* K(return type, name, (parameters)) */
 #define VQ_KERNELS(K)                                                                              \
-    /* sum x_j y_j; sum (x_j - y_j)^2 with t = x_j - y_j rounded to f32 first, then fma(t, t, .)   \
-     */                                                                                            \
+    /* sum x_j y_j; sum (x_j - y_j)^2: t = x_j - y_j rounded to f32 first, then fma(t, t, .) */    \
     K(float, dot_f32, (const float *x, const float *y, size_t d))                                  \
     K(float, l2sq_f32, (const float *x, const float *y, size_t d))                                 \
     /* out[i] = dot_f32(a + i*stride, x, d), the same bits, for i < rows: a is rows x d */         \
@@ -63,7 +62,7 @@
     K(void, pq_nearest,                                                                            \
       (const float *x, const float *cb, const float *norm, size_t m, size_t dsub, size_t kk,       \
        uint8_t *restrict codes))                                                                   \
-    /* smallest and largest of n >= 1 finite values */                                             \
+    /* smallest and largest of n >= 1 finite values; a zero comes as +0 */                         \
     K(void, minmax_f32, (const float *x, size_t n, float *lo, float *hi))                          \
     /* out[i] = (x[i] - lo) * inv rounded to the nearest (even) integer, clamped to 0..255;        \
      * the difference and the product each rounded to f32 */                                       \

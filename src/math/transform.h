@@ -10,12 +10,11 @@
 
 #include "src/math/kernels.h"
 
-typedef enum vq_transform_kind { /* on disk: FORMAT.md */
-                                 VQ_TRANSFORM_IDENTITY =
-                                     0, /* y = x - mean, padded with zeros to d_out >= d */
-                                 VQ_TRANSFORM_DENSE = 1, /* matrix d_out x d */
-                                 VQ_TRANSFORM_HADAMARD =
-                                     2 /* signs and Hadamard transforms from a seed; d_out >= d */
+/* Numbers are on disk: FORMAT.md. */
+typedef enum vq_transform_kind {
+    VQ_TRANSFORM_IDENTITY = 0, /* y = x - mean, padded with zeros to d_out >= d */
+    VQ_TRANSFORM_DENSE = 1,    /* matrix d_out x d */
+    VQ_TRANSFORM_HADAMARD = 2  /* padded, then vq_hadamard_rotate over d_out >= d */
 } vq_transform_kind;
 
 typedef struct vq_transform {

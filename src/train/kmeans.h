@@ -11,12 +11,12 @@
 #include "src/math/kernels.h"
 
 typedef struct vq_kmeans_opts {
-    size_t k;        /* centroids; 1 <= k <= n (the caller shrinks) */
-    unsigned iters;  /* Lloyd rounds; stops earlier when the loss stops falling */
-    bool spherical;  /* assign by the largest product with the unit-length centroid */
+    size_t k;       /* centroids; 1 <= k <= n (the caller shrinks) */
+    unsigned iters; /* Lloyd rounds; stops earlier when the loss stops falling */
+    bool spherical; /* assign by the largest product with the unit-length centroid */
     uint64_t seed;
-    int threads;     /* > 0; the result does not depend on it */
-    vq_ticker *ticker;  /* may be NULL */
+    int threads;       /* > 0; the result does not depend on it */
+    vq_ticker *ticker; /* may be NULL */
     const char *phase;
 } vq_kmeans_opts;
 
@@ -27,8 +27,8 @@ typedef struct vq_kmeans_opts {
 vq_status vq_kmeans(const float *x, size_t n, size_t d, const vq_kmeans_opts *opts,
                     float *centroids, double *loss, vq_error *err);
 
-/* assign[i] = the centroid c (k x d) nearest to row i: argmax of x.c - |c|^2/2 (or of x.c if bias is
- * NULL); bias is k floats, -|c|^2/2, from vq_kmeans_bias.  One tile of rows, one thread, dots is
+/* assign[i] = the centroid c (k x d) nearest to row i: argmax of x.c - |c|^2/2 (or of x.c if bias
+ * is NULL); bias is k floats, -|c|^2/2, from vq_kmeans_bias.  One tile of rows, one thread, dots is
  * scratch of n x k floats.  Bits do not depend on threads when the caller's tiles are fixed. */
 void vq_kmeans_assign(const vq_kernels *kn, const float *x, size_t n, size_t d,
                       const float *centroids, const float *bias, size_t k, float *dots,

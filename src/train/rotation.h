@@ -10,7 +10,8 @@
 #include "src/math/kernels.h"
 
 /* Principal axes of n x d rows: mean (d; zeros if centre is 0, then second moments are used), axes
- * (d x d, one a row, by falling variance) and their variances (d).  Deterministic for any threads. */
+ * (d x d, one a row, by falling variance) and their variances (d).  Deterministic for any threads.
+ */
 vq_status vq_pca(const float *x, size_t n, size_t d, int centre, int threads, float *mean,
                  float *axes, double *variances, vq_error *err);
 

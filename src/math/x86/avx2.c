@@ -40,7 +40,7 @@ INLINE double reduce_f64(lanes8 v)
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
-/* reduce_f32 of four, the steps shared. */
+/* reduce_f32 of four, step by step together. */
 INLINE __m128 reduce4_f32(const lanes16 v[4])
 {
     __m256 w[4], half[2];

@@ -41,7 +41,8 @@ INLINE double reduce_f64(__m512d v)
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
-/* reduce_f32 of eight, the steps shared: in each, sums of neighbours move into one register. */
+/* reduce_f32 of eight, step by step together: in each, sums of neighbours move into one register.
+ */
 INLINE __m256 reduce8_f32(const __m512 v[8])
 {
     __m256 half[4], quarter[2];

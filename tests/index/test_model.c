@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Parameters and arrays: written, read back, and refused where a value cannot be. */
+#include "index/model.h"
+
+#include "src/base/bytes.h"
+#include "tests/index/fixture.h"
+
+enum { D = 6, NLIST = 3 };
+
+/* A model that is sound, over the caller's arrays (large enough for all). */
+static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *floats)
+{
+    vq_model m = {.n = 100,
+                  .seed = 12345678901234567890u,
+                  .format = VQ_FORMAT_VERSION,
+                  .metric = VQ_METRIC_COSINE,
+                  .d = D,
+                  .d_code = codec->codewords != 0 ? 8 : D,
+                  .nlist = NLIST,
+                  .m = codec->codewords != 0 ? 4 : 0,
+                  .store = VQ_F16,
+                  .input = VQ_F32,
+                  .rotation = VQ_ROTATION_PCA,
+                  .transform_kind = kind,
+                  .string_ids = 1,
+                  .nprobe = 2,
+                  .rerank = 77,
+                  .codec = codec,
+                  .why = "one\ntwo \xc3\xa9",
+                  .options = ""};
+    m.mean = floats;
+    m.matrix = kind == VQ_TRANSFORM_DENSE ? floats + 100 : NULL;
+    m.centroids = floats + 200;
+    m.biases = floats + 300;
+    m.params = floats + 400;
+    vq_model_derive(&m, 2048);
+    return m;
+}
+
+static float *floats_new(void)
+{
+    float *x = vq_alloc_f32(1, 8192);
+    for (size_t i = 0; i < 8192; i++) x[i] = (float)i * 0.5f;
+    return x;
+}
+
+/* Text of `meta` under a key, in a store. */
+static void put_text(vq_store *st, const char *key, const char *text, bool sealed)
+{
+    uint8_t *room;
+    size_t len = 8 + strlen(text);
+    OK(vq_store_put(st, VQ_DB_META, key, strlen(key), len, &room, &err));
+    memcpy(room + 8, text, len - 8);
+    vq_record_seal(room, len);
+    if (!sealed) room[0] ^= 1;
+}
+
+/* Writes m, then overwrites one text (key may be NULL). */
+static void write_model(const char *path, const vq_model *m, const char *key, const char *text,
+                        bool sealed)
+{
+    vq_store *st;
+    OK(vq_store_create(&st, path, true, &err));
+    OK(vq_model_write(m, st, &err));
+    OK(vq_meta_write(m, st, &err));
+    if (key != NULL) put_text(st, key, text, sealed);
+    OK(vq_store_finish(st, &err));
+    vq_store_free(st);
+}
+
+/* What reading ends with; *m points into pages that are gone unless check looked at it. */
+static vq_status read_model(const char *path, void (*check)(const vq_model *got, const vq_model *m),
+                            const vq_model *want)
+{
+    vq_file *f;
+    vq_snapshot s;
+    vq_model got;
+    OK(vq_file_open(&f, path, &err));
+    OK(vq_snapshot_begin(&s, f, &err));
+    err.text[0] = '\0';
+    vq_status rc = vq_model_read(&got, &s, &err);
+    if (rc == VQ_OK && check != NULL) check(&got, want);
+    if (rc != VQ_OK) cr_assert(strstr(err.text, path) != NULL, "no path: %s", err.text);
+    vq_snapshot_end(&s);
+    vq_file_close(f);
+    return rc;
+}
+
+static void same_model(const vq_model *got, const vq_model *m)
+{
+    cr_assert(got->n == m->n && got->seed == m->seed && got->format == m->format);
+    cr_assert(got->metric == m->metric && got->d == m->d && got->d_code == m->d_code);
+    cr_assert(got->nlist == m->nlist && got->m == m->m && got->store == m->store);
+    cr_assert(got->input == m->input && got->rotation == m->rotation);
+    cr_assert(got->transform_kind == m->transform_kind && got->string_ids == m->string_ids);
+    cr_assert(got->nprobe == m->nprobe && got->rerank == m->rerank && got->codec == m->codec);
+    cr_assert_str_eq(got->why, m->why);
+    cr_assert_str_eq(got->options, m->options);
+    vq_model a = *got, b = *m;
+    vq_model_array as[VQ_MODEL_ARRAYS], bs[VQ_MODEL_ARRAYS];
+    size_t count = vq_model_arrays(&a, as);
+    cr_assert_eq(count, vq_model_arrays(&b, bs));
+    for (size_t i = 0; i < count; i++) {
+        cr_assert(as[i].rows == bs[i].rows && as[i].cols == bs[i].cols);
+        cr_assert((uintptr_t)*as[i].place % 64 == 0, "%s is not aligned", as[i].name);
+        cr_assert(memcmp(*as[i].place, *bs[i].place, as[i].rows * as[i].cols * 4) == 0, "%s",
+                  as[i].name);
+    }
+    cr_assert(got->shape.code_bytes == m->shape.code_bytes);
+    cr_assert(got->shape.row_bytes == 2 * D && !got->shape.factors);
+    cr_assert(got->code.params == got->params && got->transform.d_out == m->d_code);
+}
+
+Test(model, written_and_read)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    float *x = floats_new();
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (uint32_t kind = VQ_TRANSFORM_IDENTITY; kind <= VQ_TRANSFORM_HADAMARD; kind++) {
+            vq_model m = sample_model(vq_codecs[i], kind, x);
+            write_model(path, &m, NULL, NULL, true);
+            OK(read_model(path, same_model, &m));
+        }
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(model, values_that_cannot_be)
+{
+    static const struct {
+        vq_status rc;
+        const char *key, *text, *says;
+    } cases[] = {
+        {VQ_EVERSION, "format", "2", "newer"},
+        {VQ_EVERSION, "format", "4294967295", "newer"},
+        {VQ_ECORRUPT, "format", "0", "format"},
+        {VQ_ECORRUPT, "format", "1x", "format"},
+        {VQ_ECORRUPT, "format", "", "format"},
+        {VQ_EUNSUPPORTED, "codec", "pq9", "pq9"},
+        {VQ_ECORRUPT, "d", "0", ""},
+        {VQ_ECORRUPT, "d", "65537", ""},
+        {VQ_ECORRUPT, "d", "-6", ""},
+        {VQ_ECORRUPT, "d", "99999999999999999999", ""},
+        {VQ_ECORRUPT, "d", "7", ""}, /* not the shape of the mean */
+        {VQ_ECORRUPT, "d_code", "0", ""},
+        {VQ_ECORRUPT, "d_code", "9", ""},
+        {VQ_ECORRUPT, "d_code", "4294967296", ""},
+        {VQ_ECORRUPT, "m", "0", ""},
+        {VQ_ECORRUPT, "m", "3", ""},
+        {VQ_ECORRUPT, "m", "512", ""},
+        {VQ_ECORRUPT, "n", "0", ""},
+        {VQ_ECORRUPT, "n", "2", ""}, /* fewer than lists */
+        {VQ_ECORRUPT, "nlist", "0", ""},
+        {VQ_ECORRUPT, "nlist", "4", ""},
+        {VQ_ECORRUPT, "nlist", "4000000000", ""},
+        {VQ_ECORRUPT, "transform", "dense", "matrix"},
+    };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    float *x = floats_new();
+    vq_model m = sample_model(&vq_codec_pq8, VQ_TRANSFORM_IDENTITY, x);
+    for (size_t i = 0; i < VQ_COUNT(cases); i++) {
+        write_model(path, &m, cases[i].key, cases[i].text, true);
+        FAILS(cases[i].rc, read_model(path, NULL, &m));
+        cr_assert(strstr(err.text, cases[i].says) != NULL, "%s", err.text);
+    }
+    static const char *const names[] = {"metric", "store", "input", "ids", "rotation", "transform"};
+    for (size_t i = 0; i < VQ_COUNT(names); i++) { /* words from the future, and none */
+        write_model(path, &m, names[i], "marble", true);
+        cr_assert_neq(read_model(path, NULL, &m), VQ_OK, "%s", names[i]);
+        write_model(path, &m, names[i], "", true);
+        cr_assert_neq(read_model(path, NULL, &m), VQ_OK, "%s", names[i]);
+    }
+    write_model(path, &m, "n", "100", false);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    cr_assert(strstr(err.text, "checksum") != NULL);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(model, four_bit_codes_go_by_two)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    float *x = floats_new();
+    vq_model m = sample_model(&vq_codec_pq4, VQ_TRANSFORM_IDENTITY, x);
+    m.m = 1; /* half a byte a code */
+    vq_model_derive(&m, 2048);
+    write_model(path, &m, NULL, NULL, true);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(model, something_is_missing)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    float *x = floats_new();
+    vq_model m = sample_model(&vq_codec_sq8, VQ_TRANSFORM_IDENTITY, x);
+    vq_store *st;
+    OK(vq_store_create(&st, path, true, &err)); /* as a build that was cut short leaves it */
+    OK(vq_model_write(&m, st, &err));
+    OK(vq_store_finish(st, &err));
+    vq_store_free(st);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    cr_assert(strstr(err.text, "not a vq index") != NULL);
+    OK(vq_store_create(&st, path, true, &err));
+    OK(vq_meta_write(&m, st, &err));
+    OK(vq_store_finish(st, &err));
+    vq_store_free(st);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    cr_assert(strstr(err.text, "model: no") != NULL);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
