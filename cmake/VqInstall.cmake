@@ -21,8 +21,13 @@ install(FILES ${PROJECT_BINARY_DIR}/vqConfig.cmake ${PROJECT_BINARY_DIR}/vqConfi
 # vq.pc finds the prefix from where it lies, so that cmake --install --prefix works.
 file(RELATIVE_PATH vq_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" vq_pc_prefix "${vq_pc_prefix}")
-list(TRANSFORM OpenMP_C_LIB_NAMES PREPEND -l OUTPUT_VARIABLE vq_pc_openmp)
-list(JOIN vq_pc_openmp " " vq_pc_openmp)
+# What a static link needs is listed, not required by name: openblas.pc would ask for gfortran, and a
+# user of the shared library for every .pc file.
+list(TRANSFORM OpenMP_C_LIB_NAMES PREPEND -l OUTPUT_VARIABLE vq_pc_private)
+list(JOIN VQ_DEPS_LDFLAGS " " vq_pc_deps)
+list(JOIN vq_pc_private " " vq_pc_private)
+string(PREPEND vq_pc_private "${vq_pc_deps} ")
+string(APPEND vq_pc_private " -lm")
 configure_file(cmake/vq.pc.in ${PROJECT_BINARY_DIR}/vq.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/vq.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 

@@ -14,13 +14,11 @@
 enum {
     BLOCK = 1024, /* rows transformed at a time */
     PCA_ROWS = 16384,
-    OPQ_ROWS = 20480,
-    OPQ_ROUNDS = 12,
+    OPQ_ROWS = 16384,
+    OPQ_ROUNDS = 6,
     CODEC_ROWS = 65536,
     KMEANS_ITERS = 10
 };
-/* Axes are kept down to this share of the level at which they would earn bits of their own. */
-#define WATER_SLACK 4.0
 
 typedef struct fit {
     vq_plan *p;
@@ -89,8 +87,7 @@ static vq_status find_axes(fit *f, vq_error *err)
     vq_mem_free(x);
     x = NULL;
     size_t keep = d, codes = m->codec->codewords;
-    if (codes != 0)
-        keep = vq_waterfill(variances, d, (codes == 256 ? 8.0 : 4.0) * m->m, WATER_SLACK);
+    if (codes != 0) keep = vq_axes_worth(variances, d, m->m, codes);
     if (m->m != 0) {
         size_t most = vq_round_up(d, m->m);
         m->d_code = (uint32_t)VQ_MIN(vq_round_up(keep, m->m), most);

@@ -14,7 +14,7 @@ enum {
     OPQ_MIN_N = 5000, /* below: principal axes alone */
     OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
     SAMPLE_PER_LIST = 40,
-    SAMPLE_MIN = 32768
+    SAMPLE_MIN = 40960
 };
 #define F16_MAX        65504.0f
 #define EFFORT_N       1e5
@@ -40,11 +40,11 @@ static uint32_t factor_bytes(const vq_model *m)
     return m->metric == VQ_METRIC_L2 ? 4 : 0;
 }
 
-/* Bytes of a product code by default: one for every 12 dimensions, since neighbouring coordinates
+/* Bytes of a product code by default: one for every 16 dimensions, since neighbouring coordinates
  * of an embedding share information; never so few that the true neighbours leave the first 100. */
 static uint32_t default_code_bytes(uint32_t d)
 {
-    uint32_t bytes = (d / 12 + 7) / 8 * 8;
+    uint32_t bytes = (d / 16 + 7) / 8 * 8;
     return VQ_MIN(VQ_MIN(VQ_MAX(bytes, 32), 128), d);
 }
 

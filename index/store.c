@@ -185,36 +185,45 @@ out:
     return rc;
 }
 
-static vq_status sync_folder(const char *path, vq_error *err)
+static vq_status open_folder(const char *path, int *fd, vq_error *err)
 {
     vq_status rc = VQ_OK;
     char *folder = folder_of(path);
     VQ_REQUIRE(folder != NULL, VQ_ENOMEM, "%s: out of memory", path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Some file systems cannot sync a folder (EINVAL): then the rename is as safe as it gets. */
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) rc = vq_fail_errno(err, errno, "%s", folder);
-    if (fd >= 0) (void)close(fd);
+    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) rc = vq_fail_errno(err, errno, "%s", folder);
 out:
     vq_mem_free(folder);
     return rc;
 }
 
+/* Whatever may be missing is taken before the rename: after it there is no way back. */
 static vq_status move_in_place(vq_store *st, vq_error *err)
 {
+    vq_status rc = VQ_OK;
+    int folder = -1;
     char *lock = vq_mem_alloc(strlen(st->path) + 8, 1);
-    if (lock == NULL) return vq_fail(err, VQ_ENOMEM, "%s: out of memory", st->path);
+    VQ_REQUIRE(lock != NULL, VQ_ENOMEM, "%s: out of memory", st->path);
+    VQ_TRY(open_folder(st->path, &folder, err));
     if (st->force) { /* a lock file tells of the readers of the old file; the new one has none */
         (void)snprintf(lock, strlen(st->path) + 8, "%s-lock", st->path);
         (void)unlink(lock);
     }
-    vq_mem_free(lock);
     int failed =
         renameat2(AT_FDCWD, st->temp, AT_FDCWD, st->path, st->force ? 0 : RENAME_NOREPLACE);
     if (failed && !st->force && (errno == EINVAL || errno == ENOSYS)) /* the file system cannot */
         failed = access(st->path, F_OK) == 0 ? (errno = EEXIST, -1) : rename(st->temp, st->path);
-    if (failed) return vq_fail_errno(err, errno == EEXIST ? EBUSY : errno, "%s", st->path);
+    if (failed) {
+        rc = vq_fail_errno(err, errno == EEXIST ? EBUSY : errno, "%s", st->path);
+        goto out;
+    }
     st->temp[0] = '\0';
-    return sync_folder(st->path, err);
+    /* Some file systems cannot sync a folder (EINVAL): then the rename is as safe as it gets. */
+    if (fsync(folder) != 0 && errno != EINVAL) rc = vq_fail_errno(err, errno, "%s", st->path);
+out:
+    if (folder >= 0) (void)close(folder);
+    vq_mem_free(lock);
+    return rc;
 }
 
 vq_status vq_store_finish(vq_store *st, vq_error *err)

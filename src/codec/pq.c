@@ -7,7 +7,7 @@
 
 #include "src/train/pq.h"
 
-enum { TRAIN_ITERS = 12 };
+enum { TRAIN_ITERS = 20 };
 
 size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk)
 {

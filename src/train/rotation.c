@@ -126,6 +126,24 @@ static double log_weight(double variance, double least)
 
 #define FREE_PLACE UINT32_MAX
 
+size_t vq_axes_worth(const double *variances, size_t d, size_t m, size_t kk)
+{
+    size_t most = vq_waterfill(variances, d, (double)m * log2((double)kk), 1.0), best = most;
+    double floor = 1e-12 * variances[0], dropped = 0.0, logs = 0.0, bound = 0.0;
+    for (size_t a = most; a < d; a++) dropped += variances[a];
+    for (size_t a = 0; a < most; a++) logs += log(VQ_MAX(variances[a], floor));
+    for (size_t keep = most; keep > 0 && variances[0] > 0.0; keep--) {
+        double ds = (double)keep / (double)m;
+        double coded = (double)keep * pow((double)kk, -2.0 / ds) * exp(logs / (double)keep);
+        if (keep == most) bound = 1.03 * (dropped + coded);
+        if (dropped + coded > bound) break;
+        best = keep;
+        dropped += variances[keep - 1];
+        logs -= log(VQ_MAX(variances[keep - 1], floor));
+    }
+    return best;
+}
+
 void vq_balance(const double *variances, size_t d, size_t m, uint32_t *order)
 {
     /* Greedy: the axes come by falling variance, each goes to the sub-space with the smallest

@@ -20,6 +20,12 @@ vq_status vq_pca(const float *x, size_t n, size_t d, int centre, int threads, fl
  * get none.  `slack` >= 1 keeps axes down to level / slack.  Returns 1..d. */
 size_t vq_waterfill(const double *variances, size_t d, double bits, double slack);
 
+/* How many leading axes a product code of m sub-quantizers with kk codewords should keep: starting
+ * from what water-filling keeps, the fewest whose predicted error is within 3 % of that.  The
+ * prediction: dropped axes cost their variance, and a sub-space of ds kept axes, dealt in balance,
+ * ds * kk^(-2/ds) * the geometric mean of their variances (Gersho 1979).  Returns 1..d. */
+size_t vq_axes_worth(const double *variances, size_t d, size_t m, size_t kk);
+
 /* Deals d axes (d a multiple of m) to m sub-spaces of d / m axes each, so that the products of the
  * variances are level (Ge et al. 2013, sec. 3.3, eigenvalue allocation): order[j] = which axis
  * stands at place j.  Variances of 0 are treated as tiny. */

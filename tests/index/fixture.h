@@ -5,6 +5,7 @@
 #define VQ_TESTS_INDEX_FIXTURE_H
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,9 +127,13 @@ static inline uint64_t problems_of(const char *path)
 /* Files in a folder whose name begins so. */
 static inline int count_files(const char *dir, const char *prefix)
 {
-    test_run r = test_shell("ls -A '%s' | grep -c '^%s'", dir, prefix);
-    int n = atoi(r.out);
-    test_run_fini(&r);
+    int n = 0;
+    DIR *folder = opendir(dir);
+    cr_assert(folder != NULL, "%s", dir);
+    for (struct dirent *e; (e = readdir(folder)) != NULL;)
+        n += strncmp(e->d_name, prefix, strlen(prefix)) == 0 && strcmp(e->d_name, ".") != 0 &&
+             strcmp(e->d_name, "..") != 0;
+    (void)closedir(folder);
     return n;
 }
 

@@ -25,6 +25,7 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
                   .string_ids = 1,
                   .nprobe = 2,
                   .rerank = 77,
+                  .store_scale = 1.0f / 3.0f,
                   .codec = codec,
                   .why = "one\ntwo \xc3\xa9",
                   .options = ""};
@@ -94,6 +95,7 @@ static void same_model(const vq_model *got, const vq_model *m)
     cr_assert(got->input == m->input && got->rotation == m->rotation);
     cr_assert(got->transform_kind == m->transform_kind && got->string_ids == m->string_ids);
     cr_assert(got->nprobe == m->nprobe && got->rerank == m->rerank && got->codec == m->codec);
+    cr_assert(got->store_scale == m->store_scale, "%.9g", (double)got->store_scale);
     cr_assert_str_eq(got->why, m->why);
     cr_assert_str_eq(got->options, m->options);
     vq_model a = *got, b = *m;
@@ -154,6 +156,11 @@ Test(model, values_that_cannot_be)
         {VQ_ECORRUPT, "nlist", "0", ""},
         {VQ_ECORRUPT, "nlist", "4", ""},
         {VQ_ECORRUPT, "nlist", "4000000000", ""},
+        {VQ_ECORRUPT, "store_scale", "0", ""},
+        {VQ_ECORRUPT, "store_scale", "-1", ""},
+        {VQ_ECORRUPT, "store_scale", "inf", ""},
+        {VQ_ECORRUPT, "store_scale", "1 ", ""},
+        {VQ_ECORRUPT, "store_scale", "", ""},
         {VQ_ECORRUPT, "transform", "dense", "matrix"},
     };
     char *dir = test_tmpdir(), *path = test_path(dir, "x");
@@ -188,6 +195,7 @@ Test(model, four_bit_codes_go_by_two)
     vq_model_derive(&m, 2048);
     write_model(path, &m, NULL, NULL, true);
     FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    cr_assert(strstr(err.text, "go by two") != NULL);
     vq_mem_free(x);
     free(path);
     test_rmdir(dir);

@@ -150,3 +150,42 @@ Test(plan, notes_end_in_time)
     cr_assert(strlen(p.model.why) == sizeof p.model.why - 1);
     cr_assert(strncmp(p.model.why, "note 0\nnote 1\n", 14) == 0);
 }
+
+Test(plan, stores_that_hold_the_rows)
+{
+    static const struct {
+        uint32_t asked, elem;
+        float largest;
+        uint32_t store; /* 0: refused */
+        float scale;
+    } cases[] = {
+        {VQ_ELEM_DEFAULT, VQ_F32, 65504.0f, VQ_F16, 1.0f},
+        {VQ_ELEM_DEFAULT, VQ_F32, 65505.0f, VQ_F32, 1.0f},
+        {VQ_F16, VQ_F32, 65504.0f, VQ_F16, 1.0f},
+        {VQ_F16, VQ_F32, 65505.0f, 0, 0.0f},
+        {VQ_F32, VQ_F32, 1e30f, VQ_F32, 1.0f},
+        {VQ_I8, VQ_F32, 254.0f, VQ_I8, 0.5f},
+        {VQ_I8, VQ_F16, 254.0f, VQ_I8, 0.5f},
+        {VQ_I8, VQ_F32, 0.0f, VQ_I8, 1.0f},
+        {VQ_I8, VQ_F32, 1e-38f, 0, 0.0f},
+        {VQ_U8, VQ_F32, 1.0f, 0, 0.0f},
+        {VQ_U8, VQ_I8, 0.0f, 0, 0.0f},
+        {VQ_I8, VQ_U8, 0.0f, 0, 0.0f},
+        {VQ_F16, VQ_U8, 0.0f, VQ_F16, 1.0f},
+        {VQ_F32, VQ_I8, 0.0f, VQ_F32, 1.0f},
+        {VQ_ELEM_NONE, VQ_F32, 1e30f, VQ_ELEM_NONE, 1.0f},
+    };
+    for (size_t i = 0; i < VQ_COUNT(cases); i++) {
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        vq_plan p;
+        o.store = cases[i].asked;
+        OK(vq_plan_make(&p, &o, 100, 8, cases[i].elem, &err));
+        if (cases[i].store == 0) {
+            FAILS(VQ_EINVAL, vq_plan_store(&p, cases[i].largest, &err));
+            continue;
+        }
+        OK(vq_plan_store(&p, cases[i].largest, &err));
+        cr_assert(p.model.store == cases[i].store && p.model.store_scale == cases[i].scale,
+                  "case %zu: %u, %g", i, p.model.store, (double)p.model.store_scale);
+    }
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What can go wrong around us: no memory, a full disk, a folder that may not be written, a process
+ * that is killed. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "src/base/team.h"
+#include "tests/index/fixture.h"
+
+enum { N = 300, D = 8 };
+
+static vq_build_opts options(const char *codec)
+{
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.codec = codec, o.threads = 1, o.force = 1;
+    return o;
+}
+
+/* ---- memory ---- */
+
+typedef struct walk {
+    const char *path;
+    const float *x;
+    vq_build_opts opts;
+    bool strings;
+} walk;
+
+static vq_status walk_build(walk *w)
+{
+    vq_source *src = NULL;
+    vq_status rc = vq_source_open_array(&src, w->x, N, D, VQ_F32, &err);
+    if (rc == VQ_OK) rc = vq_build(w->path, src, &w->opts, &err);
+    vq_source_close(src);
+    return rc;
+}
+
+static vq_status walk_use(walk *w)
+{
+    vq_index *ix = NULL;
+    vq_searcher *s = NULL;
+    uint64_t ids[20], id = 0;
+    float scores[20], row[D];
+    char hex[33], name[501];
+    vq_info info = VQ_INFO_INIT;
+    vq_search_opts o = VQ_SEARCH_OPTS_INIT;
+    o.nprobe = 1;
+    vq_status rc = vq_open(&ix, w->path, 0, &err);
+    cr_assert((rc == VQ_OK) == (ix != NULL));
+    if (rc == VQ_OK) rc = vq_index_info(ix, &info, &err);
+    if (rc == VQ_OK) rc = vq_index_digest(ix, hex, &err);
+    if (rc == VQ_OK) rc = vq_searcher_open(&s, ix, &o, &err);
+    if (rc == VQ_OK) rc = vq_search(s, w->x, 2, 10, ids, scores, &err);
+    if (rc == VQ_OK) rc = vq_search(s, w->x, 1, 20, ids, scores, &err);
+    if (rc == VQ_OK) rc = vq_id_name(s, ids[0], name, sizeof name, &err);
+    if (rc == VQ_OK) rc = vq_id_find(s, name, &id, &err);
+    if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
+    if (rc == VQ_OK) cr_assert(memcmp(row, w->x, sizeof row) == 0);
+    vq_searcher_close(s);
+    vq_close(ix);
+    return rc;
+}
+
+static vq_status walk_check(walk *w)
+{
+    vq_check_report r = VQ_CHECK_REPORT_INIT;
+    vq_status rc = vq_check(w->path, NULL, NULL, &r, &err);
+    if (rc == VQ_OK) cr_assert_eq(r.problems, 0, "no memory is no damage");
+    return rc;
+}
+
+/* Fails every allocation in turn, each time with all that follow. */
+static void walk_through(walk *w, vq_status (*step)(walk *w), const char *dir, bool makes)
+{
+    for (uint64_t n = 1;; n++) {
+        memset(&err, 0, sizeof err);
+        if (makes) (void)unlink(w->path);
+        vq_mem_fail_after(n);
+        vq_status rc = step(w);
+        uint64_t calls = vq_mem_count();
+        vq_mem_fail_after(0);
+        if (rc == VQ_OK && calls < n) break; /* there are no more */
+        if (rc == VQ_OK) continue;           /* it could do without */
+        cr_assert(rc == VQ_ENOMEM && err.code == VQ_ENOMEM && err.text[0] != '\0',
+                  "allocation %llu: %d: %s", (unsigned long long)n, (int)rc, err.text);
+        if (makes)
+            cr_assert_eq(count_files(dir, "x.vq"), 0, "allocation %llu", (unsigned long long)n);
+    }
+}
+
+static void walk_all(const char *codec, uint32_t rotation, bool strings)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), **names = make_names(N, "n");
+    float *x = clusters(1, N, D);
+    walk w = {.path = path, .x = x, .opts = options(codec), .strings = strings};
+    w.opts.rotation = rotation, w.opts.store = VQ_F32, w.opts.nlist = 4;
+    if (strings) w.opts.names = (const char *const *)names, w.opts.nids = N;
+    if (!strings) w.opts.memory = 1; /* by the temporary file */
+    walk_through(&w, walk_build, dir, true);
+    cr_assert_eq(problems_of(path), 0);
+    walk_through(&w, walk_use, dir, false);
+    walk_through(&w, walk_check, dir, false);
+    cr_assert_eq(problems_of(path), 0);
+    vq_mem_free(x);
+    free_names(names, N);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(fault, no_memory, .timeout = 300)
+{
+    walk_all("pq4", VQ_ROTATION_OPQ, true);
+    walk_all("sq8", VQ_ROTATION_RANDOM, false);
+    walk_all("pq8", VQ_ROTATION_PCA, false);
+    walk_all("flat", VQ_ROTATION_NONE, true);
+}
+
+/* ---- processes ---- */
+
+/* Runs in a child, which ends with what body returns; 128 + signal if it is killed after
+ * microseconds (0: never). */
+static int in_child(int (*body)(void *ctx), void *ctx, long microseconds)
+{
+    int status = 0;
+    pid_t child = fork();
+    cr_assert(child >= 0);
+    if (child == 0) _exit(body(ctx));
+    if (microseconds > 0) {
+        struct timespec t = {microseconds / 1000000, microseconds % 1000000 * 1000};
+        (void)nanosleep(&t, NULL);
+        (void)kill(child, SIGKILL);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+typedef struct work {
+    const char *path;
+    const float *x;
+    size_t n;
+    uint64_t seed;
+} work;
+
+static int build_in_child(void *ctx)
+{
+    const work *w = ctx;
+    vq_build_opts o = options("pq4");
+    vq_source *src = NULL;
+    o.seed = w->seed, o.store = VQ_F32;
+    vq_status rc = vq_source_open_array(&src, w->x, w->n, D, VQ_F32, &err);
+    if (rc == VQ_OK) rc = vq_build(w->path, src, &o, &err);
+    vq_source_close(src);
+    return -(int)rc;
+}
+
+Test(fault, killed_builds, .timeout = 300)
+{
+    enum { ROWS = 2000, ROUNDS = 20 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), hex[2][33], now[33];
+    float *x = clusters(1, ROWS, D);
+    work w = {path, x, ROWS, 1};
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 9);
+    double start = vq_now();
+    cr_assert_eq(in_child(build_in_child, &w, 0), 0);
+    long whole = (long)((vq_now() - start) * 1e6);
+    digest_of(path, hex[0]);
+    w.seed = 2;
+    cr_assert_eq(in_child(build_in_child, &w, 0), 0);
+    digest_of(path, hex[1]);
+    cr_assert(strcmp(hex[0], hex[1]) != 0);
+    int killed = 0, left = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        bool fresh = i % 4 == 0; /* no file in its place */
+        if (fresh) (void)unlink(path);
+        bool there = access(path, F_OK) == 0;
+        w.seed = 1 + (uint64_t)i % 2;
+        int code = in_child(build_in_child, &w, 1 + (long)vq_rng_below(&r, (uint64_t)whole));
+        cr_assert(code == 0 || code == 128 + SIGKILL, "code %d", code);
+        killed += code != 0, left += count_files(dir, "x.vq.tmp-");
+        if (access(path, F_OK) != 0) {
+            cr_assert(!there && code != 0);
+            continue;
+        }
+        digest_of(path, now);
+        cr_assert(strcmp(now, hex[0]) == 0 || strcmp(now, hex[1]) == 0);
+        cr_assert_eq(problems_of(path), 0);
+    }
+    cr_assert(killed > 0 && left > 0, "%d killed, %d left something", killed, left);
+    cr_assert_eq(in_child(build_in_child, &w, 0), 0); /* the next build cleans up */
+    cr_assert_eq(count_files(dir, "x.vq.tmp-"), 0);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* ---- disk ---- */
+
+typedef struct full {
+    work w;
+    size_t limit;
+    uint64_t memory;
+} full;
+
+static int build_when_full(void *ctx)
+{
+    const full *f = ctx;
+    struct rlimit limit = {f->limit, f->limit};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 100;
+    vq_source *src = NULL;
+    vq_build_opts o = options("flat");
+    o.memory = f->memory, o.store = VQ_F32, o.seed = 3;
+    if (vq_source_open_array(&src, f->w.x, f->w.n, D, VQ_F32, &err) != VQ_OK) return 101;
+    vq_status rc = vq_build(f->w.path, src, &o, &err);
+    vq_source_close(src);
+    if (rc == VQ_EIO && err.text[0] == '\0') return 102;
+    return -(int)rc;
+}
+
+Test(fault, a_full_disk)
+{
+    enum { ROWS = 3000 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), before[33], after[33];
+    float *x = clusters(1, ROWS, D);
+    vq_build_opts o = options("flat");
+    build(path, x, ROWS, D, VQ_F32, &o);
+    digest_of(path, before);
+    struct stat st;
+    cr_assert_eq(stat(path, &st), 0);
+    size_t size = (size_t)st.st_size;
+    const size_t limits[] = {0, 4096, 8192, 20000, size / 4, size / 2, size - 4096 * 4};
+    for (size_t i = 0; i < VQ_COUNT(limits); i++)
+        for (uint64_t memory = 0; memory <= 1; memory++) {
+            full f = {{path, x, ROWS, 0}, limits[i], memory};
+            cr_assert_eq(in_child(build_when_full, &f, 0), -VQ_EIO, "limit %zu", limits[i]);
+            digest_of(path, after);
+            cr_assert_str_eq(before, after);
+            cr_assert_eq(count_files(dir, "x.vq.tmp-"), 0);
+        }
+    full enough = {{path, x, ROWS, 0}, 2 * size, 0};
+    cr_assert_eq(in_child(build_when_full, &enough, 0), 0);
+    digest_of(path, after);
+    cr_assert(strcmp(before, after) != 0);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+static int use_as_nobody(void *ctx)
+{
+    const work *w = ctx;
+    vq_index *ix = NULL;
+    vq_searcher *s = NULL;
+    uint64_t id;
+    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) return 77;
+    vq_status rc = vq_open(&ix, w->path, 0, &err); /* where no lock file can be made */
+    if (rc == VQ_OK) rc = vq_searcher_open(&s, ix, NULL, &err);
+    if (rc == VQ_OK) rc = vq_search(s, w->x, 1, 1, &id, NULL, &err);
+    if (rc != VQ_OK || id != 0) return 50;
+    vq_searcher_close(s);
+    vq_close(ix);
+    if (problems_of(w->path) != 0) return 51;
+    return build_in_child(ctx);
+}
+
+Test(fault, a_folder_that_cannot_be_written)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *lock = test_path(dir, "x.vq-lock");
+    float *x = clusters(1, N, D);
+    char before[33], after[33];
+    work w = {path, x, N, 2};
+    vq_build_opts o = options("sq8");
+    build(path, x, N, D, VQ_F32, &o);
+    digest_of(path, before);
+    (void)unlink(lock);
+    cr_assert(chmod(path, 0444) == 0 && chmod(dir, 0555) == 0);
+    int code = in_child(use_as_nobody, &w, 0);
+    cr_assert(code == -VQ_EIO || code == 77, "code %d", code); /* 77: cannot become another user */
+    cr_assert_eq(chmod(dir, 0755), 0);
+    digest_of(path, after);
+    cr_assert_str_eq(before, after);
+    cr_assert_eq(count_files(dir, "x.vq.tmp-"), 0);
+    vq_mem_free(x);
+    free(path);
+    free(lock);
+    test_rmdir(dir);
+}

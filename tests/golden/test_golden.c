@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of every format version that there was must be read as on the day they were made.  make.sh
+ * made those of format 1. */
+#include "src/base/pack.h"
+#include "tests/index/fixture.h"
+
+#define FOLDER VQ_SOURCE_DIR "/tests/golden/"
+
+enum { D = 6, NQ = 4, K = 5 };
+
+/* Unpacks NAME.vq.zst to path. */
+static void unpack(const char *name, const char *path)
+{
+    char packed[500];
+    enum { ROOM = 1 << 20 };
+    uint8_t *bytes = malloc(ROOM);
+    size_t len = 0, got = 1;
+    vq_stream *stream;
+    (void)snprintf(packed, sizeof packed, FOLDER "%s.vq.zst", name);
+    OK(vq_stream_open(&stream, packed, &err));
+    for (; got > 0; len += got) OK(vq_stream_read(stream, bytes + len, ROOM - len, &got, &err));
+    cr_assert(len > 4096 && len < ROOM);
+    vq_stream_close(stream);
+    test_write(path, bytes, len);
+    free(bytes);
+}
+
+/* The next line of a table without its newline; NULL at the end. */
+static char *next_line(char **at)
+{
+    char *line = *at, *end = strchr(line, '\n');
+    if (end == NULL) return NULL;
+    *end = '\0';
+    *at = end + 1;
+    return line;
+}
+
+/* Answers and digest against NAME.tsv: query, rank, id, score; then the digest. */
+static void compare(const char *name, vq_index *ix, const float *q)
+{
+    char table[500], id[501], hex[33], *at, *line;
+    uint64_t ids[NQ * K];
+    float scores[NQ * K];
+    size_t len;
+    (void)snprintf(table, sizeof table, FOLDER "%s.tsv", name);
+    char *text = (char *)test_read(table, &len);
+    at = text;
+    vq_searcher *s = open_searcher(ix, 0, 0);
+    OK(vq_search(s, q, NQ, K, ids, scores, &err));
+    for (size_t i = 0; i < NQ * K; i++) {
+        line = next_line(&at);
+        cr_assert(line != NULL);
+        char want[600];
+        OK(vq_id_name(s, ids[i], id, sizeof id, &err));
+        (void)snprintf(want, sizeof want, "%zu\t%zu\t%s\t%.9g", i / K, i % K + 1, id,
+                       (double)scores[i]);
+        cr_assert_str_eq(line, want);
+    }
+    OK(vq_index_digest(ix, hex, &err));
+    line = next_line(&at);
+    cr_assert(line != NULL && *at == '\0');
+    cr_assert_str_eq(line, hex);
+    vq_searcher_close(s);
+    free(text);
+}
+
+Test(golden, files_of_format_1)
+{
+    static const char *const names[] = {"v1-strings", "v1-numbers"};
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float q[NQ * D];
+    size_t got;
+    vq_source *src;
+    OK(vq_source_open_file(&src, FOLDER "queries.fvecs", 0, &err));
+    OK(vq_source_read_f32(src, q, NQ, &got, &err));
+    cr_assert_eq(got, NQ);
+    vq_source_close(src);
+    for (size_t i = 0; i < VQ_COUNT(names); i++) {
+        vq_info info = VQ_INFO_INIT;
+        unpack(names[i], path);
+        cr_assert_eq(problems_of(path), 0, "%s: %s", names[i], err.text);
+        vq_index *ix = open_index(path);
+        OK(vq_index_info(ix, &info, &err));
+        cr_assert(info.format_version == 1 && info.n == 96 && info.d == D);
+        cr_assert_eq(info.string_ids, i == 0);
+        compare(names[i], ix, q);
+        vq_close(ix);
+    }
+    free(path);
+    test_rmdir(dir);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How good the answers are on the real set that ships, with the defaults and below them. */
+#include "src/eval/exact.h"
+#include "src/eval/metrics.h"
+#include "tests/index/fixture.h"
+
+#define FOLDER VQ_SOURCE_DIR "/datasets/debian/"
+
+enum { NQ = 100, K = 10 };
+
+static vq_source *base(void)
+{
+    vq_source *src = NULL;
+    OK(vq_source_open_file(&src, FOLDER "base.i8bin.zst", 0, &err));
+    return src;
+}
+
+/* recall@10 of a search with these efforts. */
+static double recall(vq_index *ix, uint32_t nprobe, uint32_t rerank, const float *q,
+                     const uint64_t *truth)
+{
+    uint64_t ids[NQ * K];
+    vq_searcher *s = open_searcher(ix, nprobe, rerank);
+    OK(vq_search(s, q, NQ, K, ids, NULL, &err));
+    vq_searcher_close(s);
+    return vq_recall(truth, K, K, ids, K, K, NQ);
+}
+
+Test(recall, debian, .timeout = 300)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    uint64_t truth[NQ * K], n;
+    float scores[NQ * K];
+    size_t got;
+    uint32_t d;
+    vq_source *src = base(), *queries;
+    vq_source_shape(src, &n, &d, NULL);
+    cr_assert(n == 20000 && d == 256);
+    float *q = vq_alloc_f32(NQ, d);
+    OK(vq_source_open_file(&queries, FOLDER "queries_dev.i8bin", 0, &err));
+    OK(vq_source_read_f32(queries, q, NQ, &got, &err));
+    cr_assert_eq(got, NQ);
+    vq_source_close(queries);
+    vq_exact_opts eo = {.metric = VQ_METRIC_IP, .k = K, .threads = 1};
+    OK(vq_exact(src, q, NQ, &eo, truth, scores, &err));
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.metric = VQ_METRIC_IP;
+    o.threads = 1;
+    o.rotation = VQ_ROTATION_PCA; /* as good here as opq, and no training for minutes under ASan */
+    OK(vq_build(path, src, &o, &err));
+    vq_source_close(src);
+    vq_index *ix = open_index(path);
+    double usual = recall(ix, 0, 0, q, truth), few = recall(ix, 8, 0, q, truth);
+    double codes = recall(ix, VQ_ALL, VQ_NONE, q, truth), all = recall(ix, VQ_ALL, 20000, q, truth);
+    cr_assert(usual >= 0.99, "defaults: recall@10 is %.4f", usual);
+    cr_assert(all == 1.0, "with everything: %.4f", all);
+    cr_assert(codes >= 0.6 && codes <= usual, "codes alone: %.4f", codes);
+    cr_assert(few >= 0.5 && few < usual, "8 lists: %.4f", few);
+    vq_close(ix);
+    vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
