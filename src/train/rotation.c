@@ -99,7 +99,7 @@ out:
 
 /* ---- allocation ------------------------------------------------------------------------------ */
 
-size_t vq_waterfill(const double *variances, size_t d, double bits, double slack)
+size_t vq_waterfill(const double *variances, size_t d, double bits)
 {
     /* With the first r axes active the level is log2 = (sum of log2 variances - 2 bits) / r; r is
      * right as long as its last axis stands above that. */
@@ -111,7 +111,6 @@ size_t vq_waterfill(const double *variances, size_t d, double bits, double slack
         sum += log_variance;
         level = log_level;
     }
-    level -= log2(VQ_MAX(slack, 1.0));
     size_t kept = 0;
     while (kept < d && variances[kept] > 0.0 && log2(variances[kept]) > level) kept++;
     return VQ_MAX(kept, 1u);
@@ -128,7 +127,7 @@ static double log_weight(double variance, double least)
 
 size_t vq_axes_worth(const double *variances, size_t d, size_t m, size_t kk)
 {
-    size_t most = vq_waterfill(variances, d, (double)m * log2((double)kk), 1.0), best = most;
+    size_t most = vq_waterfill(variances, d, (double)m * log2((double)kk)), best = most;
     double floor = 1e-12 * variances[0], dropped = 0.0, logs = 0.0, bound = 0.0;
     for (size_t a = most; a < d; a++) dropped += variances[a];
     for (size_t a = 0; a < most; a++) logs += log(VQ_MAX(variances[a], floor));

@@ -17,8 +17,8 @@ vq_status vq_pca(const float *x, size_t n, size_t d, int centre, int threads, fl
 
 /* How many leading axes deserve bits: reverse water-filling over the variances (falling) with
  * `bits` bits in all (Cover and Thomas 2006, sec. 10.3.3): axes whose variance is below the level
- * get none.  `slack` >= 1 keeps axes down to level / slack.  Returns 1..d. */
-size_t vq_waterfill(const double *variances, size_t d, double bits, double slack);
+ * get none.  Returns 1..d. */
+size_t vq_waterfill(const double *variances, size_t d, double bits);
 
 /* How many leading axes a product code of m sub-quantizers with kk codewords should keep: starting
  * from what water-filling keeps, the fewest whose predicted error is within 3 % of that.  The

@@ -171,15 +171,12 @@ Test(waterfill, by_hand)
     const double two[2] = {4.0, 1.0}, same[3] = {2.0, 2.0, 2.0}, none[2] = {0.0, 0.0};
     const double some[4] = {8.0, 8.0, 0.0, 0.0};
     /* The second axis stands above the level once the first has had a bit: 4 / 2^2 = 1. */
-    cr_assert_eq(vq_waterfill(two, 2, 0.9, 1.0), 1u);
-    cr_assert_eq(vq_waterfill(two, 2, 1.1, 1.0), 2u);
-    /* Half a bit: the level is 4 / 2 = 2, so a slack above 2 keeps the axis of variance 1. */
-    cr_assert_eq(vq_waterfill(two, 2, 0.5, 1.9), 1u);
-    cr_assert_eq(vq_waterfill(two, 2, 0.5, 2.1), 2u);
-    cr_assert_eq(vq_waterfill(same, 3, 0.1, 1.0), 3u);
-    cr_assert_eq(vq_waterfill(none, 2, 8.0, 1.0), 1u);
-    cr_assert_eq(vq_waterfill(some, 4, 1000.0, 1000.0), 2u);
-    cr_assert_eq(vq_waterfill(two, 1, 3.0, 1.0), 1u);
+    cr_assert_eq(vq_waterfill(two, 2, 0.9), 1u);
+    cr_assert_eq(vq_waterfill(two, 2, 1.1), 2u);
+    cr_assert_eq(vq_waterfill(same, 3, 0.1), 3u);
+    cr_assert_eq(vq_waterfill(none, 2, 8.0), 1u);
+    cr_assert_eq(vq_waterfill(some, 4, 1000.0), 2u);
+    cr_assert_eq(vq_waterfill(two, 1, 3.0), 1u);
 }
 
 /* The level by bisection: the bits spent above it must be the bits there are. */
@@ -215,13 +212,53 @@ Test(waterfill, spends_the_bits)
         for (size_t j = 0; j < d; j++) v[j] = exp2(20.0 * vq_rng_f64(&r) - 10.0);
         qsort(v, d, sizeof *v, falling);
         for (double bits = 0.3; bits < 200.0; bits *= 1.7) {
-            size_t got = vq_waterfill(v, d, bits, 1.0), want = naive_waterfill(v, d, bits);
+            size_t got = vq_waterfill(v, d, bits), want = naive_waterfill(v, d, bits);
             cr_assert_eq(got, want, "d %zu bits %g: %zu, naive %zu", d, bits, got, want);
             cr_assert(got >= before && got >= 1 && got <= d);
-            cr_assert_geq(vq_waterfill(v, d, bits, 4.0), got);
             before = got;
         }
     }
+}
+
+/* What vq_axes_worth predicts when `keep` axes stay. */
+static double predicted(const double *v, size_t d, size_t m, size_t kk, size_t keep)
+{
+    double dropped = 0.0, logs = 0.0;
+    for (size_t j = 0; j < d; j++) {
+        if (j < keep)
+            logs += log(v[j]);
+        else
+            dropped += v[j];
+    }
+    double words = pow((double)kk, -2.0 * (double)m / (double)keep);
+    return dropped + (double)keep * words * exp(logs / (double)keep);
+}
+
+Test(axes_worth, is_the_fewest_within_three_percent)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 6);
+    size_t dropped_some = 0;
+    for (int it = 0; it < 300; it++) {
+        double v[64];
+        size_t d = 1 + vq_rng_below(&r, 64), m = 1 + vq_rng_below(&r, d);
+        size_t kk = vq_rng_below(&r, 2) != 0 ? 16 : 256;
+        for (size_t j = 0; j < d; j++) v[j] = exp2(16.0 * vq_rng_f64(&r) - 8.0);
+        qsort(v, d, sizeof *v, falling);
+        size_t most = vq_waterfill(v, d, (double)m * log2((double)kk));
+        size_t got = vq_axes_worth(v, d, m, kk);
+        cr_assert(got >= 1 && got <= most, "d %zu m %zu: %zu of %zu", d, m, got, most);
+        double bound = 1.03 * predicted(v, d, m, kk, most) * (1.0 + 1e-9);
+        cr_assert_leq(predicted(v, d, m, kk, got), bound);
+        if (got > 1) cr_assert_gt(predicted(v, d, m, kk, got - 1), bound * (1.0 - 1e-6));
+        dropped_some += got < most;
+        for (size_t j = 0; j < d; j++) v[j] *= 1024.0; /* the unit does not matter */
+        cr_assert_eq(vq_axes_worth(v, d, m, kk), got);
+    }
+    cr_assert_gt(dropped_some, 50u);
+    const double none[3] = {0.0, 0.0, 0.0}, same[4] = {1.0, 1.0, 1.0, 1.0};
+    cr_assert_eq(vq_axes_worth(none, 3, 1, 256), 1u);
+    cr_assert_eq(vq_axes_worth(same, 4, 4, 256), 4u);
 }
 
 static void check_deal(const double *v, size_t d, size_t m, uint32_t *order, double *spread)
