@@ -6,14 +6,14 @@
  *          nearer.  A score is the exact value over the stored row, computed in double and rounded
  *          to float; equal scores are ordered by the smaller id.  Searches without stored rows (or
  *          with rerank = VQ_NONE) give the score of the compressed vector instead.
- * Ids      are uint64_t.  An index built with string ids hands out labels: the label of an id is its
- *          rank among the ids in byte order; vq_id_name() and vq_id_find() translate.
- * Threads  a vq_index may be shared by all threads; a vq_searcher belongs to one thread at a time.
- * Errors   a call that can fail returns VQ_OK or a negative code; `err`, if not NULL, receives the
- *          text.  On failure out parameters are NULL or untouched.
- * Memory   what a vq_*_open() hands out goes to the matching vq_*_close(), which accepts NULL.
- *          No pointer to a caller's data outlives the call, except where a source says so.
- * Silence  the library prints nothing, ends no process, reads no environment, sets no handler.
+ * Ids      are uint64_t.  An index built with string ids hands out labels: the label of an id is
+ * its rank among the ids in byte order; vq_id_name() and vq_id_find() translate. Threads  a
+ * vq_index may be shared by all threads; a vq_searcher belongs to one thread at a time. Errors   a
+ * call that can fail returns VQ_OK or a negative code; `err`, if not NULL, receives the text.  On
+ * failure out parameters are NULL or untouched. Memory   what a vq_*_open() hands out goes to the
+ * matching vq_*_close(), which accepts NULL. No pointer to a caller's data outlives the call,
+ * except where a source says so. Silence  the library prints nothing, ends no process, reads no
+ * environment, sets no handler.
  */
 #ifndef VQ_VQ_H
 #define VQ_VQ_H
@@ -32,16 +32,17 @@ extern "C" {
 #endif
 
 typedef enum vq_status { /* values are never reused; expect new ones */
-    VQ_OK = 0,
-    VQ_EINVAL = -1,      /* an argument or option is wrong */
-    VQ_ENOMEM = -2,      /* out of memory */
-    VQ_EIO = -3,         /* the system refused: open, read, write, disk full */
-    VQ_ECORRUPT = -4,    /* the bytes are not what they should be: a damaged or foreign file */
-    VQ_EVERSION = -5,    /* a file of a newer format */
-    VQ_ENOENT = -6,      /* no such file, id or part */
-    VQ_EBUSY = -7,       /* somebody else holds it */
-    VQ_ECANCELED = -8,   /* the progress callback asked to stop */
-    VQ_EUNSUPPORTED = -9 /* valid, but not in this build or version */
+                         VQ_OK = 0,
+                         VQ_EINVAL = -1,      /* an argument or option is wrong */
+                         VQ_ENOMEM = -2,      /* out of memory */
+                         VQ_EIO = -3,         /* the system refused: open, read, write, disk full */
+                         VQ_ECORRUPT = -4,    /* the bytes are not what they should be: a damaged or
+                                                 foreign file */
+                         VQ_EVERSION = -5,    /* a file of a newer format */
+                         VQ_ENOENT = -6,      /* no such file, id or part */
+                         VQ_EBUSY = -7,       /* somebody else holds it */
+                         VQ_ECANCELED = -8,   /* the progress callback asked to stop */
+                         VQ_EUNSUPPORTED = -9 /* valid, but not in this build or version */
 } vq_status;
 
 /* Yours, on your stack; nothing to free.  Untouched by a call that succeeds. */
@@ -50,23 +51,28 @@ typedef struct vq_error {
     char text[508]; /* what was expected, what was found, what to do; UTF-8, ends with NUL */
 } vq_error;
 
-typedef enum vq_metric { VQ_METRIC_DEFAULT = 0, VQ_METRIC_L2 = 1, VQ_METRIC_IP = 2, VQ_METRIC_COSINE = 3 } vq_metric;
+typedef enum vq_metric {
+    VQ_METRIC_DEFAULT = 0,
+    VQ_METRIC_L2 = 1,
+    VQ_METRIC_IP = 2,
+    VQ_METRIC_COSINE = 3
+} vq_metric;
 
 typedef enum vq_elem { /* type of one coordinate of a row */
-    VQ_ELEM_DEFAULT = 0,
-    VQ_F32 = 1,
-    VQ_F16 = 2, /* IEEE 754 binary16 */
-    VQ_I8 = 3,
-    VQ_U8 = 4,
-    VQ_ELEM_NONE = 5 /* as a store: keep no rows */
+                       VQ_ELEM_DEFAULT = 0,
+                       VQ_F32 = 1,
+                       VQ_F16 = 2, /* IEEE 754 binary16 */
+                       VQ_I8 = 3,
+                       VQ_U8 = 4,
+                       VQ_ELEM_NONE = 5 /* as a store: keep no rows */
 } vq_elem;
 
-typedef struct vq_source vq_source;     /* a stream of n x d rows: a file, an array, your callback */
-typedef struct vq_index vq_index;       /* an open file */
+typedef struct vq_source vq_source; /* a stream of n x d rows: a file, an array, your callback */
+typedef struct vq_index vq_index;   /* an open file */
 typedef struct vq_searcher vq_searcher; /* a snapshot of it, with scratch memory: reuse it */
 
-#define VQ_NONE UINT32_MAX /* "off", where 0 means "default" */
-#define VQ_ALL UINT32_MAX  /* nprobe: every list */
+#define VQ_NONE  UINT32_MAX /* "off", where 0 means "default" */
+#define VQ_ALL   UINT32_MAX /* nprobe: every list */
 #define VQ_NO_ID UINT64_MAX
 
 /* MAJOR<<16 | MINOR<<8 | PATCH of the library loaded, not of this header. */
@@ -83,7 +89,8 @@ VQ_API size_t vq_elem_size(uint32_t elem);          /* bytes: 4, 2, 1, 1, else 0
  * content; "-" is standard input, which is spooled to an unlinked temporary file beside the working
  * directory when it has to be read twice.  Rows with NaN or infinities are refused with their
  * number, or left out and counted if skip_bad is not 0.  Errors: VQ_ENOENT, VQ_EIO, VQ_ECORRUPT. */
-VQ_API vq_status vq_source_open_file(vq_source **out, const char *path, int skip_bad, vq_error *err);
+VQ_API vq_status vq_source_open_file(vq_source **out, const char *path, int skip_bad,
+                                     vq_error *err);
 /* n x d elements in memory, which must live until the source is closed. */
 VQ_API vq_status vq_source_open_array(vq_source **out, const void *rows, uint64_t n, uint32_t d,
                                       uint32_t elem, vq_error *err);
@@ -116,27 +123,30 @@ typedef enum vq_rotation {
 
 /* 0 or NULL in any field means the default stated there.  Fields are only ever appended. */
 typedef struct vq_build_opts {
-    size_t struct_size;     /* set by VQ_BUILD_OPTS_INIT */
-    const char *codec;      /* "pq8", "pq4", "sq8", "flat"; NULL or "auto" = chosen */
-    uint32_t metric;        /* VQ_METRIC_*; default l2 */
-    uint32_t code_bytes;    /* per vector, everything in `lists` but ids; default from d */
-    uint32_t nlist;         /* inverted lists; default about 2*sqrt(n) */
-    uint32_t rotation;      /* VQ_ROTATION_* */
-    uint32_t store;         /* VQ_F32.. of the rows kept for rerank, or VQ_ELEM_NONE;
-                               default: f16 for f32 rows, else as they come */
-    uint32_t threads;       /* default: as many as there are processors; the index does not depend
-                               on it */
-    uint64_t seed;          /* default 1 */
-    uint64_t memory;        /* bytes to stay within, about; default 0 = about 256 MB + training */
-    const uint64_t *ids;    /* ids of the rows, nids of them; default 0, 1, 2.. */
+    size_t struct_size;       /* set by VQ_BUILD_OPTS_INIT */
+    const char *codec;        /* "pq8", "pq4", "sq8", "flat"; NULL or "auto" = chosen */
+    uint32_t metric;          /* VQ_METRIC_*; default l2 */
+    uint32_t code_bytes;      /* per vector, everything in `lists` but ids; default from d */
+    uint32_t nlist;           /* inverted lists; default about 2*sqrt(n) */
+    uint32_t rotation;        /* VQ_ROTATION_* */
+    uint32_t store;           /* VQ_F32.. of the rows kept for rerank, or VQ_ELEM_NONE;
+                                 default: f16 for f32 rows, else as they come */
+    uint32_t threads;         /* default: as many as there are processors; the index does not depend
+                                 on it */
+    uint64_t seed;            /* default 1 */
+    uint64_t memory;          /* bytes to stay within, about; default 0 = about 256 MB + training */
+    const uint64_t *ids;      /* ids of the rows, nids of them; default 0, 1, 2.. */
     const char *const *names; /* or string ids (1-500 bytes UTF-8), nids of them; not both */
     uint64_t nids;
     vq_progress_fn progress; /* may be NULL */
     void *progress_ctx;
-    uint32_t force;         /* not 0: replace a file that exists at path */
-    uint32_t reserved;      /* 0 */
+    uint32_t force;    /* not 0: replace a file that exists at path */
+    uint32_t reserved; /* 0 */
 } vq_build_opts;
-#define VQ_BUILD_OPTS_INIT { .struct_size = sizeof(vq_build_opts) }
+#define VQ_BUILD_OPTS_INIT                                                                         \
+    {                                                                                              \
+        .struct_size = sizeof(vq_build_opts)                                                       \
+    }
 
 /* Trains on a sample of src, writes all its rows to a new file beside path and renames it to path.
  * Whenever it fails or is stopped, path is as before.  src is read twice, from its start.
@@ -154,28 +164,31 @@ VQ_API vq_status vq_open(vq_index **out, const char *path, uint32_t flags, vq_er
 VQ_API void vq_close(vq_index *ix); /* after its searchers */
 
 typedef struct vq_info {
-    size_t struct_size;     /* set by VQ_INFO_INIT */
-    uint64_t n;             /* vectors */
+    size_t struct_size; /* set by VQ_INFO_INIT */
+    uint64_t n;         /* vectors */
     uint64_t file_bytes;
-    uint64_t lists_bytes;   /* the lists: codes, factors, labels, padding */
-    uint64_t rows_bytes;    /* the stored rows */
+    uint64_t lists_bytes; /* the lists: codes, factors, labels, padding */
+    uint64_t rows_bytes;  /* the stored rows */
     uint64_t seed;
-    uint32_t d;             /* dimensions of a vector */
-    uint32_t d_code;        /* dimensions that are coded, after the rotation */
-    uint32_t metric;        /* VQ_METRIC_* */
+    uint32_t d;      /* dimensions of a vector */
+    uint32_t d_code; /* dimensions that are coded, after the rotation */
+    uint32_t metric; /* VQ_METRIC_* */
     uint32_t nlist;
-    uint32_t store;         /* VQ_F32.. or VQ_ELEM_NONE */
-    uint32_t input;         /* type of the rows as they came */
-    uint32_t code_bytes;    /* per vector, all but the id */
-    uint32_t string_ids;    /* 1: ids are labels of strings */
-    uint32_t rotation;      /* VQ_ROTATION_* as chosen */
+    uint32_t store;      /* VQ_F32.. or VQ_ELEM_NONE */
+    uint32_t input;      /* type of the rows as they came */
+    uint32_t code_bytes; /* per vector, all but the id */
+    uint32_t string_ids; /* 1: ids are labels of strings */
+    uint32_t rotation;   /* VQ_ROTATION_* as chosen */
     uint32_t format_version;
     uint32_t default_nprobe; /* what 0 means in vq_search_opts, for k = 10 */
     uint32_t default_rerank;
     char codec[16];
-    char why[1000];         /* one line an automatic choice, separated by newlines */
+    char why[1000]; /* one line an automatic choice, separated by newlines */
 } vq_info;
-#define VQ_INFO_INIT { .struct_size = sizeof(vq_info) }
+#define VQ_INFO_INIT                                                                               \
+    {                                                                                              \
+        .struct_size = sizeof(vq_info)                                                             \
+    }
 VQ_API vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err);
 /* 32 hexadecimal digits and NUL: a hash of the logical content (model, lists, rows, ids), the same
  * for any number of threads and any memory bound.  Reads the whole file. */
@@ -190,7 +203,10 @@ typedef struct vq_search_opts {
     uint32_t rerank;    /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone */
     uint32_t threads;   /* for batches; 0 = one */
 } vq_search_opts;
-#define VQ_SEARCH_OPTS_INIT { .struct_size = sizeof(vq_search_opts) }
+#define VQ_SEARCH_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .struct_size = sizeof(vq_search_opts)                                                      \
+    }
 
 VQ_API vq_status vq_searcher_open(vq_searcher **out, vq_index *ix, const vq_search_opts *opts,
                                   vq_error *err);
@@ -217,12 +233,15 @@ VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap,
 /* ---- verifying ---------------------------------------------------------------------------- */
 
 typedef struct vq_check_report {
-    size_t struct_size;    /* set by VQ_CHECK_REPORT_INIT */
+    size_t struct_size;     /* set by VQ_CHECK_REPORT_INIT */
     uint64_t pages, values; /* verified */
     uint64_t vectors;
-    uint64_t problems;     /* 0: the file is sound */
+    uint64_t problems; /* 0: the file is sound */
 } vq_check_report;
-#define VQ_CHECK_REPORT_INIT { .struct_size = sizeof(vq_check_report) }
+#define VQ_CHECK_REPORT_INIT                                                                       \
+    {                                                                                              \
+        .struct_size = sizeof(vq_check_report)                                                     \
+    }
 /* Called for each problem with a line of text. */
 typedef void (*vq_problem_fn)(void *ctx, const char *text);
 /* Verifies every page, checksum, count and cross-reference of the file.  Returns VQ_OK if it could

@@ -37,7 +37,8 @@ static inline float vq_lef32(const void *p)
 static inline void vq_put_le32(void *p, uint32_t v)
 {
     uint8_t *b = p;
-    b[0] = (uint8_t)v, b[1] = (uint8_t)(v >> 8), b[2] = (uint8_t)(v >> 16), b[3] = (uint8_t)(v >> 24);
+    b[0] = (uint8_t)v, b[1] = (uint8_t)(v >> 8), b[2] = (uint8_t)(v >> 16),
+    b[3] = (uint8_t)(v >> 24);
 }
 
 static inline void vq_put_le64(void *p, uint64_t v)
@@ -67,7 +68,8 @@ static inline uint64_t vq_be64(const void *p)
 static inline void vq_put_be32(void *p, uint32_t v)
 {
     uint8_t *b = p;
-    b[0] = (uint8_t)(v >> 24), b[1] = (uint8_t)(v >> 16), b[2] = (uint8_t)(v >> 8), b[3] = (uint8_t)v;
+    b[0] = (uint8_t)(v >> 24), b[1] = (uint8_t)(v >> 16), b[2] = (uint8_t)(v >> 8),
+    b[3] = (uint8_t)v;
 }
 
 static inline void vq_put_be64(void *p, uint64_t v)
@@ -84,7 +86,7 @@ typedef struct vq_rd {
 
 static inline vq_rd vq_rd_init(const void *bytes, size_t len)
 {
-    vq_rd r = { bytes, (const uint8_t *)bytes + len, true };
+    vq_rd r = {bytes, (const uint8_t *)bytes + len, true};
     return r;
 }
 

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-
 uint64_t vq_xxh3(const void *bytes, size_t len)
 {
     return XXH3_64bits(bytes, len);
@@ -26,7 +25,8 @@ void vq_hasher_add(vq_hasher *h, const void *bytes, size_t len)
 void vq_hasher_get(const vq_hasher *h, uint8_t digest[16])
 {
     XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest((const XXH3_state_t *)(const void *)h));
+    XXH128_canonicalFromHash(&canonical,
+                             XXH3_128bits_digest((const XXH3_state_t *)(const void *)h));
     memcpy(digest, canonical.digest, 16);
 }
 

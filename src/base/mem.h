@@ -43,11 +43,11 @@ uint64_t vq_mem_count(void);
 /* Arena: 64-byte aligned blocks, taken in turn, given back all at once by reset.  A block that does
  * not fit makes the arena grow at its next reset, so that after a warm-up nothing is allocated. */
 typedef struct vq_arena {
-    char *base;      /* owned */
-    size_t size;     /* bytes at base */
-    size_t used;     /* bytes handed out of base */
-    size_t wanted;   /* bytes asked for since the last reset */
-    void *overflow;  /* owned: chain of blocks that did not fit */
+    char *base;     /* owned */
+    size_t size;    /* bytes at base */
+    size_t used;    /* bytes handed out of base */
+    size_t wanted;  /* bytes asked for since the last reset */
+    void *overflow; /* owned: chain of blocks that did not fit */
 } vq_arena;
 
 void vq_arena_init(vq_arena *a);

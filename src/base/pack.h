@@ -9,7 +9,8 @@
 
 #include "src/base/status.h"
 
-/* A stream of bytes, plain or zstd (recognised by its magic number, concatenated frames allowed). */
+/* A stream of bytes, plain or zstd (recognised by its magic number, concatenated frames allowed).
+ */
 typedef struct vq_stream vq_stream;
 /* "-" is standard input.  Bounded memory: a few MB whatever the window a frame asks for (up to
  * 128 MiB; larger is VQ_ECORRUPT). */

@@ -31,9 +31,10 @@ vq_status vq_fail(vq_error *err, vq_status code, const char *fmt, ...)
 
 vq_status vq_fail_errno(vq_error *err, int errnum, const char *fmt, ...)
 {
-    vq_status code = errnum == ENOMEM ? VQ_ENOMEM : errnum == ENOENT ? VQ_ENOENT
-                   : errnum == EBUSY  ? VQ_EBUSY
-                                      : VQ_EIO;
+    vq_status code = errnum == ENOMEM   ? VQ_ENOMEM
+                     : errnum == ENOENT ? VQ_ENOENT
+                     : errnum == EBUSY  ? VQ_EBUSY
+                                        : VQ_EIO;
     va_list args;
     va_start(args, fmt);
     set_text(err, code, fmt, args);

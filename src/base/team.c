@@ -14,8 +14,8 @@ extern int openblas_get_num_threads(void);
 extern void openblas_set_num_threads(int n);
 
 static pthread_mutex_t blas_lock = PTHREAD_MUTEX_INITIALIZER;
-static int blas_depth;    /* builds that are running */
-static int blas_restore;  /* what the process had before the first */
+static int blas_depth;   /* builds that are running */
+static int blas_restore; /* what the process had before the first */
 
 int vq_team(uint32_t asked, size_t tasks)
 {

@@ -12,9 +12,9 @@
  * least 1, at most tasks. */
 int vq_team(uint32_t asked, size_t tasks);
 
-/* Runs fn(ctx, task, worker) for task = 0..tasks-1 on `threads` threads (worker < threads; tasks are
- * handed out dynamically).  The result must not depend on who runs what.  After a failure no new
- * task starts; the failure of the lowest task number that ran is returned, with its text. */
+/* Runs fn(ctx, task, worker) for task = 0..tasks-1 on `threads` threads (worker < threads; tasks
+ * are handed out dynamically).  The result must not depend on who runs what.  After a failure no
+ * new task starts; the failure of the lowest task number that ran is returned, with its text. */
 typedef vq_status (*vq_task_fn)(void *ctx, size_t task, int worker, vq_error *err);
 vq_status vq_team_run(int threads, size_t tasks, vq_task_fn fn, void *ctx, vq_error *err);
 

@@ -141,9 +141,10 @@ test_run test_shell(const char *fmt, ...)
     cr_assert(fd_out >= 0 && fd_err >= 0);
     close(fd_out);
     close(fd_err);
-    cr_assert(asprintf(&full, "VQ='%s'; { %s\n} >%s 2>%s </dev/null", VQ_PROGRAM, line, out, errs) > 0);
+    cr_assert(asprintf(&full, "VQ='%s'; { %s\n} >%s 2>%s </dev/null", VQ_PROGRAM, line, out, errs) >
+              0);
     int status = system(full);
-    test_run r = { 0 };
+    test_run r = {0};
     r.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     size_t err_len;
     r.out = (char *)test_read(out, &r.out_len);

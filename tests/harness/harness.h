@@ -24,11 +24,11 @@ void fill_normal(vq_rng *r, float *p, size_t n);
 
 /* A fresh folder under the system's temporary one, removed with all it holds by test_rmdir. */
 char *test_tmpdir(void);
-void test_rmdir(char *path); /* frees path */
+void test_rmdir(char *path);                        /* frees path */
 char *test_path(const char *dir, const char *name); /* dir/name; free() it */
 
 typedef struct test_run {
-    int exit_code; /* or 128 + signal */
+    int exit_code;   /* or 128 + signal */
     char *out, *err; /* NUL-terminated; free by test_run_fini */
     size_t out_len;
 } test_run;
