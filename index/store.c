@@ -168,7 +168,7 @@ vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, 
     vq_status rc = VQ_OK;
     /* A value, its key, and a share of the pages above it. */
     size_t cost = len > st->page / 2 ? vq_round_up(len + 16, st->page) + 512 : len + key_len + 64;
-    if (st->dirty > 0 && st->dirty + cost > TXN_BYTES) {
+    if (cost > st->room || (st->dirty > 0 && st->dirty + cost > TXN_BYTES)) {
         VQ_TRY(commit(st, err));
         st->room = VQ_MAX((size_t)TXN_BYTES, cost);
         VQ_TRY(begin(st, err));

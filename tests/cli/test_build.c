@@ -62,7 +62,9 @@ Test(build, rows_of_bytes_stay_bytes)
     PRINTS(dir, "\"store\": \"u8\"", "\"$VQ\" info u.vq --json");
     DONE(dir, "\"$VQ\" get i.vq $(seq 0 299) -o o.i8bin; cmp i.i8bin o.i8bin");
     DONE(dir, "\"$VQ\" get u.vq $(seq 0 299) -o o.u8bin; cmp u.u8bin o.u8bin");
-    REFUSED(dir, 2, "store i8", "\"$VQ\" build b.fbin -o o.vq --store i8");
+    DONE(dir, "\"$VQ\" build b.fbin -o f.vq --store i8 -q"); /* floats by one scale */
+    PRINTS(dir, "\"store\": \"i8\"", "\"$VQ\" info f.vq --json");
+    REFUSED(dir, 2, "store i8", "\"$VQ\" build u.u8bin -o o.vq --store i8");
 }
 
 Test(build, options_arrive)

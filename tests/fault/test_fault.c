@@ -26,7 +26,6 @@ typedef struct walk {
     const char *path;
     const float *x;
     vq_build_opts opts;
-    bool strings;
 } walk;
 
 static vq_status walk_build(walk *w)
@@ -95,7 +94,7 @@ static void walk_all(const char *codec, uint32_t rotation, bool strings)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), **names = make_names(N, "n");
     float *x = clusters(1, N, D);
-    walk w = {.path = path, .x = x, .opts = options(codec), .strings = strings};
+    walk w = {.path = path, .x = x, .opts = options(codec)};
     w.opts.rotation = rotation, w.opts.store = VQ_F32, w.opts.nlist = 4;
     if (strings) w.opts.names = (const char *const *)names, w.opts.nids = N;
     if (!strings) w.opts.memory = 1; /* by the temporary file */

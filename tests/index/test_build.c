@@ -63,11 +63,6 @@ Test(build, memory_does_not_show)
     vq_build_opts o = VQ_BUILD_OPTS_INIT;
     check_memory(x, N, D, o); /* records go by the temporary file */
     vq_mem_free(x);
-    enum { ROWS = 1100, LONG = 4096 };
-    x = clusters(1, ROWS, LONG);
-    o.codec = "flat", o.store = VQ_F32, o.nlist = 2, o.metric = VQ_METRIC_IP;
-    check_memory(x, ROWS, LONG, o); /* and the lists do not fit */
-    vq_mem_free(x);
 }
 
 /* Rows as an fvecs file; the last of `every` has a NaN. */

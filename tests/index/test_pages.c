@@ -285,3 +285,94 @@ Test(pages, not_lmdb)
     FAILS(VQ_ECORRUPT, vq_pages_open(&p, junk, 4 * 4096, 0, &err));
     vq_mem_free(junk);
 }
+
+/* The first page of a kind in a tree. */
+static uint64_t find_page(const vq_pages *p, unsigned kind)
+{
+    for (uint64_t page = 2; page < p->count; page++)
+        if ((vq_le16(p->base + page * p->size + 10) & 0xf) == kind &&
+            vq_le64(p->base + page * p->size) == page)
+            return page;
+    cr_assert(false, "no page of kind %u", kind);
+    return 0;
+}
+
+Test(pages, nodes_and_runs_that_leave_their_place)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    make_file(path, 5000);
+    image im = load(path);
+    vq_pages p;
+    vq_node node;
+    OK(vq_pages_open(&p, im.bytes, im.len, 0, &err));
+    for (unsigned kind = VQ_PAGE_BRANCH; kind <= VQ_PAGE_LEAF; kind++) {
+        uint64_t page = find_page(&p, kind);
+        uint8_t *b = im.bytes + page * p.size, *offset = b + VQ_PAGE_HEADER, was[2];
+        const unsigned wrong[] = {0, 14, vq_le16(b + 14) - 2u, 4089, 4092, 4096, 65535};
+        memcpy(was, offset, 2);
+        OK(vq_page_node(&p, page, 0, &node, &err));
+        for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
+            offset[0] = (uint8_t)wrong[i], offset[1] = (uint8_t)(wrong[i] >> 8);
+            FAILS(VQ_ECORRUPT, vq_page_node(&p, page, 0, &node, &err));
+        }
+        memcpy(offset, was, 2);
+        FAILS(VQ_ECORRUPT, vq_page_node(&p, page, 5000, &node, &err));
+    }
+    vq_tree lists;
+    vq_cursor c;
+    OK(vq_tree_open(&p, "lists", &lists, &err));
+    OK(vq_cursor_first(&c, &p, &lists, &err));
+    while (c.node.overflow == VQ_NO_PAGE) OK(vq_cursor_next(&c, &err));
+    uint8_t *run = im.bytes + c.node.overflow * p.size + 12;
+    const uint32_t wrong[] = {0, (uint32_t)(p.count - c.node.overflow) + 1, UINT32_MAX};
+    for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
+        vq_put_le32(run, wrong[i]);
+        FAILS(VQ_ECORRUPT, vq_page_node(&p, c.page[c.depth - 1], c.at[c.depth - 1], &node, &err));
+    }
+    vq_mem_free(im.bytes);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(pages, trees_that_hold_more_than_they_say)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    make_file(path, 700);
+    image im = load(path);
+    vq_pages p;
+    vq_tree ids;
+    vq_cursor c;
+    vq_status rc;
+    OK(vq_pages_open(&p, im.bytes, im.len, 0, &err));
+    OK(vq_tree_open(&p, "ids", &ids, &err));
+    ids.entries = 650;
+    OK(vq_cursor_first(&c, &p, &ids, &err));
+    uint64_t seen = 0;
+    do seen++, rc = vq_cursor_next(&c, &err);
+    while (rc == VQ_OK && c.depth > 0);
+    cr_assert(rc == VQ_ECORRUPT && seen == 650, "%d after %llu", rc, (unsigned long long)seen);
+    vq_mem_free(im.bytes);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(pages, pages_that_belong_to_nothing)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    make_file(path, 100);
+    image im = load(path);
+    vq_pages p;
+    vq_problems problems = {0};
+    uint64_t verified;
+    OK(vq_pages_open(&p, im.bytes, im.len, 0, &err));
+    uint8_t *longer = vq_mem_calloc((size_t)p.count + 1, p.size);
+    memcpy(longer, im.bytes, VQ_MIN(im.len, (size_t)p.count * p.size));
+    for (size_t i = 0; i < 2; i++) vq_put_le64(longer + i * p.size + 16 + 120, p.count);
+    OK(vq_pages_open(&p, longer, (size_t)(p.count + 1) * p.size, 0, &err));
+    OK(vq_pages_verify(&p, &problems, &verified, &err));
+    cr_assert_eq(problems.count, 1);
+    vq_mem_free(longer);
+    vq_mem_free(im.bytes);
+    free(path);
+    test_rmdir(dir);
+}
