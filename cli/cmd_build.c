@@ -79,6 +79,7 @@ static int compare_text(const void *a, const void *b)
 /* Sorts the ids, which are not needed any more. */
 static bool repeated(vq_ids *ids)
 {
+    if (ids->n < 2) return false;
     if (ids->strings)
         qsort(ids->names, ids->n, sizeof *ids->names, compare_text);
     else

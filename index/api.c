@@ -304,6 +304,12 @@ vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_err
     uint64_t label;
     VQ_REQUIRE(s != NULL && name != NULL && cap > 0, VQ_EINVAL, "id: a searcher and room");
     if (!s->shards[0].model.string_ids) {
+        uint64_t place;
+        rc = VQ_ENOENT;
+        for (size_t i = 0; i < s->nshards && rc == VQ_ENOENT; i++)
+            rc = vq_shard_find(&s->shards[i], id, &place, err);
+        if (rc == VQ_ENOENT) rc = no_such_id(id, err);
+        if (rc != VQ_OK) goto out;
         int n = snprintf(name, cap, "%" PRIu64, id);
         VQ_REQUIRE(n > 0 && (size_t)n < cap, VQ_EINVAL, "%d bytes do not fit %zu", n, cap);
         goto out;

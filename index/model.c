@@ -134,9 +134,7 @@ static const char *field_text(const vq_model *m, const field *f, char number[24]
         (void)snprintf(number, 24, "%" PRIu64, *(const uint64_t *)(const void *)at);
         return number;
     case FIELD_U32: (void)snprintf(number, 24, "%" PRIu32, u); return number;
-    case FIELD_F32:
-        (void)snprintf(number, 24, "%.9g", (double)*(const float *)(const void *)at);
-        return number;
+    case FIELD_F32: (void)snprintf(number, 24, "%08" PRIx32, u); return number;
     case FIELD_NAME: return f->names[u];
     case FIELD_CODEC: return m->codec->name;
     case FIELD_TEXT: return at;
@@ -171,11 +169,14 @@ static vq_status read_number(const char *text, uint64_t most, uint64_t *out)
     return VQ_OK;
 }
 
+/* Bits in hexadecimal: no rounding, and no locale that could spell them otherwise. */
 static bool read_float(const char *text, float *out)
 {
     char *end;
-    *out = strtof(text, &end);
-    return end != text && *end == '\0' && isfinite(*out) && *out > 0.0f;
+    unsigned long bits = strtoul(text, &end, 16);
+    uint32_t u = (uint32_t)bits;
+    memcpy(out, &u, sizeof u);
+    return strlen(text) == 8 && *end == '\0' && isfinite(*out) && *out > 0.0f;
 }
 
 static vq_status read_field(vq_model *m, const field *f, const char *text, vq_error *err)

@@ -15,6 +15,7 @@ enum {
     TREE_BYTES = 48
 };
 #define META_MAGIC 0xBEEFC0DEu
+#define MAP_MOST   (UINT64_C(1) << 45)
 #define PRIu       "llu"
 #define U(x)       ((unsigned long long)(x))
 
@@ -40,6 +41,8 @@ static bool parse_meta(const uint8_t *page, size_t room, vq_pages *p, uint64_t *
     vq_tree_parse(m + 72, &p->main);
     *last = vq_le64(m + 120);
     p->txn = vq_le64(m + 128);
+    /* LMDB maps as much as the page says; more than an address space is damage. */
+    if (vq_le64(m + 16) > MAP_MOST) return false;
     return p->size >= 512 && p->size <= 65536 && (p->size & (p->size - 1)) == 0;
 }
 

@@ -17,6 +17,7 @@ enum {
     SAMPLE_MIN = 40960
 };
 #define F16_MAX        65504.0f
+#define F16_FINE       1e-2f /* below: most coordinates would lose bits */
 #define EFFORT_N       1e5
 #define DEFAULT_MEMORY ((size_t)256 << 20)
 #define MIN_SAMPLE     ((size_t)32 << 20) /* bytes; what --memory cannot lower.. */
@@ -172,6 +173,11 @@ vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err)
                vq_elem_name(m->store), vq_elem_name(m->input), vq_elem_name(m->input));
     VQ_REQUIRE(!floats || m->store != VQ_U8, VQ_EINVAL,
                "store u8: the rows are %s; use i8, f16 or f32", vq_elem_name(m->input));
+    if (m->store == VQ_F16 && p->store_chosen && m->input == VQ_F32 && largest < F16_FINE) {
+        m->store = VQ_F32;
+        vq_plan_note(p, "store f32 after all: no value is above %g, too small for f16",
+                     (double)largest);
+    }
     if (m->store == VQ_F16 && largest > F16_MAX) {
         VQ_REQUIRE(p->store_chosen, VQ_EINVAL,
                    "store f16: values reach %g, f16 ends at %g; use f32, or i8", (double)largest,

@@ -127,6 +127,14 @@ static vq_status open_env(vq_store *st, vq_error *err)
     return VQ_OK;
 }
 
+/* Between making the file and locking it another build may have taken it for a dead one's. */
+static bool still_ours(const vq_store *st)
+{
+    struct stat held, named;
+    return fstat(st->lock, &held) == 0 && stat(st->temp, &named) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
 vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -148,6 +156,8 @@ vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error
         if (st->lock < 0) st->temp[0] = '\0'; /* not ours to remove */
         goto out;
     }
+    VQ_REQUIRE(still_ours(st), VQ_EBUSY, "%s: another build of %s began at the same moment",
+               st->temp, path);
     VQ_TRY(open_env(st, err));
     VQ_TRY(begin(st, err));
     *out = st;

@@ -283,6 +283,7 @@ static void answer(exact *e, uint64_t *ids, float *scores)
         for (size_t j = 0; j < e->k; j++) {
             bool larger = vq_metric_larger(e->opts->metric);
             ids[i * e->k + j] = j < n ? hits[j].id : VQ_NO_ID;
+            if (scores == NULL) continue;
             scores[i * e->k + j] = j >= n ? NAN : larger ? hits[j].score : 0.0f - hits[j].score;
         }
     }

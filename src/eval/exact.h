@@ -20,12 +20,12 @@ typedef struct vq_exact_opts {
 } vq_exact_opts;
 
 /* For nq f32 queries (nq x d) the exact k nearest rows of base, best first: ids and scores, nq x k
- * (VQ_NO_ID and NaN where base has fewer).  Scores are what vq_search returns over stored rows:
- * computed in double from the row as it is, rounded to float; equal scores by smaller id.  Streams
- * the base in blocks; memory is about nq x (k + slack) candidates and one block.
- * How: f32 products by GEMM rank candidates; the bound on their rounding error says which rows
- * could still belong to the top k, and those are re-scored exactly, so the answer is right, not
- * likely. */
+ * (VQ_NO_ID and NaN where base has fewer); scores may be NULL.  Scores are what vq_search returns
+ * over stored rows: computed in double from the row as it is, rounded to float; equal scores by
+ * smaller id.  Streams the base in blocks; memory is about nq x (k + slack) candidates and one
+ * block. How: f32 products by GEMM rank candidates; the bound on their rounding error says which
+ * rows could still belong to the top k, and those are re-scored exactly, so the answer is right,
+ * not likely. */
 vq_status vq_exact(vq_source *base, const float *queries, size_t nq, const vq_exact_opts *opts,
                    uint64_t *ids, float *scores, vq_error *err);
 
