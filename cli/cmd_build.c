@@ -13,7 +13,7 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids;
+    const char *output, *ids, *queries;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads;
     uint64_t seed, memory;
     int force, quiet, stats, skip_bad;
@@ -31,7 +31,10 @@ static const opt_word rotations[] = {{"auto", VQ_ROTATION_AUTO},     {"none", VQ
                                      {"opq", VQ_ROTATION_OPQ},       {NULL, 0}};
 static const opt_word stores[] = {
     {"f32", VQ_F32}, {"f16", VQ_F16}, {"i8", VQ_I8}, {"none", VQ_ELEM_NONE}, {NULL, 0}};
-static const opt_word trains[] = {{"kmeans", 0}, {NULL, 0}};
+static const opt_word trains[] = {{"auto", VQ_TRAIN_AUTO},
+                                  {"kmeans", VQ_TRAIN_KMEANS},
+                                  {"query-aware", VQ_TRAIN_QUERY_AWARE},
+                                  {NULL, 0}};
 
 const opt build_opts[] = {
     {"output", 'o', OPT_TEXT, "OUT", AT(output), 0, 0, NULL, "the index to write; required"},
@@ -51,8 +54,10 @@ const opt build_opts[] = {
      "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 of "
      "floats: "
      "one scale for all"},
-    {"train", 0, OPT_WORD, "kmeans", AT(train), 0, 0, trains,
-     "how codes are trained; kmeans is the one way"},
+    {"train", 0, OPT_WORD, "auto|kmeans|query-aware", AT(train), 0, 0, trains,
+     "how axes, lists and codes are trained; default auto: query-aware where there are queries"},
+    {"queries", 0, OPT_TEXT, "FILE", AT(queries), 0, 0, NULL,
+     "training queries, unlabelled: vectors like those that will be asked, for ip and cosine"},
     {"seed", 0, OPT_U64, "S", AT(seed), 1, UINT64_MAX, NULL, "of all random choices; default 1"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "default: all processors; the index does not depend on it"},
@@ -113,7 +118,8 @@ static int summary(const char *path, double seconds, uint64_t skipped)
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
 }
 
-static int build(const build_args *a, const char *input, vq_source *src, vq_ids *ids)
+static int build(const build_args *a, const char *input, vq_source *src, vq_source *queries,
+                 vq_ids *ids)
 {
     vq_error err = {0};
     uint64_t n;
@@ -138,6 +144,9 @@ static int build(const build_args *a, const char *input, vq_source *src, vq_ids 
     opts.ids = ids->numbers;
     opts.names = (const char *const *)ids->names;
     opts.nids = ids->n;
+    opts.train = a->train;
+    opts.queries = &queries;
+    opts.nqueries = queries != NULL;
     opts.progress = progress_fn;
     opts.progress_ctx = &p;
     opts.force = (uint32_t)a->force;
@@ -167,11 +176,13 @@ int cmd_build(const cmd *self, int argc, char **argv)
     code = output_folder(a.output);
     if (code != CLI_DONE) return code;
     vq_error err = {0};
-    vq_source *src = NULL;
+    vq_source *src = NULL, *queries = NULL;
     vq_ids ids = {0};
     vq_status rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
     if (rc == VQ_OK && a.ids != NULL) rc = vq_ids_read(&ids, a.ids, false, &err);
-    code = rc != VQ_OK ? fail_data(rc, &err) : build(&a, rest[0], src, &ids);
+    if (rc == VQ_OK && a.queries != NULL) rc = vq_source_open_file(&queries, a.queries, 0, &err);
+    code = rc != VQ_OK ? fail_data(rc, &err) : build(&a, rest[0], src, queries, &ids);
+    vq_source_close(queries);
     vq_ids_fini(&ids);
     vq_source_close(src);
     return code;

@@ -34,7 +34,8 @@ typedef struct build {
     uint8_t *rows;     /* block x d, as they come */
     uint64_t *numbers; /* block: their row numbers */
     float *wide;       /* block x d: as floats, if the store depends on how large they are */
-    float largest;     /* |x| of all */
+    vq_queries queries;
+    float largest; /* |x| of all */
 } build;
 
 /* Row numbers between the last block's end and the next good row are bad ones. */
@@ -260,6 +261,38 @@ out:
     return rc;
 }
 
+/* All training queries, of length 1 for cosine. */
+static vq_status read_queries(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_build_opts *o = b->opts;
+    size_t d = b->plan.model.d;
+    float *rows = NULL;
+    for (uint64_t i = 0; i < o->nqueries; i++) {
+        size_t n;
+        VQ_REQUIRE(o->queries[i] != NULL && o->queries[i]->d == d, VQ_EINVAL,
+                   "%s: queries of %u dimensions for rows of %zu",
+                   o->queries[i] != NULL ? o->queries[i]->name : "NULL",
+                   o->queries[i] != NULL ? o->queries[i]->d : 0, d);
+        VQ_TRY(vq_source_rewind(o->queries[i], err));
+        VQ_TRY(vq_source_read_all_f32(o->queries[i], &rows, &n, err));
+        float *grown =
+            vq_mem_grow(b->queries.x, b->queries.n * d, (b->queries.n + n) * d, sizeof *grown);
+        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu training queries", n);
+        b->queries.x = grown;
+        memcpy(grown + b->queries.n * d, rows, n * d * sizeof *rows);
+        b->queries.n += n;
+        vq_mem_free(rows);
+        rows = NULL;
+    }
+    VQ_REQUIRE(o->nqueries == 0 || b->queries.n > 0, VQ_EINVAL, "no query in the training queries");
+    if (b->plan.model.metric == VQ_METRIC_COSINE)
+        vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, d);
+out:
+    vq_mem_free(rows);
+    return rc;
+}
+
 static vq_status train(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -285,7 +318,9 @@ static vq_status train(build *b, vq_error *err)
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
-    VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->ticker, &b->fitted, err));
+    VQ_TRY(read_queries(b, err));
+    VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
+                  &b->fitted, err));
     vq_mem_free(b->sample);
     b->sample = NULL;
 out:
@@ -325,6 +360,7 @@ out:
     vq_idmap_fini(&b.idmap);
     vq_fitted_fini(&b.fitted);
     vq_mem_free(b.sample);
+    vq_mem_free(b.queries.x);
     vq_mem_free(b.skipped);
     vq_mem_free(b.rows);
     vq_mem_free(b.numbers);

@@ -10,6 +10,7 @@
 #include "src/math/blas.h"
 #include "src/train/kmeans.h"
 #include "src/train/rotation.h"
+#include "src/train/whiten.h"
 
 enum {
     BLOCK = 1024, /* rows transformed at a time */
@@ -20,6 +21,10 @@ enum {
     KMEANS_ITERS = 10
 };
 
+/* How far H = E[q q^T] is shrunk towards the identity: flat between .1 and .5 on held-out queries,
+ * worse below. */
+#define WHITEN_RHO 0.1
+
 typedef struct fit {
     vq_plan *p;
     vq_fitted *out;
@@ -28,20 +33,23 @@ typedef struct fit {
     const uint8_t *rows;
     uint32_t elem;
     size_t n;
-    float *y; /* n x d_code: the sample in coded space, later its residuals */
+    const vq_queries *queries;
+    float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
+    float *y;                    /* n x d_code: the sample in coded space, later its residuals */
 } fit;
 
 void vq_fitted_fini(vq_fitted *f)
 {
     vq_mem_free(f->mean);
     vq_mem_free(f->matrix);
+    vq_mem_free(f->query_matrix);
     vq_mem_free(f->centroids);
     vq_mem_free(f->biases);
     vq_mem_free(f->params);
     memset(f, 0, sizeof *f);
 }
 
-static void normalize(const vq_kernels *k, float *x, size_t n, size_t d)
+void vq_fit_normalize(const vq_kernels *k, float *x, size_t n, size_t d)
 {
     for (size_t i = 0; i < n; i++) {
         double sq = k->sq_row_f32(x + i * d, d);
@@ -54,7 +62,7 @@ static void widen(const vq_model *m, const vq_kernels *k, uint32_t elem, const v
                   float *wide)
 {
     vq_to_f32(k, elem, rows, n * m->d, wide);
-    if (m->metric == VQ_METRIC_COSINE) normalize(k, wide, n, m->d);
+    if (m->metric == VQ_METRIC_COSINE) vq_fit_normalize(k, wide, n, m->d);
 }
 
 void vq_fit_encode_space(const vq_model *m, const vq_kernels *k, uint32_t elem, const void *rows,
@@ -70,6 +78,55 @@ static size_t spaced(size_t n, size_t want, size_t i)
     return n <= want ? i : (size_t)((double)i * (double)n / (double)want);
 }
 
+/* Rows (n x d) less their mean, which is kept, into the space in which error counts as queries feel
+ * it. */
+static vq_status whiten_rows(fit *f, float **x, size_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = f->p->model.d;
+    float *white = vq_alloc_f32(n, d);
+    VQ_REQUIRE(white != NULL, VQ_ENOMEM, "axes: %zu x %zu floats", n, d);
+    for (size_t j = 0; j < d; j++) {
+        double sum = 0.0;
+        for (size_t i = 0; i < n; i++) sum += (double)(*x)[i * d + j];
+        f->out->mean[j] = (float)(sum / (double)n);
+    }
+    vq_gemm_nt(n, d, d, 1.0f, *x, d, f->to_rows, d, 0.0f, white, d);
+    vq_mem_free(*x);
+    *x = white;
+out:
+    return rc;
+}
+
+static vq_status find_whitening(fit *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t d = m->d;
+    if (m->train == VQ_TRAIN_KMEANS || m->metric == VQ_METRIC_L2) goto out;
+    f->to_rows = vq_alloc_f32(d, d);
+    f->to_queries = vq_alloc_f32(d, d);
+    VQ_REQUIRE(f->to_rows != NULL && f->to_queries != NULL, VQ_ENOMEM,
+               "whitening: %zu x %zu floats", d, d);
+    VQ_TRY(vq_whiten(f->queries->x, f->queries->n, d, WHITEN_RHO, f->p->threads, f->to_rows,
+                     f->to_queries, err));
+out:
+    return rc;
+}
+
+/* The rows of out (keep x d, then zeros) = axes (keep x d) * right (d x d), or axes if right is
+ * NULL. */
+static float *make_matrix(const float *axes, size_t keep, size_t rows, const float *right, size_t d)
+{
+    float *out = vq_mem_calloc(rows * d, sizeof *out);
+    if (out == NULL) return NULL;
+    if (right != NULL)
+        vq_gemm_nn(keep, d, d, 1.0f, axes, d, right, d, 0.0f, out, d);
+    else
+        memcpy(out, axes, keep * d * sizeof *axes);
+    return out;
+}
+
 /* Principal axes of a part of the sample; drops those that deserve no bits. */
 static vq_status find_axes(fit *f, vq_error *err)
 {
@@ -77,13 +134,16 @@ static vq_status find_axes(fit *f, vq_error *err)
     vq_model *m = &f->p->model;
     size_t d = m->d, n = VQ_MIN(f->n, VQ_MAX((size_t)PCA_ROWS, 4 * d)),
            size = vq_elem_size(f->elem);
-    float *x = vq_alloc_f32(n, d), *axes = vq_alloc_f32(d, d);
+    float *x = vq_alloc_f32(n, d), *axes = vq_alloc_f32(d, d), *mean = vq_alloc_f32(1, d);
     double *variances = vq_mem_alloc(d, sizeof *variances);
-    VQ_REQUIRE(x != NULL && axes != NULL && variances != NULL, VQ_ENOMEM, "axes: %zu x %zu floats",
-               n, d);
+    VQ_REQUIRE(x != NULL && axes != NULL && mean != NULL && variances != NULL, VQ_ENOMEM,
+               "axes: %zu x %zu floats", n, d);
     for (size_t i = 0; i < n; i++)
         widen(m, f->k, f->elem, f->rows + spaced(f->n, n, i) * d * size, 1, x + i * d);
-    VQ_TRY(vq_pca(x, n, d, 1, f->p->threads, f->out->mean, axes, variances, err));
+    VQ_TRY(find_whitening(f, err));
+    if (f->to_rows != NULL) VQ_TRY(whiten_rows(f, &x, n, err));
+    VQ_TRY(vq_pca(x, n, d, 1, f->p->threads, f->to_rows != NULL ? mean : f->out->mean, axes,
+                  variances, err));
     vq_mem_free(x);
     x = NULL;
     size_t keep = d, codes = m->codec->codewords;
@@ -93,15 +153,19 @@ static vq_status find_axes(fit *f, vq_error *err)
         m->d_code = (uint32_t)VQ_MIN(vq_round_up(keep, m->m), most);
     }
     keep = VQ_MIN(m->d_code, d);
-    f->out->matrix = vq_mem_calloc((size_t)m->d_code * d, sizeof(float)); /* zero rows pad */
-    VQ_REQUIRE(f->out->matrix != NULL, VQ_ENOMEM, "axes: %u x %zu floats", m->d_code, d);
-    memcpy(f->out->matrix, axes, keep * d * sizeof *axes);
+    f->out->matrix = make_matrix(axes, keep, m->d_code, f->to_rows, d);
+    if (f->to_rows != NULL)
+        f->out->query_matrix = make_matrix(axes, keep, m->d_code, f->to_queries, d);
+    VQ_REQUIRE(f->out->matrix != NULL && (f->to_rows == NULL || f->out->query_matrix != NULL),
+               VQ_ENOMEM, "axes: %u x %zu floats", m->d_code, d);
+    m->query_map = f->to_rows != NULL;
     m->transform_kind = VQ_TRANSFORM_DENSE;
     if (codes != 0 && keep < d)
         vq_plan_note(f->p, "axes %zu of %zu: the others hold too little to earn bits", keep, d);
 out:
     vq_mem_free(x);
     vq_mem_free(axes);
+    vq_mem_free(mean);
     vq_mem_free(variances);
     return rc;
 }
@@ -121,6 +185,7 @@ static vq_status choose_transform(fit *f, vq_error *err)
         VQ_TRY(find_axes(f, err));
     m->mean = f->out->mean;
     m->matrix = f->out->matrix;
+    m->query_matrix = f->out->query_matrix;
     vq_model_derive(m, 0);
 out:
     return rc;
@@ -299,8 +364,11 @@ static vq_status turn_all(fit *f, vq_error *err)
     float *turn = vq_alloc_f32(d, d), *matrix = vq_alloc_f32(d, m->d);
     VQ_REQUIRE(turn != NULL && matrix != NULL, VQ_ENOMEM, "rotation: %zu x %u floats", d, m->d);
     VQ_TRY(find_turn(f, turn, err));
-    vq_gemm_nn(d, m->d, d, 1.0f, turn, d, f->out->matrix, m->d, 0.0f, matrix, m->d);
-    memcpy(f->out->matrix, matrix, d * m->d * sizeof *matrix);
+    float *both[2] = {f->out->matrix, f->out->query_matrix};
+    for (int i = 0; i < 2 && both[i] != NULL; i++) {
+        vq_gemm_nn(d, m->d, d, 1.0f, turn, d, both[i], m->d, 0.0f, matrix, m->d);
+        memcpy(both[i], matrix, d * m->d * sizeof *matrix);
+    }
     VQ_TRY(turn_rows(f->out->centroids, m->nlist, d, turn, err));
     VQ_TRY(turn_rows(f->y, f->n, d, turn, err));
 out:
@@ -331,8 +399,8 @@ out:
     return rc;
 }
 
-vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, vq_ticker *ticker,
-                 vq_fitted *out, vq_error *err)
+vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq_queries *queries,
+                 vq_ticker *ticker, vq_fitted *out, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &p->model;
@@ -342,7 +410,8 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, vq_ticke
              .ticker = ticker,
              .rows = rows,
              .elem = elem,
-             .n = n};
+             .n = n,
+             .queries = queries};
     VQ_TRY(vq_tick(ticker, "axes", 0, 0, err));
     VQ_TRY(choose_transform(&f, err));
     VQ_TRY(transform_sample(&f, err));
@@ -354,5 +423,7 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, vq_ticke
     vq_model_derive(m, 0);
 out:
     vq_mem_free(f.y);
+    vq_mem_free(f.to_rows);
+    vq_mem_free(f.to_queries);
     return rc;
 }

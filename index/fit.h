@@ -6,15 +6,23 @@
 #include "index/plan.h"
 
 typedef struct vq_fitted { /* owns what the model's pointers point to */
-    float *mean, *matrix, *centroids, *biases, *params;
+    float *mean, *matrix, *query_matrix, *centroids, *biases, *params;
 } vq_fitted;
+
+typedef struct vq_queries { /* training queries, of length 1 for cosine */
+    float *x;               /* n x d; owned by whoever filled it */
+    size_t n;
+} vq_queries;
 
 /* Learns from n >= 1 rows of type elem (n x d) and sets d_code, the transform's kind and the arrays
  * of p->model, which point into out.  Within vq_team_blas_enter/leave.  Bits do not depend on
- * p->threads. */
-vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, vq_ticker *ticker,
-                 vq_fitted *out, vq_error *err);
+ * p->threads.  queries are used if the plan's way of training asks for them. */
+vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq_queries *queries,
+                 vq_ticker *ticker, vq_fitted *out, vq_error *err);
 void vq_fitted_fini(vq_fitted *f);
+
+/* Brings the rows of x (n x d) to length 1; zero rows stay. */
+void vq_fit_normalize(const vq_kernels *k, float *x, size_t n, size_t d);
 
 /* Rows as they come (n x d, type elem) to the coded space (n x d_code): widened, for cosine brought
  * to length 1, transformed.  wide is scratch of n x d.  m has its transform. */

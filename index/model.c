@@ -13,6 +13,8 @@
 
 static const char *const rotation_names[] = {"auto", "none", "random", "pca", "opq"};
 static const char *const transform_names[] = {"identity", "dense", "hadamard"};
+static const char *const train_names[] = {"", "kmeans", "query-aware", "distill"};
+static const char *const query_map_names[] = {"none", "dense"};
 static const char *const id_names[] = {"u64", "string"};
 static const char *const metric_names[] = {"", "l2", "ip", "cosine"};
 static const char *const elem_names[] = {"", "f32", "f16", "i8", "u8", "none"};
@@ -51,11 +53,13 @@ static const field fields[] = {
     {"nlist", FIELD_U32, OFFSET(nlist), NULL, 0},
     {"nprobe", FIELD_U32, OFFSET(nprobe), NULL, 0},
     {"options", FIELD_TEXT, OFFSET(options), NULL, 0},
+    {"query_map", FIELD_NAME, OFFSET(query_map), NAMES(query_map_names)},
     {"rerank", FIELD_U32, OFFSET(rerank), NULL, 0},
     {"rotation", FIELD_NAME, OFFSET(rotation), NAMES(rotation_names)},
     {"seed", FIELD_U64, OFFSET(seed), NULL, 0},
     {"store", FIELD_NAME, OFFSET(store), NAMES(elem_names)},
     {"store_scale", FIELD_F32, OFFSET(store_scale), NULL, 0},
+    {"train", FIELD_NAME, OFFSET(train), NAMES(train_names)},
     {"transform", FIELD_NAME, OFFSET(transform_kind), NAMES(transform_names)},
     {"why", FIELD_TEXT, OFFSET(why), NULL, 0},
 };
@@ -80,6 +84,8 @@ size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
     if (m->transform_kind == VQ_TRANSFORM_DENSE)
         out[n++] = (vq_model_array){"matrix", m->d_code, m->d, &m->matrix};
     out[n++] = (vq_model_array){"mean", 1, m->d, &m->mean};
+    if (m->query_map)
+        out[n++] = (vq_model_array){"query_matrix", m->d_code, m->d, &m->query_matrix};
     return n;
 }
 
@@ -247,6 +253,9 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                "meta: %u sub-quantizers of 4 bits, which go by two", m->m);
     VQ_REQUIRE(m->transform_kind == VQ_TRANSFORM_DENSE || m->d_code >= m->d, VQ_ECORRUPT,
                "meta: %u of %u dimensions coded without a matrix", m->d_code, m->d);
+    VQ_REQUIRE(!m->query_map ||
+                   (m->transform_kind == VQ_TRANSFORM_DENSE && m->metric != VQ_METRIC_L2),
+               VQ_ECORRUPT, "meta: a query map where there can be none");
     VQ_REQUIRE(m->input != VQ_ELEM_NONE && m->metric >= 1 && m->store >= 1, VQ_ECORRUPT,
                "meta: an impossible type or metric");
 out:

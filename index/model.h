@@ -15,6 +15,8 @@ typedef struct vq_model {
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
     uint32_t rotation;       /* VQ_ROTATION_* */
+    uint32_t train;          /* VQ_TRAIN_*, as it was done */
+    uint32_t query_map;      /* 1: queries have a matrix of their own */
     uint32_t transform_kind; /* VQ_TRANSFORM_* */
     uint32_t string_ids;     /* 0 or 1 */
     uint32_t nprobe, rerank; /* defaults of a search with k = 10 */
@@ -24,11 +26,12 @@ typedef struct vq_model {
     char options[600]; /* the build options as given */
 
     /* model: in the map of the snapshot (reading) or the builder's memory (writing) */
-    const float *mean;      /* d */
-    const float *matrix;    /* d_code x d, if the transform is dense */
-    const float *centroids; /* nlist x d_code */
-    const float *biases;    /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
-    const float *params;    /* codec's */
+    const float *mean;         /* d */
+    const float *matrix;       /* d_code x d, if the transform is dense */
+    const float *query_matrix; /* d_code x d, if query_map */
+    const float *centroids;    /* nlist x d_code */
+    const float *biases; /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
+    const float *params; /* codec's */
 
     /* derived by vq_model_derive */
     vq_transform transform;
@@ -54,7 +57,7 @@ typedef struct vq_model_array {
     uint64_t rows, cols;
     const float **place; /* in the model */
 } vq_model_array;
-enum { VQ_MODEL_ARRAYS = 5 };
+enum { VQ_MODEL_ARRAYS = 6 };
 /* The arrays that this model has, and their shapes; returns their number. */
 size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS]);
 

@@ -112,6 +112,38 @@ out:
     return rc;
 }
 
+static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &p->model;
+    bool given = o->nqueries > 0, l2 = m->metric == VQ_METRIC_L2;
+    bool can = m->codec->axes && (m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ);
+    VQ_REQUIRE(o->train <= VQ_TRAIN_DISTILL, VQ_EINVAL, "train %u: there is no such way", o->train);
+    VQ_REQUIRE(!given || o->queries != NULL, VQ_EINVAL, "train: queries is NULL");
+    m->train = o->train;
+    if (o->train == VQ_TRAIN_AUTO) {
+        m->train = given && can && !l2 ? VQ_TRAIN_QUERY_AWARE : VQ_TRAIN_KMEANS;
+        VQ_REQUIRE(!given || m->train != VQ_TRAIN_KMEANS, VQ_EINVAL,
+                   "train: queries teach product codes with learnt axes, for ip and cosine; here "
+                   "they would be of no use, so leave them out");
+        if (given) vq_plan_note(p, "train query-aware: there are queries");
+    }
+    if (m->train == VQ_TRAIN_KMEANS) {
+        VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries");
+        goto out;
+    }
+    VQ_REQUIRE(m->train != VQ_TRAIN_DISTILL, VQ_EUNSUPPORTED,
+               "train distill: not in this version; query-aware is");
+    VQ_REQUIRE(given, VQ_EINVAL, "train query-aware: training queries are needed (--queries)");
+    VQ_REQUIRE(!l2, VQ_EINVAL, "train query-aware: for ip and cosine; a distance weighs all alike");
+    VQ_REQUIRE(can, VQ_EINVAL,
+               "train query-aware: for pq4 and pq8 with rotation pca or opq, not %s with what was "
+               "asked for",
+               m->codec->name);
+out:
+    return rc;
+}
+
 static void choose_lists(vq_plan *p, const vq_build_opts *o)
 {
     vq_model *m = &p->model;
@@ -209,11 +241,12 @@ static void choose_sample(vq_plan *p, const vq_build_opts *o, uint32_t elem)
 /* The options as given, for the record. */
 static void record_options(vq_model *m, const vq_build_opts *o)
 {
-    (void)snprintf(m->options, sizeof m->options,
-                   "codec=%s metric=%s bytes=%u nlist=%u rotation=%u store=%s seed=%" PRIu64,
-                   o->codec != NULL ? o->codec : "auto", vq_metric_name(m->metric), o->code_bytes,
-                   o->nlist, o->rotation,
-                   o->store != VQ_ELEM_DEFAULT ? vq_elem_name(o->store) : "auto", m->seed);
+    (void)snprintf(
+        m->options, sizeof m->options,
+        "codec=%s metric=%s bytes=%u nlist=%u rotation=%u store=%s train=%u seed=%" PRIu64,
+        o->codec != NULL ? o->codec : "auto", vq_metric_name(m->metric), o->code_bytes, o->nlist,
+        o->rotation, o->store != VQ_ELEM_DEFAULT ? vq_elem_name(o->store) : "auto", o->train,
+        m->seed);
 }
 
 vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
@@ -242,6 +275,7 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
     record_options(m, opts);
     VQ_TRY(choose_codec(p, opts, err));
     VQ_TRY(choose_rotation(p, opts, err));
+    VQ_TRY(choose_training(p, opts, err));
     choose_lists(p, opts);
     choose_store(p, opts, elem);
     choose_effort(p);

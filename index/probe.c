@@ -30,6 +30,7 @@ void vq_query_prepare(const vq_model *m, const vq_kernels *k, vq_query *x, void 
         /* q.x = q.mean + q.(x - mean), so the query keeps its mean */
         x->offset = (double)k->dot_f32(q, m->mean, m->d);
         t.mean = NULL;
+        if (m->query_map) t.matrix = m->query_matrix;
     }
     /* Rows stored scaled are compared as they lie: the query is scaled for l2, the score after. */
     double scale = (double)m->store_scale;

@@ -121,6 +121,14 @@ typedef enum vq_rotation {
     VQ_ROTATION_OPQ = 4     /* optimised for the codes, started from PCA (Ge et al. 2013) */
 } vq_rotation;
 
+typedef enum vq_train {
+    VQ_TRAIN_AUTO = 0,
+    VQ_TRAIN_KMEANS = 1,      /* codes that reproduce the vectors */
+    VQ_TRAIN_QUERY_AWARE = 2, /* error weighed as the queries feel it: axes, lists and codes in the
+                                 space whitened by E[q q^T] */
+    VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
+} vq_train;
+
 /* 0 or NULL in any field means the default stated there.  Fields are only ever appended. */
 typedef struct vq_build_opts {
     size_t struct_size;       /* set by VQ_BUILD_OPTS_INIT */
@@ -142,6 +150,15 @@ typedef struct vq_build_opts {
     void *progress_ctx;
     uint32_t force;    /* not 0: replace a file that exists at path */
     uint32_t reserved; /* 0 */
+    vq_source *const
+        *queries; /* nqueries sources of training queries, unlabelled; for ip, cosine */
+    uint64_t nqueries;
+    const char *loss;   /* of distillation: "listnet" (default), "kl", "margin-mse", "ranknet",
+                           "lambda" */
+    uint32_t train;     /* VQ_TRAIN_*; default: the best for what is given */
+    uint32_t epochs;    /* of distillation at most; default 8 */
+    float temperature;  /* of the loss; default: mean perplexity 10 of the teacher's softmax */
+    uint32_t reserved2; /* 0 */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \

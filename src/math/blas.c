@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blas.c -- OpenBLAS behind our own signatures; the only file that includes cblas.h.  Debian's
- * library holds LAPACK too, but no header for it: the two routines used are declared here, as
+ * library holds LAPACK too, but no header for it: the routines used are declared here, as
  * Fortran has them (column-major; the lengths of the character arguments come last). */
 #include "src/math/blas.h"
 
@@ -19,6 +19,11 @@ extern void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a,
 extern void dgesdd_(const char *jobz, const int *m, const int *n, double *a, const int *lda,
                     double *s, double *u, const int *ldu, double *vt, const int *ldvt, double *work,
                     const int *lwork, int *iwork, int *info, size_t jobz_len);
+
+extern void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info,
+                    size_t uplo_len);
+extern void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda,
+                    int *info, size_t uplo_len, size_t diag_len);
 
 static void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, size_t m, size_t n, size_t k, float alpha,
                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
@@ -115,6 +120,25 @@ out:
     vq_mem_free(work);
     vq_mem_free(rising);
     vq_mem_free(m);
+    return rc;
+}
+
+vq_status vq_cholesky(double *a, size_t d, double *inverse, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    int n = (int)d, info = 0;
+    if (d == 0) goto out;
+    VQ_REQUIRE(d <= INT_MAX, VQ_EINVAL, "cholesky: a matrix of order %zu", d);
+    for (size_t i = 0; i < d * d; i++)
+        VQ_REQUIRE(isfinite(a[i]), VQ_EINVAL, "cholesky: a value is not finite");
+    /* The upper factor by columns is the lower one by rows. */
+    dpotrf_("U", &n, a, &n, &info, 1);
+    VQ_REQUIRE(info == 0, VQ_EINVAL, "cholesky: not positive definite (%d)", info);
+    for (size_t i = 0; i < d; i++) memset(a + i * d + i + 1, 0, (d - i - 1) * sizeof *a);
+    memcpy(inverse, a, d * d * sizeof *a);
+    dtrtri_("U", "N", &n, inverse, &n, &info, 1, 1);
+    VQ_REQUIRE(info == 0, VQ_EINVAL, "cholesky: singular (%d)", info);
+out:
     return rc;
 }
 

@@ -22,6 +22,9 @@ void vq_gemm_tn(size_t m, size_t n, size_t k, float alpha, const float *a, size_
  * is positive. */
 vq_status vq_eigen_symmetric(const double *a, size_t d, double *vectors, double *values,
                              vq_error *err);
+/* Cholesky: the symmetric, positive definite a (d x d) becomes its lower factor L (zeros above the
+ * diagonal), a = L L^T, and inverse (d x d) L^-1.  VQ_EINVAL if a is not positive definite. */
+vq_status vq_cholesky(double *a, size_t d, double *inverse, vq_error *err);
 /* The orthogonal d x d matrix R nearest to a: R = U V^T of a = U S V^T (Procrustes). */
 vq_status vq_procrustes(const double *a, size_t d, double *r, vq_error *err);
 

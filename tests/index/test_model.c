@@ -20,6 +20,7 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
                   .m = codec->codewords != 0 ? 4 : 0,
                   .store = VQ_F16,
                   .input = VQ_F32,
+                  .train = VQ_TRAIN_KMEANS,
                   .rotation = VQ_ROTATION_PCA,
                   .transform_kind = kind,
                   .string_ids = 1,
