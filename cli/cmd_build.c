@@ -23,9 +23,9 @@ typedef struct build_args {
 
 static const opt_word metrics[] = {
     {"l2", VQ_METRIC_L2}, {"ip", VQ_METRIC_IP}, {"cosine", VQ_METRIC_COSINE}, {NULL, 0}};
-static const char *const codecs[] = {NULL, "pq4", "pq8", "sq8", "flat"};
-static const opt_word codec_words[] = {{"auto", 0}, {"pq4", 1},  {"pq8", 2},
-                                       {"sq8", 3},  {"flat", 4}, {NULL, 0}};
+static const char *const codecs[] = {NULL, "pq4", "pq8", "aq8", "sq8", "flat"};
+static const opt_word codec_words[] = {{"auto", 0}, {"pq4", 1},  {"pq8", 2}, {"aq8", 3},
+                                       {"sq8", 4},  {"flat", 5}, {NULL, 0}};
 static const opt_word rotations[] = {{"auto", VQ_ROTATION_AUTO},     {"none", VQ_ROTATION_NONE},
                                      {"random", VQ_ROTATION_RANDOM}, {"pca", VQ_ROTATION_PCA},
                                      {"opq", VQ_ROTATION_OPQ},       {NULL, 0}};
@@ -42,7 +42,7 @@ const opt build_opts[] = {
      "how vectors are compared; default l2"},
     {"ids", 0, OPT_TEXT, "FILE", AT(ids), 0, 0, NULL,
      "ids of the rows, one a line: numbers or strings; default 0, 1, 2.."},
-    {"codec", 0, OPT_WORD, "auto|pq4|pq8|sq8|flat", AT(codec), 0, 0, codec_words,
+    {"codec", 0, OPT_WORD, "auto|pq4|pq8|aq8|sq8|flat", AT(codec), 0, 0, codec_words,
      "how vectors are compressed; default auto: from the dimension"},
     {"bytes", 0, OPT_U32, "N", AT(bytes), 1, 1u << 20, NULL,
      "bytes a vector in the lists, everything but the id; default from the dimension"},

@@ -172,7 +172,7 @@ static void store_rows(const encoder *e, const tile *t, const uint8_t *rows, siz
 
 static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
 {
-    (void)err;
+    vq_status rc = VQ_OK;
     encoder *e = ctx;
     const vq_model *m = &e->b->plan.model;
     const tile *t = &e->tiles[worker];
@@ -187,9 +187,11 @@ static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
         const float *c = m->centroids + (size_t)e->lists[first + i] * d;
         for (size_t j = 0; j < d; j++) t->coded[i * d + j] -= c[j];
     }
-    m->codec->encode(&m->code, e->k, t->coded, n, e->codes + first * m->code.code_bytes);
+    VQ_TRY(
+        m->codec->encode(&m->code, e->k, t->coded, n, e->codes + first * m->code.code_bytes, err));
     if (e->factors != NULL) make_factors(e, t, first, n);
-    return VQ_OK;
+out:
+    return rc;
 }
 
 static vq_status encoder_init(encoder *e, int threads, vq_error *err)

@@ -381,7 +381,7 @@ static vq_status find_codebooks(fit *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &f->p->model;
-    size_t d = m->d_code, n = VQ_MIN(f->n, (size_t)CODEC_ROWS);
+    size_t d = m->d_code, n = VQ_MIN(f->n, VQ_MAX((size_t)CODEC_ROWS, m->codec->sample));
     f->out->params = vq_alloc_f32(1, VQ_MAX(m->codec->nparams(m->d_code, m->m), (size_t)1));
     f->out->biases = vq_mem_calloc(m->nlist, sizeof(float));
     VQ_REQUIRE(f->out->params != NULL && f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists",

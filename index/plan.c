@@ -62,7 +62,7 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
     if (!chosen) {
         m->codec = vq_codec_by_name(o->codec);
         VQ_REQUIRE(m->codec != NULL, VQ_EINVAL,
-                   "there is no codec \"%s\"; there are flat, sq8, pq4 and pq8", o->codec);
+                   "there is no codec \"%s\"; there are flat, sq8, pq4, pq8 and aq8", o->codec);
     } else if (p->code_room != 0) {
         m->codec = p->code_room >= m->d ? &vq_codec_sq8 : &vq_codec_pq8;
         p->code_room = p->code_room >= m->d ? m->d : VQ_MIN(p->code_room, 256);
@@ -229,6 +229,7 @@ static void choose_sample(vq_plan *p, const vq_build_opts *o, uint32_t elem)
 {
     const vq_model *m = &p->model;
     uint64_t want = VQ_MAX((uint64_t)SAMPLE_PER_LIST * m->nlist, (uint64_t)SAMPLE_MIN);
+    want = VQ_MAX(want, (uint64_t)m->codec->sample);
     /* A row as it comes, and as floats of the coded space, which has about half the axes. */
     size_t row = m->d * (vq_elem_size(elem) + sizeof(float) / 2);
     uint64_t room = (o->memory != 0 ? VQ_MAX(p->memory / 2, MIN_SAMPLE) : MAX_SAMPLE) / row;

@@ -132,7 +132,8 @@ typedef enum vq_train {
 /* 0 or NULL in any field means the default stated there.  Fields are only ever appended. */
 typedef struct vq_build_opts {
     size_t struct_size;       /* set by VQ_BUILD_OPTS_INIT */
-    const char *codec;        /* "pq8", "pq4", "sq8", "flat"; NULL or "auto" = chosen */
+    const char *codec;        /* "pq8", "pq4", "aq8", "sq8", "flat"; NULL or "auto" =
+                                 chosen */
     uint32_t metric;          /* VQ_METRIC_*; default l2 */
     uint32_t code_bytes;      /* per vector, everything in `lists` but ids; default from d */
     uint32_t nlist;           /* inverted lists; default about 2*sqrt(n) */

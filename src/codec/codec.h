@@ -26,7 +26,7 @@ typedef struct vq_codec vq_codec;
 typedef struct vq_code_model {
     const vq_codec *codec;
     uint32_t d;          /* coded dimensions */
-    uint32_t m;          /* sub-quantizers (pq), else 0 */
+    uint32_t m;          /* sub-quantizers or books (pq, aq), else 0 */
     uint32_t code_bytes; /* per vector, without the factor */
     const float *params; /* nparams(d, m) floats, 64-byte aligned */
 } vq_code_model;
@@ -34,8 +34,9 @@ typedef struct vq_code_model {
 struct vq_codec {
     const char *name;
     uint32_t disk_id;   /* on disk for ever; FORMAT.md */
-    uint32_t codewords; /* pq: 16 or 256 a sub-space; else 0 */
+    uint32_t codewords; /* pq, aq: 16 or 256 a sub-space or book; else 0 */
     uint32_t axes;      /* 1: worth coding in rotated axes of which some may be dropped */
+    size_t sample; /* rows that training should see; 0: those that lists are found by will do */
     /* Chooses m for d input dimensions so that a code takes at most `bytes` (as near as the codec
      * can); VQ_EINVAL with what would do if that cannot be.  bytes = 0: the codec's own choice. */
     vq_status (*plan)(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err);
@@ -44,8 +45,9 @@ struct vq_codec {
     /* x: n x d residuals, n >= 1; params is filled. */
     vq_status (*train)(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
                        vq_ticker *ticker, float *params, vq_error *err);
-    void (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
-                   uint8_t *rows);
+    /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
+    vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                        uint8_t *rows, vq_error *err);
     void (*decode)(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x);
     /* rows <-> blocks; unpack takes one slot's row out. */
     void (*pack)(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
@@ -71,7 +73,7 @@ static inline size_t vq_scan_scratch(size_t n)
     return vq_round_up(n, VQ_BLOCK) * sizeof(uint16_t) + VQ_CACHELINE;
 }
 
-extern const vq_codec vq_codec_flat, vq_codec_sq8, vq_codec_pq4, vq_codec_pq8;
+extern const vq_codec vq_codec_flat, vq_codec_sq8, vq_codec_pq4, vq_codec_pq8, vq_codec_aq8;
 
 extern const vq_codec *const vq_codecs[];
 extern const size_t vq_codec_count;

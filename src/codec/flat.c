@@ -33,11 +33,12 @@ static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_
     return VQ_OK; /* nothing to learn */
 }
 
-static void encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
-                   uint8_t *rows)
+static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                        uint8_t *rows, vq_error *err)
 {
-    (void)k;
+    (void)k, (void)err;
     memcpy(rows, x, n * cm->d * sizeof *x);
+    return VQ_OK;
 }
 
 static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x)

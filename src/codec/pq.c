@@ -39,13 +39,19 @@ out:
 const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                                   size_t kk, vq_arena *arena)
 {
-    size_t m = cm->m;
+    float *lut = vq_arena_take(arena, cm->m * kk, sizeof *lut);
+    if (lut == NULL) return NULL;
+    k->lut_f32(q, cm->params, cm->m, cm->d / cm->m, kk, lut);
+    return vq_pq_tables_make(k, lut, cm->m, kk, arena);
+}
+
+const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
+                                      vq_arena *arena)
+{
     vq_pq_tables *t = vq_arena_take(arena, 1, sizeof *t);
-    float *lut = vq_arena_take(arena, m * kk, sizeof *lut);
     uint8_t *lut8 = vq_arena_take(arena, m * kk, 1);
     float *low = vq_arena_take(arena, m, sizeof *low);
-    if (t == NULL || lut == NULL || lut8 == NULL || low == NULL) return NULL;
-    k->lut_f32(q, cm->params, m, cm->d / m, kk, lut);
+    if (t == NULL || lut8 == NULL || low == NULL) return NULL;
     float range = 0.0f, sum = 0.0f;
     for (size_t j = 0; j < m; j++) {
         float hi;
@@ -81,4 +87,40 @@ void vq_block_unpack(const uint8_t *blocks, size_t slot, size_t bytes, uint8_t *
 {
     const uint8_t *at = blocks + slot / VQ_BLOCK * bytes * VQ_BLOCK + slot % VQ_BLOCK;
     for (size_t p = 0; p < bytes; p++) row[p] = at[p * VQ_BLOCK];
+}
+
+uint32_t vq_pq8_code_bytes(uint32_t d, uint32_t m)
+{
+    (void)d;
+    return m;
+}
+
+void vq_pq8_pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks)
+{
+    vq_block_pack(rows, n, cm->m, blocks);
+}
+
+void vq_pq8_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row)
+{
+    vq_block_unpack(blocks, slot, cm->m, row);
+}
+
+size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *blocks, const float *factor, size_t n, float base,
+                   float threshold, void *scratch, uint32_t *idx, float *score)
+{
+    const vq_pq_tables *t = tables;
+    k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+    return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+}
+
+float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *blocks, size_t slot)
+{
+    (void)k;
+    const vq_pq_tables *t = tables;
+    const uint8_t *at = blocks + slot / VQ_BLOCK * cm->m * VQ_BLOCK + slot % VQ_BLOCK;
+    float sum = 0.0f;
+    for (size_t j = 0; j < cm->m; j++) sum += t->lut[j * 256 + at[j * VQ_BLOCK]];
+    return sum;
 }

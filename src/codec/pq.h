@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pq.h -- what the two product codes share: parameters, tables and the transposition into blocks.
+/* pq.h -- what codes of sub-quantizers share: parameters, tables and the transposition into blocks.
  */
 #ifndef VQ_CODEC_PQ_H
 #define VQ_CODEC_PQ_H
@@ -24,6 +24,9 @@ typedef struct vq_pq_tables {
 } vq_pq_tables;
 const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                                   size_t kk, vq_arena *arena);
+/* The same of a table (m x kk) that the arena holds: quantizes it.  NULL: no memory. */
+const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
+                                      vq_arena *arena);
 /* From the u16 sums of a scan to survivors; see vq_codec.scan. */
 size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
@@ -33,5 +36,15 @@ size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *
  * 32; the last block is filled up with zeros. */
 void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks);
 void vq_block_unpack(const uint8_t *blocks, size_t slot, size_t bytes, uint8_t *row);
+
+/* Members of vq_codec for codes of m bytes that look up m x 256 tables. */
+uint32_t vq_pq8_code_bytes(uint32_t d, uint32_t m);
+void vq_pq8_pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
+void vq_pq8_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row);
+size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *blocks, const float *factor, size_t n, float base,
+                   float threshold, void *scratch, uint32_t *idx, float *score);
+float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *blocks, size_t slot);
 
 #endif

@@ -28,9 +28,10 @@ static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_
     return vq_pq_params_train(x, n, d, m, KK, seed, threads, ticker, params, err);
 }
 
-static void encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
-                   uint8_t *rows)
+static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                        uint8_t *rows, vq_error *err)
 {
+    (void)err;
     const float *norm = cm->params + (size_t)cm->d * KK;
     uint8_t codes[MAX_M];
     for (size_t i = 0; i < n; i++) {
@@ -39,6 +40,7 @@ static void encode(const vq_code_model *cm, const vq_kernels *k, const float *x,
         for (size_t p = 0; p < cm->m / 2; p++)
             row[p] = (uint8_t)(codes[2 * p] | codes[2 * p + 1] << 4);
     }
+    return VQ_OK;
 }
 
 static unsigned code_at(const uint8_t *row, size_t stride, size_t j)

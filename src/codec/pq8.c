@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pq8.c -- product code of m sub-quantizers with 256 codewords: one byte each. */
 #include "src/codec/pq.h"
+#include "src/train/pq.h"
 
 enum { KK = 256 };
 
 static vq_status plan(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
 {
     return vq_pq_plan("pq8", d, bytes, 8, m, err);
-}
-
-static uint32_t code_bytes(uint32_t d, uint32_t m)
-{
-    (void)d;
-    return m;
 }
 
 static size_t nparams(uint32_t d, uint32_t m)
@@ -26,12 +21,13 @@ static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_
     return vq_pq_params_train(x, n, d, m, KK, seed, threads, ticker, params, err);
 }
 
-static void encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
-                   uint8_t *rows)
+static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                        uint8_t *rows, vq_error *err)
 {
+    (void)err;
     const float *norm = cm->params + (size_t)cm->d * KK;
-    for (size_t i = 0; i < n; i++)
-        k->pq_nearest(x + i * cm->d, cm->params, norm, cm->m, cm->d / cm->m, KK, rows + i * cm->m);
+    vq_pq_encode(k, x, n, cm->m, cm->d / cm->m, KK, cm->params, norm, rows);
+    return VQ_OK;
 }
 
 static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x)
@@ -43,40 +39,10 @@ static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float
     }
 }
 
-static void pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks)
-{
-    vq_block_pack(rows, n, cm->m, blocks);
-}
-
-static void unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row)
-{
-    vq_block_unpack(blocks, slot, cm->m, row);
-}
-
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
     return vq_pq_prepare(cm, k, q, KK, arena);
-}
-
-static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score)
-{
-    const vq_pq_tables *t = tables;
-    k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
-    return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
-}
-
-static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                        const uint8_t *blocks, size_t slot)
-{
-    (void)k;
-    const vq_pq_tables *t = tables;
-    const uint8_t *at = blocks + slot / VQ_BLOCK * cm->m * VQ_BLOCK + slot % VQ_BLOCK;
-    float sum = 0.0f;
-    for (size_t j = 0; j < cm->m; j++) sum += t->lut[j * KK + at[j * VQ_BLOCK]];
-    return sum;
 }
 
 const vq_codec vq_codec_pq8 = {
@@ -85,14 +51,14 @@ const vq_codec vq_codec_pq8 = {
     .codewords = KK,
     .axes = 1,
     .plan = plan,
-    .code_bytes = code_bytes,
+    .code_bytes = vq_pq8_code_bytes,
     .nparams = nparams,
     .train = train,
     .encode = encode,
     .decode = decode,
-    .pack = pack,
-    .unpack = unpack,
+    .pack = vq_pq8_pack,
+    .unpack = vq_pq8_unpack,
     .prepare = prepare,
-    .scan = scan,
-    .score = score_slot,
+    .scan = vq_pq8_scan,
+    .score = vq_pq8_score,
 };

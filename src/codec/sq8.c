@@ -49,14 +49,16 @@ static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_
     return VQ_OK;
 }
 
-static void encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
-                   uint8_t *rows)
+static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                        uint8_t *rows, vq_error *err)
 {
+    (void)err;
     const float *low = cm->params, *step = cm->params + cm->d;
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < cm->d; j++)
             k->quantize_u8(&x[i * cm->d + j], 1, low[j], step[j] > 0.0f ? 1.0f / step[j] : 0.0f,
                            &rows[i * cm->d + j]);
+    return VQ_OK;
 }
 
 static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x)

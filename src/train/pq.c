@@ -51,6 +51,13 @@ void vq_pq_norms(const float *cb, size_t m, size_t dsub, size_t kk, float *norm)
     for (size_t j = 0; j < m; j++) norms(cb + j * dsub * kk, dsub, kk, norm + j * kk);
 }
 
+void vq_pq_encode(const vq_kernels *k, const float *x, size_t n, size_t m, size_t dsub, size_t kk,
+                  const float *cb, const float *norm, uint8_t *codes)
+{
+    for (size_t i = 0; i < n; i++)
+        k->pq_nearest(x + i * m * dsub, cb, norm, m, dsub, kk, codes + i * m);
+}
+
 static void set_codeword(const job *b, float *cb, size_t c, const float *row)
 {
     for (size_t t = 0; t < b->dsub; t++) cb[t * b->kk + c] = row[t];

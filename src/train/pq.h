@@ -16,5 +16,8 @@ vq_status vq_pq_train(const float *x, size_t n, size_t m, size_t dsub, size_t kk
                       int warm, uint64_t seed, int threads, vq_ticker *ticker, float *cb,
                       float *norm, double *mse, vq_error *err);
 void vq_pq_norms(const float *cb, size_t m, size_t dsub, size_t kk, float *norm);
+/* The nearest codewords of n rows: codes is n x m. */
+void vq_pq_encode(const vq_kernels *k, const float *x, size_t n, size_t m, size_t dsub, size_t kk,
+                  const float *cb, const float *norm, uint8_t *codes);
 
 #endif

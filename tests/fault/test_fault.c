@@ -114,6 +114,7 @@ Test(fault, no_memory, .timeout = 300)
     walk_all("pq4", VQ_ROTATION_OPQ, true);
     walk_all("sq8", VQ_ROTATION_RANDOM, false);
     walk_all("pq8", VQ_ROTATION_PCA, false);
+    walk_all("aq8", VQ_ROTATION_PCA, false);
     walk_all("flat", VQ_ROTATION_NONE, true);
 }
 

@@ -41,8 +41,9 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
 
 static float *floats_new(void)
 {
-    float *x = vq_alloc_f32(1, 8192);
-    for (size_t i = 0; i < 8192; i++) x[i] = (float)i * 0.5f;
+    enum { ROOM = 16384 };
+    float *x = vq_alloc_f32(1, ROOM);
+    for (size_t i = 0; i < ROOM; i++) x[i] = (float)i * 0.5f;
     return x;
 }
 

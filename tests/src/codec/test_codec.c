@@ -51,7 +51,7 @@ static coded code(const vq_codec *codec, uint32_t d, uint32_t bytes, size_t n)
     c.rows = vq_mem_alloc(n, c.cm.code_bytes);
     c.blocks = vq_mem_alloc(vq_round_up(n, VQ_BLOCK), c.cm.code_bytes);
     memset(c.blocks, 0xa5, vq_round_up(n, VQ_BLOCK) * c.cm.code_bytes);
-    codec->encode(&c.cm, vq_kernels_get(), c.x, n, c.rows);
+    cr_assert_eq(codec->encode(&c.cm, vq_kernels_get(), c.x, n, c.rows, &err), VQ_OK);
     codec->pack(&c.cm, c.rows, n, c.blocks);
     return c;
 }
@@ -100,7 +100,7 @@ static double scan_bound(const coded *c, const void *tables)
 
 Test(codec, names_and_numbers_are_unique)
 {
-    cr_assert(vq_codec_count >= 4);
+    cr_assert(vq_codec_count >= 5);
     for (size_t i = 0; i < vq_codec_count; i++) {
         cr_assert_eq(vq_codec_by_name(vq_codecs[i]->name), vq_codecs[i]);
         cr_assert_eq(vq_codec_by_id(vq_codecs[i]->disk_id), vq_codecs[i]);
@@ -108,8 +108,9 @@ Test(codec, names_and_numbers_are_unique)
     }
     cr_assert(vq_codec_by_name("pq") == NULL && vq_codec_by_name("") == NULL);
     cr_assert(vq_codec_by_id(0) == NULL && vq_codec_by_id(UINT32_MAX) == NULL);
-    static const char *const ids[] = {"", "flat", "sq8", "pq4", "pq8"}; /* on disk for ever */
-    for (uint32_t id = 1; id <= 4; id++) cr_assert_str_eq(vq_codec_by_id(id)->name, ids[id]);
+    static const char *const ids[] = {"",    "flat", "sq8",
+                                      "pq4", "pq8",  "aq8"}; /* on disk for ever */
+    for (uint32_t id = 1; id <= 5; id++) cr_assert_str_eq(vq_codec_by_id(id)->name, ids[id]);
 }
 
 Test(codec, plans_keep_to_the_bytes)
@@ -149,6 +150,9 @@ Test(codec, plans_that_cannot_be)
     cr_assert(vq_codec_pq4.plan(1000, 128, &m, &err) == VQ_OK && m == 256);
     cr_assert(vq_codec_pq8.plan(5, 64, &m, &err) == VQ_OK && m == 5);
     cr_assert(vq_codec_pq4.plan(5, 64, &m, &err) == VQ_OK && m == 6);
+    cr_assert(vq_codec_aq8.plan(4096, 256, &m, &err) == VQ_OK && m == 256);
+    cr_assert_eq(vq_codec_aq8.plan(4097, 256, &m, &err), VQ_EINVAL);
+    cr_assert(strstr(err.text, "fewer --bytes") != NULL);
 }
 
 Test(codec, packing_is_a_bijection)
@@ -198,6 +202,28 @@ Test(codec, more_bytes_lose_less)
             coded_fini(&c);
         }
     }
+}
+
+Test(codec, additive_codes_lose_less_than_product_codes)
+{
+    for (uint32_t bytes = 2; bytes <= 6; bytes += 2) {
+        coded pq = code(&vq_codec_pq8, 24, bytes, MOST), aq = code(&vq_codec_aq8, 24, bytes, MOST);
+        double of_pq = mean_error(&pq), of_aq = mean_error(&aq);
+        cr_assert(of_aq < 0.9 * of_pq, "%u bytes: %g after %g", bytes, of_aq, of_pq);
+        coded_fini(&pq);
+        coded_fini(&aq);
+    }
+}
+
+Test(codec, additive_encoding_without_memory)
+{
+    coded c = code(&vq_codec_aq8, 8, 2, 1);
+    vq_error err = {0};
+    vq_mem_fail_after(1);
+    vq_status rc = vq_codec_aq8.encode(&c.cm, vq_kernels_get(), c.x, c.n, c.rows, &err);
+    vq_mem_fail_after(0);
+    cr_assert(rc == VQ_ENOMEM && strstr(err.text, "aq8") != NULL);
+    coded_fini(&c);
 }
 
 /* Scans all of c for q with a threshold. */
@@ -293,7 +319,7 @@ static void compare_levels(const coded *c, const vq_kernels *k, const float *q)
         vq_arena arena;
         vq_arena_init(&arena);
         rows[i] = vq_mem_alloc(c->n, c->cm.code_bytes);
-        c->cm.codec->encode(&c->cm, kernels[i], c->x, c->n, rows[i]);
+        cr_assert_eq(c->cm.codec->encode(&c->cm, kernels[i], c->x, c->n, rows[i], NULL), VQ_OK);
         const void *tables = c->cm.codec->prepare(&c->cm, kernels[i], q, &arena);
         size_t kept = scan(c, kernels[i], tables, NULL, 0.25f, -INFINITY, idx[i], score[i]);
         cr_assert_eq(kept, c->n);
@@ -342,7 +368,7 @@ Test(codec, training_on_one_row_and_on_equal_rows)
             float *params = vq_alloc_f32(1, codec->nparams(8, m) + 1);
             cr_assert_eq(codec->train(x, n, 8, m, 1, 1, &ticker, params, &err), VQ_OK);
             vq_code_model cm = {codec, 8, m, codec->code_bytes(8, m), params};
-            codec->encode(&cm, vq_kernels_get(), x, n, rows);
+            cr_assert_eq(codec->encode(&cm, vq_kernels_get(), x, n, rows, &err), VQ_OK);
             codec->decode(&cm, rows, n, back);
             for (size_t t = 0; t < n * 8; t++)
                 cr_assert(fabsf(back[t] - x[t]) < 1e-5f, "%s: %g is not %g", codec->name,
