@@ -106,6 +106,17 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
     return vq_pq_tables_make(k, lut, cm->m, KK, arena);
 }
 
+static size_t books(uint32_t d, uint32_t m)
+{
+    return layout_of(d, m).books;
+}
+
+static void refresh(uint32_t d, uint32_t m, float *params)
+{
+    layout l = layout_of(d, m);
+    vq_aq_norms(params + l.books, m, d, params + l.norms);
+}
+
 const vq_codec vq_codec_aq8 = {
     .name = "aq8",
     .disk_id = 5,
@@ -118,6 +129,9 @@ const vq_codec vq_codec_aq8 = {
     .train = train,
     .encode = encode,
     .decode = decode,
+    .books = books,
+    .refresh = refresh,
+    .additive = 1,
     .pack = vq_pq8_pack,
     .unpack = vq_pq8_unpack,
     .prepare = prepare,

@@ -49,6 +49,12 @@ struct vq_codec {
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);
     void (*decode)(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x);
+    /* Where the codewords stand in params that scores are made of, for who trains them further:
+     * product codes m x dsub x codewords, additive ones m x codewords x d.  refresh makes what
+     * params hold beside them (norms) anew.  NULL: nothing of the kind. */
+    size_t (*books)(uint32_t d, uint32_t m);
+    void (*refresh)(uint32_t d, uint32_t m, float *params);
+    uint32_t additive; /* 1: codewords are d long */
     /* rows <-> blocks; unpack takes one slot's row out. */
     void (*pack)(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
     void (*unpack)(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row);

@@ -14,6 +14,12 @@ size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk)
     return ((size_t)d + m) * kk;
 }
 
+size_t vq_pq_books(uint32_t d, uint32_t m)
+{
+    (void)d, (void)m;
+    return 0;
+}
+
 vq_status vq_pq_params_train(const float *x, size_t n, uint32_t d, uint32_t m, size_t kk,
                              uint64_t seed, int threads, vq_ticker *ticker, float *params,
                              vq_error *err)

@@ -9,6 +9,7 @@
 /* Parameters: codebooks m x dsub x kk (for sub-space j and coordinate t the kk codewords' values
  * adjacent), then norms m x kk (squared lengths of the codewords). */
 size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk);
+size_t vq_pq_books(uint32_t d, uint32_t m); /* 0: codebooks come first */
 vq_status vq_pq_params_train(const float *x, size_t n, uint32_t d, uint32_t m, size_t kk,
                              uint64_t seed, int threads, vq_ticker *ticker, float *params,
                              vq_error *err);

@@ -3,6 +3,8 @@
  * in the low half. */
 #include "src/codec/pq.h"
 
+#include "src/train/pq.h"
+
 enum { KK = 16, MAX_M = 512 };
 
 static vq_status plan(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
@@ -93,6 +95,11 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     return sum;
 }
 
+static void refresh(uint32_t d, uint32_t m, float *params)
+{
+    vq_pq_norms(params, m, d / m, KK, params + (size_t)d * KK);
+}
+
 const vq_codec vq_codec_pq4 = {
     .name = "pq4",
     .disk_id = 3,
@@ -104,6 +111,8 @@ const vq_codec vq_codec_pq4 = {
     .train = train,
     .encode = encode,
     .decode = decode,
+    .books = vq_pq_books,
+    .refresh = refresh,
     .pack = pack,
     .unpack = unpack,
     .prepare = prepare,

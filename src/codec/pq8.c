@@ -45,6 +45,11 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
     return vq_pq_prepare(cm, k, q, KK, arena);
 }
 
+static void refresh(uint32_t d, uint32_t m, float *params)
+{
+    vq_pq_norms(params, m, d / m, KK, params + (size_t)d * KK);
+}
+
 const vq_codec vq_codec_pq8 = {
     .name = "pq8",
     .disk_id = 4,
@@ -56,6 +61,8 @@ const vq_codec vq_codec_pq8 = {
     .train = train,
     .encode = encode,
     .decode = decode,
+    .books = vq_pq_books,
+    .refresh = refresh,
     .pack = vq_pq8_pack,
     .unpack = vq_pq8_unpack,
     .prepare = prepare,

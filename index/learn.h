@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* learn.h -- distillation: from a fitted model and its encoded corpus to codebooks, list vectors
+ * and a query map that reproduce the exact ranking of training queries. */
+#ifndef VQ_INDEX_LEARN_H
+#define VQ_INDEX_LEARN_H
+
+#include "index/codeview.h"
+#include "index/fit.h"
+
+typedef struct vq_exact_answers { /* of all training queries, over the full rows */
+    uint32_t k;
+    uint32_t
+        *rows;     /* nq x k: vectors of the corpus, best first, UINT32_MAX where there are fewer */
+    float *scores; /* nq x k */
+} vq_exact_answers;
+
+typedef struct vq_learn_opts {
+    const char *loss;   /* NULL: listnet */
+    double temperature; /* 0: by the perplexity rule */
+    unsigned epochs;    /* of a round; 0: chosen */
+} vq_learn_opts;
+
+/* Trains on nine tenths of the queries and judges by the others: the overlap of the ten best by
+ * codes with the true ten.  The best state judged is kept, the start included: fitted and the model
+ * of p (whose arrays point into fitted) are changed in place, and the codes of the corpus where
+ * coding anew was no loss.  Two rounds, the second with fresh false positives. */
+vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
+                   const vq_exact_answers *truth, vq_corpus *corpus, const vq_learn_opts *opts,
+                   vq_ticker *ticker, vq_error *err);
+
+#endif
