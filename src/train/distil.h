@@ -12,13 +12,14 @@
 #include "src/base/team.h"
 #include "src/train/loss.h"
 
-/* The student: s(q, x) = (W q) . centroid[list(x)] + sum over j of (W q) . codeword[j][code_j(x)]. */
+/* The student: s(q, x) = (W q) . centroid[list(x)] + sum over j of (W q) . codeword[j][code_j(x)].
+ */
 typedef struct vq_student {
     size_t d, m, kk, nlist;
-    bool additive;    /* books are m x kk x d (additive.h); else m x dsub x kk (pq.h) */
+    bool additive;    /* books are m x kk x d (additive.h); else m x dsub x kk (pq.h), d = m*dsub */
     float *books;     /* learnt */
-    float *centroids; /* nlist x d: learnt if learn_lists */
-    float *map;       /* W, d x d: learnt if learn_map; identity at the start */
+    float *centroids; /* nlist x d: learnt if learn_lists; NULL = none (nlist 0) */
+    float *map;       /* W, d x d: learnt if learn_map; identity at the start; NULL = identity */
 } vq_student;
 
 typedef struct vq_lessons {
@@ -27,42 +28,47 @@ typedef struct vq_lessons {
     const size_t *first;   /* nq + 1: candidates first[i] .. first[i+1]-1 of query i */
     const uint32_t *docs;  /* candidates: rows 0..n-1, no row twice in a list */
     const float *teacher;  /* their full-precision scores (any constant per query may be added) */
-    const uint32_t *lists; /* n */
+    const uint32_t *lists; /* n; not read without centroids */
     const uint8_t *codes;  /* n x m (pq with kk = 16: one code a byte here) */
-    /* In-batch candidates: each query brings one row, which all queries of its batch score. */
-    const uint32_t *shared;    /* nq rows */
-    const float *shared_rows;  /* nq x d: these rows uncompressed in the coded space, for the teacher:
-                                  queries . shared_rows; on the scale of `teacher` up to a constant
-                                  that own_offset[i] adds for query i */
-    const float *own_offset;   /* nq: teacher score = q . row (coded space) + own_offset */
+    /* In-batch candidates: each query brings one row, which all queries of its batch score.  A row
+     * counts once, as the query's own candidate if it is one. */
+    const uint32_t *shared;   /* nq rows; NULL = no such candidates */
+    const float *shared_rows; /* nq x d: these rows uncompressed in the coded space, for the
+                                 teacher: queries . shared_rows; on the scale of `teacher` up to a
+                                 constant that own_offset[i] adds for query i */
+    const float *own_offset;  /* nq: teacher score = q . row (coded space) + own_offset; NULL = 0 */
 } vq_lessons;
 
 typedef struct vq_distil_opts {
-    const vq_loss *loss;
-    double temperature;   /* > 0 */
-    double step;          /* of Adam, relative to the RMS of the codewords (.003 .. .005) */
+    const vq_loss *loss; /* NULL = listnet */
+    double temperature;  /* > 0 */
+    double step; /* of Adam, relative to the RMS of the codewords' coordinates (.003 .. .005),
+                  * of the list vectors', and of an orthonormal matrix (1 / sqrt(d)) */
     unsigned epochs;
-    size_t batch;         /* 0 = 128 */
+    size_t batch; /* 0 = 128; batches differ by one query at most */
     bool learn_lists, learn_map;
-    double anchor;        /* >= 0: pull towards the start, relative to the loss gradient's scale */
+    double anchor; /* >= 0: a parameter that is an RMS away from its start is pulled back by this
+                    * times the RMS of the first loss gradient; 1 is a tenth of it at a tenth */
     uint64_t seed;
-    int threads;          /* the result does not depend on it */
+    int threads; /* the result does not depend on it */
     vq_ticker *ticker;
-    /* After each epoch, on the calling thread: judge the student (it may be copied); a non-zero
-     * *stop ends training.  loss: mean over the epoch. */
-    vq_status (*after_epoch)(void *ctx, unsigned epoch, double loss, const vq_student *s, bool *stop,
-                             vq_error *err);
+    /* After each epoch (from 0), on the calling thread: judge the student (it may be copied); a
+     * *stop set to true ends training.  loss: mean over the epoch's queries, as they were met.  May
+     * be NULL. */
+    vq_status (*after_epoch)(void *ctx, unsigned epoch, double loss, const vq_student *s,
+                             bool *stop, vq_error *err);
     void *ctx;
 } vq_distil_opts;
 
 /* Trains s in place, in shuffled batches: Adam (0.9, 0.999), 10 % warm-up, then linear to 0 over
  * epochs; after each step the mean drift of each codebook, weighted by how often the corpus uses a
- * codeword, is taken off (it would move all scores alike).  Keeps nothing but the last state: who
- * wants the best copies it in after_epoch. */
+ * codeword, is taken off, and that of the list vectors, weighted by the lists' sizes (it would move
+ * all scores alike).  Keeps nothing but the last state: who wants the best copies it in
+ * after_epoch. After a failure s is at some step on the way. */
 vq_status vq_distil(vq_student *s, const vq_lessons *l, const vq_distil_opts *opts, vq_error *err);
 
-/* Loss and gradients of one batch of queries (indices), for the gradient check: d_books, d_centroids,
- * d_map may be NULL. */
+/* Mean loss of one batch of queries (indices) and its gradients, for the gradient check: d_books,
+ * d_centroids, d_map may be NULL. */
 vq_status vq_distil_gradient(const vq_student *s, const vq_lessons *l, const vq_distil_opts *opts,
                              const uint32_t *batch, size_t nbatch, double *loss, float *d_books,
                              float *d_centroids, float *d_map, vq_error *err);
