@@ -34,6 +34,7 @@ static const opt_word stores[] = {
 static const opt_word trains[] = {{"auto", VQ_TRAIN_AUTO},
                                   {"kmeans", VQ_TRAIN_KMEANS},
                                   {"query-aware", VQ_TRAIN_QUERY_AWARE},
+                                  {"distill", VQ_TRAIN_DISTILL},
                                   {NULL, 0}};
 
 const opt build_opts[] = {

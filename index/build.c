@@ -7,13 +7,16 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/encode.h"
 #include "index/fit.h"
 #include "index/idmap.h"
+#include "index/learn.h"
 #include "index/writer.h"
 #include "src/base/rng.h"
+#include "src/eval/exact.h"
 #include "src/train/kmeans.h"
 
-enum { READ_ROWS = 4096, READ_BYTES = 8 << 20 };
+enum { READ_ROWS = 4096, READ_BYTES = 8 << 20, TEACHER_K = 200 };
 
 typedef struct build {
     const char *path;
@@ -25,7 +28,8 @@ typedef struct build {
     vq_fitted fitted;
     vq_idmap idmap;
     vq_writer writer;
-    uint8_t *sample; /* plan.sample rows as they come */
+    vq_corpus corpus; /* with distillation: its codes are the file's */
+    uint8_t *sample;  /* plan.sample rows as they come */
     size_t sampled;
     uint64_t *skipped; /* row numbers of bad rows */
     size_t nskipped, skipped_cap;
@@ -121,148 +125,6 @@ out:
     return rc;
 }
 
-/* ---- encoding ---- */
-
-typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
-    float *wide, *coded, *dots, *decoded;
-} tile;
-
-typedef struct encoder {
-    build *b;
-    const vq_kernels *k;
-    size_t n;        /* rows of the block */
-    tile *tiles;     /* of the workers */
-    float *bias;     /* nlist: for the assignment */
-    uint32_t *lists; /* block */
-    float *factors;  /* block, or NULL */
-    uint8_t *codes;  /* block x code_bytes */
-    uint8_t *stored; /* block x row_bytes: rows as stored */
-} encoder;
-
-/* |c + decoded residual|^2 / 2: what is taken off a product so that it ranks like the distance to
- * the decoded vector. */
-static void make_factors(const encoder *e, const tile *t, size_t first, size_t n)
-{
-    const vq_model *m = &e->b->plan.model;
-    size_t d = m->d_code;
-    m->codec->decode(&m->code, e->codes + first * m->code.code_bytes, n, t->decoded);
-    for (size_t i = 0; i < n; i++) {
-        float *x = t->decoded + i * d;
-        const float *c = m->centroids + (size_t)e->lists[first + i] * d;
-        for (size_t j = 0; j < d; j++) x[j] += c[j];
-        e->factors[first + i] = 0.5f * e->k->dot_f32(x, x, d);
-    }
-}
-
-/* Rows as they come to rows as stored. */
-static void store_rows(const encoder *e, const tile *t, const uint8_t *rows, size_t n, uint8_t *to)
-{
-    const vq_model *m = &e->b->plan.model;
-    size_t count = n * m->d;
-    vq_to_f32(e->k, m->input, rows, count, t->wide);
-    if (m->store == VQ_F16) {
-        e->k->f16_from_f32(t->wide, count, to);
-    } else if (m->store == VQ_I8) { /* the scale takes the largest |x| to 127 */
-        for (size_t i = 0; i < count; i++)
-            to[i] = (uint8_t)(int8_t)lrintf(t->wide[i] * m->store_scale);
-    } else {
-        memcpy(to, t->wide, count * sizeof *t->wide);
-    }
-}
-
-static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    encoder *e = ctx;
-    const vq_model *m = &e->b->plan.model;
-    const tile *t = &e->tiles[worker];
-    size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(e->n - first, (size_t)VQ_ASSIGN_TILE);
-    size_t d = m->d_code, in_bytes = m->d * vq_elem_size(m->input);
-    const uint8_t *rows = e->b->rows + first * in_bytes;
-    if (e->stored != NULL) store_rows(e, t, rows, n, e->stored + first * m->shape.row_bytes);
-    vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
-    vq_kmeans_assign(e->k, t->coded, n, d, m->centroids, e->bias, m->nlist, t->dots,
-                     e->lists + first);
-    for (size_t i = 0; i < n; i++) {
-        const float *c = m->centroids + (size_t)e->lists[first + i] * d;
-        for (size_t j = 0; j < d; j++) t->coded[i * d + j] -= c[j];
-    }
-    VQ_TRY(
-        m->codec->encode(&m->code, e->k, t->coded, n, e->codes + first * m->code.code_bytes, err));
-    if (e->factors != NULL) make_factors(e, t, first, n);
-out:
-    return rc;
-}
-
-static vq_status encoder_init(encoder *e, int threads, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    const build *b = e->b;
-    const vq_model *m = &b->plan.model;
-    e->tiles = vq_mem_calloc((size_t)threads, sizeof *e->tiles);
-    e->bias = vq_alloc_f32(1, m->nlist);
-    e->lists = vq_mem_alloc(b->block, sizeof *e->lists);
-    e->codes = vq_mem_alloc(b->block, m->code.code_bytes);
-    if (m->shape.factors) e->factors = vq_alloc_f32(1, b->block);
-    bool convert = m->store != VQ_ELEM_NONE && m->store != m->input;
-    if (convert) e->stored = vq_mem_alloc(b->block, m->shape.row_bytes);
-    VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && e->lists != NULL && e->codes != NULL &&
-                   (e->factors != NULL || !m->shape.factors) && (e->stored != NULL || !convert),
-               VQ_ENOMEM, "encoding: a block of %zu rows", b->block);
-    for (int i = 0; i < threads; i++) {
-        tile *t = &e->tiles[i];
-        t->wide = vq_alloc_f32(VQ_ASSIGN_TILE, m->d);
-        t->coded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
-        t->decoded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
-        t->dots = vq_alloc_f32(VQ_ASSIGN_TILE, m->nlist);
-        VQ_REQUIRE(t->wide != NULL && t->coded != NULL && t->decoded != NULL && t->dots != NULL,
-                   VQ_ENOMEM, "encoding: a tile of %u rows", VQ_ASSIGN_TILE);
-    }
-    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, e->bias);
-out:
-    return rc;
-}
-
-static void encoder_fini(encoder *e, int threads)
-{
-    for (int i = 0; e->tiles != NULL && i < threads; i++) {
-        vq_mem_free(e->tiles[i].wide);
-        vq_mem_free(e->tiles[i].coded);
-        vq_mem_free(e->tiles[i].decoded);
-        vq_mem_free(e->tiles[i].dots);
-    }
-    vq_mem_free(e->tiles);
-    vq_mem_free(e->bias);
-    vq_mem_free(e->lists);
-    vq_mem_free(e->factors);
-    vq_mem_free(e->codes);
-    vq_mem_free(e->stored);
-}
-
-static vq_status encode_all(build *b, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    const vq_model *m = &b->plan.model;
-    int threads = vq_team((uint32_t)b->plan.threads, b->block / VQ_ASSIGN_TILE + 1);
-    encoder e = {.b = b, .k = vq_kernels_get()};
-    size_t done = 0;
-    VQ_TRY(encoder_init(&e, threads, err));
-    for (size_t got = 1; got > 0; done += got) {
-        VQ_TRY(vq_source_read(b->src, b->rows, b->block, NULL, &got, err));
-        VQ_REQUIRE(done + got <= m->n, VQ_EIO, "%s: it changed while it was read", b->src->name);
-        e.n = got;
-        size_t tiles = (got + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
-        VQ_TRY(vq_team_run(threads, tiles, encode_tile, &e, err));
-        VQ_TRY(vq_writer_add(&b->writer, done, got, e.lists, e.factors, e.codes,
-                             e.stored != NULL ? e.stored : b->rows, err));
-        VQ_TRY(vq_tick(&b->ticker, "encode", done + got, m->n, err));
-    }
-    VQ_REQUIRE(done == m->n, VQ_EIO, "%s: it changed while it was read", b->src->name);
-out:
-    encoder_fini(&e, threads);
-    return rc;
-}
-
 /* All training queries, of length 1 for cosine. */
 static vq_status read_queries(build *b, vq_error *err)
 {
@@ -329,13 +191,94 @@ out:
     return rc;
 }
 
+/* The vector of a row number, bad rows not counted. */
+static uint32_t vector_of(const build *b, uint64_t row)
+{
+    size_t before = 0;
+    while (before < b->nskipped && b->skipped[before] < row) before++;
+    return (uint32_t)(row - before);
+}
+
+/* What the full rows answer to the training queries. */
+static vq_status ask_teacher(build *b, vq_exact_answers *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t cells = b->queries.n * (size_t)t->k;
+    uint64_t *ids = vq_mem_alloc(cells, sizeof *ids);
+    vq_exact_opts o = {.metric = b->plan.model.metric,
+                       .k = t->k,
+                       .threads = (uint32_t)b->plan.threads,
+                       .progress = b->opts->progress,
+                       .progress_ctx = b->opts->progress_ctx};
+    t->rows = vq_mem_alloc(cells, sizeof *t->rows);
+    t->scores = vq_alloc_f32(b->queries.n, t->k);
+    VQ_REQUIRE(ids != NULL && t->rows != NULL && t->scores != NULL, VQ_ENOMEM,
+               "teacher: %zu queries", b->queries.n);
+    VQ_TRY(vq_source_rewind(b->src, err));
+    VQ_TRY(vq_exact(b->src, b->queries.x, b->queries.n, &o, ids, t->scores, err));
+    for (size_t i = 0; i < cells; i++)
+        t->rows[i] = ids[i] != VQ_NO_ID ? vector_of(b, ids[i]) : UINT32_MAX;
+out:
+    vq_mem_free(ids);
+    return rc;
+}
+
+/* Encodes the corpus in memory, lets codebooks, list vectors and query map learn, and keeps the
+ * codes for the file. */
+static vq_status distil(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &b->plan.model;
+    vq_corpus *c = &b->corpus;
+    vq_exact_answers truth = {.k = (uint32_t)VQ_MIN(m->n, (uint64_t)TEACHER_K)};
+    vq_learn_opts o = {.loss = b->opts->loss,
+                       .temperature = (double)b->opts->temperature,
+                       .epochs = b->opts->epochs};
+    c->n = (size_t)m->n;
+    c->lists = vq_mem_alloc(c->n, sizeof *c->lists);
+    c->codes = vq_mem_alloc(c->n, m->code.code_bytes);
+    c->coded = vq_alloc_f32(c->n, m->d_code);
+    VQ_REQUIRE(c->lists != NULL && c->codes != NULL && c->coded != NULL, VQ_ENOMEM,
+               "distillation: %zu vectors of %u floats", c->n, m->d_code);
+    vq_encode_job job = {.src = b->src,
+                         .model = m,
+                         .threads = b->plan.threads,
+                         .block = b->block,
+                         .rows = b->rows,
+                         .ticker = &b->ticker,
+                         .phase = "encode",
+                         .corpus = c};
+    VQ_TRY(vq_source_rewind(b->src, err));
+    VQ_TRY(vq_encode_all(&job, err));
+    VQ_TRY(ask_teacher(b, &truth, err));
+    VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &truth, c, &o, &b->ticker, err));
+    vq_mem_free(c->coded);
+    c->coded = NULL;
+    VQ_TRY(vq_source_rewind(b->src, err));
+out:
+    vq_mem_free(truth.rows);
+    vq_mem_free(truth.scores);
+    return rc;
+}
+
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    if (b->plan.model.train == VQ_TRAIN_DISTILL) VQ_TRY(distil(b, err));
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
     VQ_TRY(vq_writer_init(&b->writer, &b->plan.model, b->path, b->plan.memory, err));
-    VQ_TRY(encode_all(b, err));
+    vq_encode_job job = {.src = b->src,
+                         .model = &b->plan.model,
+                         .threads = b->plan.threads,
+                         .block = b->block,
+                         .rows = b->rows,
+                         .ticker = &b->ticker,
+                         .phase = "encode",
+                         .writer = &b->writer,
+                         .corpus = b->corpus.codes != NULL ? &b->corpus : NULL,
+                         .known = b->corpus.codes != NULL};
+    VQ_TRY(vq_encode_all(&job, err));
     VQ_TRY(vq_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
     VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));
     VQ_TRY(vq_meta_write(&b->plan.model, b->store, err));
@@ -361,6 +304,7 @@ out:
     vq_writer_fini(&b.writer);
     vq_idmap_fini(&b.idmap);
     vq_fitted_fini(&b.fitted);
+    vq_corpus_fini(&b.corpus);
     vq_mem_free(b.sample);
     vq_mem_free(b.queries.x);
     vq_mem_free(b.skipped);

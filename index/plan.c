@@ -122,19 +122,18 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(!given || o->queries != NULL, VQ_EINVAL, "train: queries is NULL");
     m->train = o->train;
     if (o->train == VQ_TRAIN_AUTO) {
-        m->train = given && can && !l2 ? VQ_TRAIN_QUERY_AWARE : VQ_TRAIN_KMEANS;
+        m->train = given && can && !l2 ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
         VQ_REQUIRE(!given || m->train != VQ_TRAIN_KMEANS, VQ_EINVAL,
                    "train: queries teach product codes with learnt axes, for ip and cosine; here "
                    "they would be of no use, so leave them out");
-        if (given) vq_plan_note(p, "train query-aware: there are queries");
+        if (given) vq_plan_note(p, "train distill: there are queries");
     }
     if (m->train == VQ_TRAIN_KMEANS) {
         VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries");
         goto out;
     }
-    VQ_REQUIRE(m->train != VQ_TRAIN_DISTILL, VQ_EUNSUPPORTED,
-               "train distill: not in this version; query-aware is");
-    VQ_REQUIRE(given, VQ_EINVAL, "train query-aware: training queries are needed (--queries)");
+    VQ_REQUIRE(given, VQ_EINVAL,
+               "train query-aware and distill: training queries are needed (--queries)");
     VQ_REQUIRE(!l2, VQ_EINVAL, "train query-aware: for ip and cosine; a distance weighs all alike");
     VQ_REQUIRE(can, VQ_EINVAL,
                "train query-aware: for pq4 and pq8 with rotation pca or opq, not %s with what was "
