@@ -6,8 +6,9 @@
 #include "src/train/pq.h"
 
 enum { KK = 256, ROUNDS = 6, SWEEPS = 3, TILE = 1024 };
-/* 512 a codeword: all d coordinates of one are learnt, so with a third of that the means follow the
- * sample's noise and most of the gain over a product code is lost. */
+/* 512 a codeword.  All d coordinates of one are learnt, so with too few rows the means follow the
+ * noise of the sample: with 160 a codeword, recall@10 of text embeddings in 32 bytes is .02 less.
+ */
 #define TRAINING_ROWS ((size_t)512 * KK)
 #define MOST_FLOATS   ((size_t)1 << 28) /* of books: a value of LMDB ends at 4 GB */
 
