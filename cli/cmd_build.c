@@ -13,8 +13,8 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *queries;
-    uint32_t metric, codec, bytes, rotation, nlist, store, train, threads;
+    const char *output, *ids, *queries, *loss;
+    uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs;
     uint64_t seed, memory;
     int force, quiet, stats, skip_bad;
 } build_args;
@@ -55,10 +55,14 @@ const opt build_opts[] = {
      "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 of "
      "floats: "
      "one scale for all"},
-    {"train", 0, OPT_WORD, "auto|kmeans|query-aware", AT(train), 0, 0, trains,
-     "how axes, lists and codes are trained; default auto: query-aware where there are queries"},
+    {"train", 0, OPT_WORD, "auto|kmeans|query-aware|distill", AT(train), 0, 0, trains,
+     "how axes, lists and codes are trained; default auto: distill where there are queries"},
     {"queries", 0, OPT_TEXT, "FILE", AT(queries), 0, 0, NULL,
      "training queries, unlabelled: vectors like those that will be asked, for ip and cosine"},
+    {"loss", 0, OPT_TEXT, "LOSS", AT(loss), 0, 0, NULL,
+     "of distillation: listnet (default), kl, margin-mse, ranknet or lambda"},
+    {"epochs", 0, OPT_U32, "N", AT(epochs), 1, 1000, NULL,
+     "of distillation, in each of two rounds; default 5; the best state judged is kept"},
     {"seed", 0, OPT_U64, "S", AT(seed), 1, UINT64_MAX, NULL, "of all random choices; default 1"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "default: all processors; the index does not depend on it"},
@@ -146,6 +150,8 @@ static int build(const build_args *a, const char *input, vq_source *src, vq_sour
     opts.names = (const char *const *)ids->names;
     opts.nids = ids->n;
     opts.train = a->train;
+    opts.loss = a->loss;
+    opts.epochs = a->epochs;
     opts.queries = &queries;
     opts.nqueries = queries != NULL;
     opts.progress = progress_fn;

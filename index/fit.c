@@ -147,7 +147,11 @@ static vq_status find_axes(fit *f, vq_error *err)
     vq_mem_free(x);
     x = NULL;
     size_t keep = d, codes = m->codec->codewords;
-    if (codes != 0) keep = vq_axes_worth(variances, d, m->m, codes);
+    /* Where queries teach, every axis that earns a bit stays: they tell which error matters. */
+    if (codes != 0 && m->train != VQ_TRAIN_KMEANS)
+        keep = vq_waterfill(variances, d, m->m * log2((double)codes));
+    else if (codes != 0)
+        keep = vq_axes_worth(variances, d, m->m, codes);
     if (m->m != 0) {
         size_t most = vq_round_up(d, m->m);
         m->d_code = (uint32_t)VQ_MIN(vq_round_up(keep, m->m), most);

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/train/loss.h"
+
 enum {
     SMALL_N = 2048,   /* below: a codebook of 256 words would be learnt from too few rows */
     OPQ_MIN_N = 5000, /* below: principal axes alone */
     OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
     SAMPLE_PER_LIST = 40,
-    SAMPLE_MIN = 40960
+    SAMPLE_MIN = 65536
 };
 #define F16_MAX        65504.0f
 #define F16_FINE       1e-2f /* below: most coordinates would lose bits */
@@ -120,6 +122,11 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     bool can = m->codec->axes && (m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ);
     VQ_REQUIRE(o->train <= VQ_TRAIN_DISTILL, VQ_EINVAL, "train %u: there is no such way", o->train);
     VQ_REQUIRE(!given || o->queries != NULL, VQ_EINVAL, "train: queries is NULL");
+    VQ_REQUIRE(o->loss == NULL || vq_loss_by_name(o->loss) != NULL, VQ_EINVAL,
+               "there is no loss \"%s\"; there are listnet, kl, margin-mse, ranknet and lambda",
+               o->loss);
+    VQ_REQUIRE(o->temperature >= 0.0f && isfinite(o->temperature), VQ_EINVAL,
+               "temperature %g: expected a number above 0", (double)o->temperature);
     m->train = o->train;
     if (o->train == VQ_TRAIN_AUTO) {
         m->train = given && can && !l2 ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
@@ -130,13 +137,20 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     }
     if (m->train == VQ_TRAIN_KMEANS) {
         VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries");
+        VQ_REQUIRE(o->loss == NULL && o->epochs == 0 && o->temperature == 0.0f, VQ_EINVAL,
+                   "loss, epochs and temperature are of train distill, which needs queries");
         goto out;
     }
+    VQ_REQUIRE(m->train == VQ_TRAIN_DISTILL ||
+                   (o->loss == NULL && o->epochs == 0 && o->temperature == 0.0f),
+               VQ_EINVAL, "loss, epochs and temperature are of train distill");
     VQ_REQUIRE(given, VQ_EINVAL,
                "train query-aware and distill: training queries are needed (--queries)");
-    VQ_REQUIRE(!l2, VQ_EINVAL, "train query-aware: for ip and cosine; a distance weighs all alike");
+    VQ_REQUIRE(!l2, VQ_EINVAL,
+               "train query-aware and distill: for ip and cosine; a distance weighs all alike");
     VQ_REQUIRE(can, VQ_EINVAL,
-               "train query-aware: for pq4 and pq8 with rotation pca or opq, not %s with what was "
+               "train query-aware and distill: for pq4, pq8 and aq8 with rotation pca or opq, not "
+               "%s with what was "
                "asked for",
                m->codec->name);
 out:
@@ -231,7 +245,7 @@ static void choose_sample(vq_plan *p, const vq_build_opts *o, uint32_t elem)
     want = VQ_MAX(want, (uint64_t)m->codec->sample);
     /* A row as it comes, and as floats of the coded space, which has about half the axes. */
     size_t row = m->d * (vq_elem_size(elem) + sizeof(float) / 2);
-    uint64_t room = (o->memory != 0 ? VQ_MAX(p->memory / 2, MIN_SAMPLE) : MAX_SAMPLE) / row;
+    uint64_t room = (o->memory != 0 ? VQ_MAX(p->memory / 4 * 3, MIN_SAMPLE) : MAX_SAMPLE) / row;
     room = VQ_MAX(room, (uint64_t)256);
     if (want > room && room < m->n)
         vq_plan_note(p, "sample %" PRIu64 " rows: what the memory holds", room);

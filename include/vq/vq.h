@@ -157,7 +157,7 @@ typedef struct vq_build_opts {
     const char *loss;   /* of distillation: "listnet" (default), "kl", "margin-mse", "ranknet",
                            "lambda" */
     uint32_t train;     /* VQ_TRAIN_*; default: the best for what is given */
-    uint32_t epochs;    /* of distillation at most; default 8 */
+    uint32_t epochs;    /* of distillation, in each of two rounds; default 5 */
     float temperature;  /* of the loss; default: mean perplexity 10 of the teacher's softmax */
     uint32_t reserved2; /* 0 */
 } vq_build_opts;
