@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/math/score.h"
+
 enum {
     SMALL_N = 2048,   /* below: a codebook of 256 words would be learnt from too few rows */
     OPQ_MIN_N = 5000, /* below: principal axes alone */
@@ -193,6 +195,16 @@ static void choose_store(vq_plan *p, const vq_build_opts *o, uint32_t elem)
     vq_plan_note(p, "store %s: %s", vq_elem_name(m->store),
                  elem == VQ_F32 ? "half the bytes of f32, and ranks the same"
                                 : "rows as they came");
+}
+
+vq_status vq_plan_range(const vq_plan *p, float largest, vq_error *err)
+{
+    const vq_model *m = &p->model;
+    if (m->metric == VQ_METRIC_COSINE || (double)largest <= vq_value_max(m->d)) return VQ_OK;
+    return vq_fail(err, VQ_ECORRUPT,
+                   "values reach %g; with %u dimensions scores beyond %g overflow, so scale the "
+                   "vectors down",
+                   (double)largest, m->d, vq_value_max(m->d));
 }
 
 vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err)

@@ -357,6 +357,11 @@ Test(search, what_cannot_be_searched)
         FAILS(VQ_EINVAL, vq_search(s, q, 2, 4, ids, NULL, &err));
         cr_assert(strstr(err.text, "query 1: coordinate 3") != NULL, "%s", err.text);
     }
+    q[D + 3] = -1e19f;
+    FAILS(VQ_EINVAL, vq_search(s, q, 2, 4, ids, NULL, &err));
+    q[D + 3] = 1e17f;
+    OK(vq_search(s, q, 2, 4, ids, NULL, &err));
+    for (size_t i = 0; i < 8; i++) cr_assert(ids[i] < N, "an answer is missing");
     vq_searcher_close(s);
     vq_searcher_close(NULL);
     vq_close(ix);
