@@ -217,7 +217,8 @@ typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
     float recall;       /* reserved: 0 */
     uint32_t nprobe;    /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;    /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone */
+    uint32_t rerank;    /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                           needs stored rows: VQ_EUNSUPPORTED */
     uint32_t threads;   /* for batches; 0 = one */
 } vq_search_opts;
 #define VQ_SEARCH_OPTS_INIT                                                                        \
