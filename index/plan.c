@@ -85,7 +85,17 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
         vq_plan_note(p, "bytes %u: a byte of code for about %u dimensions%s", room + extra,
                      (m->d + room / 2) / room, extra != 0 ? " and 4 of factor" : "");
     }
-    VQ_TRY(m->codec->plan(m->d, room, &m->m, err));
+    rc = m->codec->plan(m->d, room, &m->m, err);
+    if (rc != VQ_OK) {
+        if (o->code_bytes != 0 && extra != 0)
+            (void)vq_fail_context(err, rc, "%u bytes less %u for the factor of l2", o->code_bytes,
+                                  extra);
+        goto out;
+    }
+    uint32_t got = m->codec->code_bytes(m->d, m->m) + extra;
+    if (o->code_bytes != 0 && got != o->code_bytes)
+        vq_plan_note(p, "bytes %u instead of %u: the most that %s takes for %u dimensions", got,
+                     o->code_bytes, m->codec->name, m->d);
 out:
     return rc;
 }
