@@ -242,6 +242,9 @@ Test(build, what_cannot_be_built)
     FAILS(VQ_ECORRUPT, try_build(path, x, N, D, VQ_F32, &o));
     o.metric = VQ_METRIC_L2;
     x[7 * D + 2] = 0.0f;
+    o.force = 1;
+    FAILS(VQ_EBUSY, try_build(dir, x, N, D, VQ_F32, &o)); /* a folder */
+    o.force = 0;
     o.codec = "zip";
     FAILS(VQ_EINVAL, try_build(path, x, N, D, VQ_F32, &o));
     o.codec = NULL;
