@@ -101,6 +101,16 @@ static bool repeated(vq_ids *ids)
     return false;
 }
 
+/* A line for everything that is not as it was asked for: the lines of why that say "instead of". */
+static void print_amended(char *why)
+{
+    for (char *line = why, *rest; line != NULL; line = rest) {
+        rest = strchr(line, '\n');
+        if (rest != NULL) *rest++ = '\0';
+        if (strstr(line, " instead of ") != NULL) (void)printf("  %s\n", line);
+    }
+}
+
 /* One line: what was written, what was chosen, how long it took. */
 static int summary(const char *path, double seconds, uint64_t skipped)
 {
@@ -118,6 +128,7 @@ static int summary(const char *path, double seconds, uint64_t skipped)
                      vq_elem_name(info.store), report_bytes(bytes, info.file_bytes), seconds);
         if (skipped > 0) (void)printf(", %" PRIu64 " bad rows left out", skipped);
         (void)printf("\n");
+        print_amended(info.why);
     }
     vq_close(ix);
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);

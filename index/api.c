@@ -183,6 +183,10 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
         VQ_REQUIRE(ix[i] != NULL, VQ_EINVAL, "searcher: index %zu is NULL", i);
         VQ_TRY(vq_shard_open(&s->shards[i], ix[i]->file, err));
         s->nshards++;
+        VQ_REQUIRE(o.rerank == 0 || o.rerank == VQ_NONE || s->shards[i].model.store != VQ_ELEM_NONE,
+                   VQ_EUNSUPPORTED,
+                   "%s: it was built without stored rows, so no candidate can be reranked",
+                   vq_file_path(ix[i]->file));
     }
     VQ_TRY(check_alike(s, err));
     *out = s;

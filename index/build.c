@@ -113,7 +113,7 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
     }
     VQ_REQUIRE(b->src->row == n, VQ_EIO, "%s: it changed while it was read", b->src->name);
     VQ_TRY(note_skipped(b, next, n, err));
-    VQ_REQUIRE(good > 0, VQ_EINVAL, "%s: no good row in it; an index needs one vector at least",
+    VQ_REQUIRE(good > 0, VQ_ECORRUPT, "%s: no good row in it; an index needs one vector at least",
                b->src->name);
     if (b->sampled == 0) { /* only bad rows were drawn, among very few: the last good one serves */
         VQ_TRY(vq_source_rewind(b->src, err));
@@ -175,9 +175,14 @@ static vq_status train(build *b, vq_error *err)
     }
     VQ_TRY(vq_source_rewind(b->src, err));
     VQ_TRY(count_rows(b, &n, err));
-    VQ_REQUIRE(n > 0, VQ_EINVAL, "%s: no rows; an index needs one vector at least", b->src->name);
+    VQ_REQUIRE(n > 0, VQ_ECORRUPT, "%s: no rows; an index needs one vector at least", b->src->name);
     VQ_TRY(vq_plan_make(&b->plan, o, n, b->src->d, b->src->elem, err));
     VQ_TRY(read_sample(b, n, err));
+    rc = vq_plan_range(&b->plan, b->largest, err);
+    if (rc != VQ_OK) {
+        rc = vq_fail_context(err, rc, "%s", b->src->name);
+        goto out;
+    }
     VQ_TRY(vq_plan_store(&b->plan, b->largest, err));
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,

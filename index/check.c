@@ -176,13 +176,17 @@ out:
     return rc;
 }
 
-/* Damage is what we look for; anything else ends the check. */
-static vq_status count_damage(check *c, vq_status rc, const vq_error *e, vq_error *err)
+/* Damage is what we look for; anything else ends the check.  Problems do not name the file. */
+static vq_status count_damage(check *c, const char *path, vq_status rc, const vq_error *e,
+                              vq_error *err)
 {
+    size_t len = strlen(path);
+    const char *text = e->text;
     if (rc == VQ_OK) return rc;
     if (rc != VQ_ECORRUPT && rc != VQ_ENOENT && rc != VQ_EUNSUPPORTED)
         return vq_fail(err, rc, "%s", e->text);
-    vq_problem(&c->problems, "%s", e->text[0] != '\0' ? e->text : "something is missing");
+    if (strncmp(text, path, len) == 0 && strncmp(text + len, ": ", 2) == 0) text += len + 2;
+    vq_problem(&c->problems, "%s", text[0] != '\0' ? text : "something is missing");
     return VQ_OK;
 }
 
@@ -204,7 +208,7 @@ vq_status vq_check_file(const char *path, vq_problem_fn fn, void *ctx, vq_check_
     if (rc == VQ_OK) rc = vq_pages_verify(&pages.pages, &c.problems, &report->pages, &e);
     if (rc == VQ_OK && c.problems.count == 0) rc = vq_shard_open(&shard, file, &e);
     if (rc == VQ_OK && c.problems.count == 0) rc = check_content(&c, &e);
-    rc = count_damage(&c, rc, &e, err);
+    rc = count_damage(&c, path, rc, &e, err);
     report->values = c.values;
     report->vectors = c.vectors;
     report->problems = c.problems.count;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/math/score.h"
 #include "src/train/loss.h"
 
 enum {
@@ -85,7 +86,17 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
         vq_plan_note(p, "bytes %u: a byte of code for about %u dimensions%s", room + extra,
                      (m->d + room / 2) / room, extra != 0 ? " and 4 of factor" : "");
     }
-    VQ_TRY(m->codec->plan(m->d, room, &m->m, err));
+    rc = m->codec->plan(m->d, room, &m->m, err);
+    if (rc != VQ_OK) {
+        if (o->code_bytes != 0 && extra != 0)
+            (void)vq_fail_context(err, rc, "%u bytes less %u for the factor of l2", o->code_bytes,
+                                  extra);
+        goto out;
+    }
+    uint32_t got = m->codec->code_bytes(m->d, m->m) + extra;
+    if (o->code_bytes != 0 && got != o->code_bytes)
+        vq_plan_note(p, "bytes %u instead of %u: the most that %s takes for %u dimensions", got,
+                     o->code_bytes, m->codec->name, m->d);
 out:
     return rc;
 }
@@ -206,6 +217,16 @@ static void choose_store(vq_plan *p, const vq_build_opts *o, uint32_t elem)
     vq_plan_note(p, "store %s: %s", vq_elem_name(m->store),
                  elem == VQ_F32 ? "half the bytes of f32, and ranks the same"
                                 : "rows as they came");
+}
+
+vq_status vq_plan_range(const vq_plan *p, float largest, vq_error *err)
+{
+    const vq_model *m = &p->model;
+    if (m->metric == VQ_METRIC_COSINE || (double)largest <= vq_value_max(m->d)) return VQ_OK;
+    return vq_fail(err, VQ_ECORRUPT,
+                   "values reach %g; with %u dimensions scores beyond %g overflow, so scale the "
+                   "vectors down",
+                   (double)largest, m->d, vq_value_max(m->d));
 }
 
 vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err)

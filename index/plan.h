@@ -21,7 +21,9 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
                        vq_error *err);
 /* After the rows were seen: fewer are good than the header said. */
 void vq_plan_shrink(vq_plan *p, uint64_t n);
-/* After the largest |x| of float rows is known: does the store hold it, and at which scale? */
+/* After the largest |x| of float rows is known: do scores of such rows fit a float?  Does the store
+ * hold it, and at which scale? */
+vq_status vq_plan_range(const vq_plan *p, float largest, vq_error *err);
 vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err);
 /* Adds a line to model.why. */
 void vq_plan_note(vq_plan *p, const char *fmt, ...) VQ_PRINTF(2, 3);

@@ -173,9 +173,14 @@ vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, u
 {
     vq_status rc = VQ_OK;
     size_t d = s->shards[0].model.d;
-    for (size_t i = 0; i < nq * d; i++)
+    double most = s->shards[0].model.metric == VQ_METRIC_COSINE ? INFINITY : vq_value_max(d);
+    for (size_t i = 0; i < nq * d; i++) {
         VQ_REQUIRE(isfinite(q[i]), VQ_EINVAL, "query %zu: coordinate %zu is not finite", i / d,
                    i % d);
+        VQ_REQUIRE(fabs((double)q[i]) <= most, VQ_EINVAL,
+                   "query %zu: coordinate %zu is %g; beyond %g scores overflow", i / d, i % d,
+                   (double)q[i], most);
+    }
     for (size_t first = 0; first < nq; first += TILE) {
         size_t n = VQ_MIN(nq - first, (size_t)TILE);
         VQ_TRY(search_tile(s, q + first * d, n, k, ids + first * k,

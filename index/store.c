@@ -145,6 +145,8 @@ vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error
     st->force = force;
     VQ_REQUIRE(force || access(path, F_OK) != 0, VQ_EBUSY,
                "%s exists; choose another name, or ask to replace it (--force)", path);
+    struct stat old;
+    VQ_REQUIRE(stat(path, &old) != 0 || !S_ISDIR(old.st_mode), VQ_EBUSY, "%s is a folder", path);
     VQ_TRY(clear_stale(path, err));
     st->path = vq_mem_strdup(path);
     st->temp = vq_mem_alloc(strlen(path) + 32, 1);

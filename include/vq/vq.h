@@ -209,7 +209,8 @@ typedef struct vq_info {
     }
 VQ_API vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err);
 /* 32 hexadecimal digits and NUL: a hash of the logical content (model, lists, rows, ids), the same
- * for any number of threads and any memory bound.  Reads the whole file. */
+ * for any number of threads, and for any memory bound that holds the training sample (vq_info.why
+ * says if it did not).  Reads the whole file. */
 VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 /* ---- searching ---------------------------------------------------------------------------- */
@@ -218,7 +219,8 @@ typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
     float recall;       /* reserved: 0 */
     uint32_t nprobe;    /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;    /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone */
+    uint32_t rerank;    /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                           needs stored rows: VQ_EUNSUPPORTED */
     uint32_t threads;   /* for batches; 0 = one */
 } vq_search_opts;
 #define VQ_SEARCH_OPTS_INIT                                                                        \

@@ -56,7 +56,8 @@ vq_status vq_fail_context(vq_error *err, vq_status rc, const char *fmt, ...)
     set_text(err, (vq_status)inner.code, fmt, args);
     va_end(args);
     append_text(err, ": ");
-    append_text(err, inner.text);
+    size_t len = strlen(err->text); /* a layer below may have said the same */
+    append_text(err, inner.text + (strncmp(inner.text, err->text, len) == 0 ? len : 0));
     return rc;
 }
 

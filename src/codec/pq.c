@@ -32,12 +32,12 @@ vq_status vq_pq_plan(const char *name, uint32_t d, uint32_t bytes, uint32_t bits
                      vq_error *err)
 {
     vq_status rc = VQ_OK;
-    uint32_t per_byte = 8 / bits, most = per_byte * 256; /* u16 sums: 257 x 255 at most */
+    uint32_t per_byte = 8 / bits; /* 256 sub-quantizers at most: a sum of 256 x 255 fits 16 bits */
     VQ_REQUIRE(bytes >= 1, VQ_EINVAL, "%s: no byte is left for a code; ask for more --bytes", name);
     VQ_REQUIRE(bytes <= 256 / per_byte, VQ_EINVAL, "%s: %u bytes of code; at most %u, or use sq8",
                name, bytes, 256 / per_byte);
     uint32_t want = bytes * per_byte, room = (d + per_byte - 1) / per_byte * per_byte;
-    *m = VQ_MIN(VQ_MIN(want, room), most);
+    *m = VQ_MIN(want, room);
 out:
     return rc;
 }

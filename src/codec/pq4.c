@@ -5,11 +5,10 @@
 
 #include "src/train/pq.h"
 
-enum { KK = 16, MAX_M = 512 };
+enum { KK = 16, MAX_M = 256 };
 
 static vq_status plan(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
 {
-    /* 256 sub-quantizers of 255 at most keep a sum within 16 bits. */
     return vq_pq_plan("pq4", d, bytes, 4, m, err);
 }
 

@@ -37,7 +37,7 @@ static const signature signatures[] = {
               "\x7f"
               "ELF",
               "a program"),
-    SIGNATURE(16, "\xde\xc0\xef\xbe", "an LMDB database: a vq index? (vectors are expected here)"),
+    SIGNATURE(16, "\xde\xc0\xef\xbe", "a vq index or another LMDB database"),
     SIGNATURE(257, "ustar", "a tar archive (unpack it)"),
     SIGNATURE(0, "GGUF", "a GGUF model"),
     SIGNATURE(0, "IxF", "a Faiss index"),

@@ -3,6 +3,8 @@
 #ifndef VQ_MATH_SCORE_H
 #define VQ_MATH_SCORE_H
 
+#include <float.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +19,14 @@
  * is multiplied by before it is rounded; 1 unless rows are stored scaled. */
 float vq_exact_score(const vq_kernels *k, uint32_t metric, uint32_t elem, const double *q,
                      double q_sq, const void *row, size_t d, double unit);
+
+/* The largest |coordinate| with which no sum of an l2 or ip search can overflow a float: |x|^2
+ * stays below a sixteenth of the largest one.  cosine has no such bound, since it scales rows to 1.
+ */
+static inline double vq_value_max(size_t d)
+{
+    return sqrt((double)FLT_MAX / 16.0 / (double)d);
+}
 
 /* Which way a metric ranks. */
 static inline bool vq_metric_larger(uint32_t metric)

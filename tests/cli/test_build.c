@@ -30,6 +30,14 @@ Test(build, defaults_say_what_was_chosen)
     PRINTS(dir, "chosen", "\"$VQ\" info b.vq");
 }
 
+Test(build, what_is_not_as_asked_is_said)
+{
+    PRINTS(dir, "\n  nlist 1500 instead of 9999: ", "\"$VQ\" build b.fbin -o o.vq --nlist 9999 -f");
+    PRINTS(dir, "\n  bytes 20 instead of 99: ", "\"$VQ\" build b.fbin -o o.vq --bytes 99 -f");
+    REFUSED(dir, 2, "7 bytes less 4 for the factor of l2",
+            "\"$VQ\" build b.fbin -o o.vq --codec sq8 --bytes 7 -f");
+}
+
 Test(build, quiet_and_stats)
 {
     test_run r = type(dir, 0, "\"$VQ\" build b.fbin -o b.vq --quiet");

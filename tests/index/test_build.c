@@ -139,7 +139,7 @@ Test(build, bad_rows)
     test_write(file, bytes, make_fvecs(bytes, x, 4, D, 1));
     OK(vq_source_open_file(&src, file, 1, &err));
     o.ids = NULL;
-    FAILS(VQ_EINVAL, vq_build(path, src, &o, &err)); /* none is good */
+    FAILS(VQ_ECORRUPT, vq_build(path, src, &o, &err)); /* none is good */
     vq_source_close(src);
     check_skipped(path, x, FEW);
     free(bytes);
@@ -204,7 +204,7 @@ Test(build, callbacks)
         failing[pass] = SIZE_MAX;
         FAILS(VQ_EIO, build_fed(path, x, failing));
     }
-    FAILS(VQ_EINVAL, build_fed(path, x, (size_t[]){0, 0, 0}));
+    FAILS(VQ_ECORRUPT, build_fed(path, x, (size_t[]){0, 0, 0}));
     same_bytes(path, array, "after failures");
     cr_assert_eq(count_files(dir, "x.vq.tmp"), 0);
     vq_mem_free(x);
@@ -222,7 +222,7 @@ Test(build, what_cannot_be_built)
     vq_build_opts o = VQ_BUILD_OPTS_INIT;
     FAILS(VQ_EINVAL, vq_build(path, NULL, &o, &err));
     FAILS(VQ_EINVAL, try_build("", x, N, D, VQ_F32, &o));
-    FAILS(VQ_EINVAL, try_build(path, x, 0, D, VQ_F32, &o));
+    FAILS(VQ_ECORRUPT, try_build(path, x, 0, D, VQ_F32, &o));
     o.ids = ids;
     o.nids = N - 1;
     FAILS(VQ_EINVAL, try_build(path, x, N, D, VQ_F32, &o));
@@ -234,7 +234,17 @@ Test(build, what_cannot_be_built)
     ids[5] = 5;
     x[7 * D + 2] = INFINITY;
     FAILS(VQ_ECORRUPT, try_build(path, x, N, D, VQ_F32, &o));
+    /* What squares to more than a float holds has no distance. */
+    x[7 * D + 2] = 1e19f;
+    FAILS(VQ_ECORRUPT, try_build(path, x, N, D, VQ_F32, &o));
+    cr_assert(strstr(err.text, "1e+19") != NULL, "%s", err.text);
+    o.metric = VQ_METRIC_IP;
+    FAILS(VQ_ECORRUPT, try_build(path, x, N, D, VQ_F32, &o));
+    o.metric = VQ_METRIC_L2;
     x[7 * D + 2] = 0.0f;
+    o.force = 1;
+    FAILS(VQ_EBUSY, try_build(dir, x, N, D, VQ_F32, &o)); /* a folder */
+    o.force = 0;
     o.codec = "zip";
     FAILS(VQ_EINVAL, try_build(path, x, N, D, VQ_F32, &o));
     o.codec = NULL;

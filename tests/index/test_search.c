@@ -176,7 +176,7 @@ Test(search, never_short_unless_the_index_is)
             o.force = 1;
             build_clusters(path, 1, N, D, &o);
             vq_index *ix = open_index(path);
-            vq_searcher *s = open_searcher(ix, 1, 1);
+            vq_searcher *s = open_searcher(ix, 1, store == VQ_ELEM_NONE ? VQ_NONE : 1);
             for (uint32_t k = 1; k <= N + 50; k += 37) check_all_k(s, q, k, N);
             check_all_k(s, q, N, N);
             check_all_k(s, q, N + 1, N);
@@ -357,10 +357,26 @@ Test(search, what_cannot_be_searched)
         FAILS(VQ_EINVAL, vq_search(s, q, 2, 4, ids, NULL, &err));
         cr_assert(strstr(err.text, "query 1: coordinate 3") != NULL, "%s", err.text);
     }
+    q[D + 3] = -1e19f;
+    FAILS(VQ_EINVAL, vq_search(s, q, 2, 4, ids, NULL, &err));
+    q[D + 3] = 1e17f;
+    OK(vq_search(s, q, 2, 4, ids, NULL, &err));
+    for (size_t i = 0; i < 8; i++) cr_assert(ids[i] < N, "an answer is missing");
     vq_searcher_close(s);
     vq_searcher_close(NULL);
     vq_close(ix);
     vq_close(NULL);
+    o.store = VQ_ELEM_NONE;
+    o.force = 1;
+    build_clusters(path, 1, N, D, &o);
+    ix = open_index(path);
+    so.recall = 0.0f;
+    so.rerank = 20;
+    FAILS(VQ_EUNSUPPORTED, vq_searcher_open(&s, ix, &so, &err));
+    so.rerank = VQ_NONE;
+    OK(vq_searcher_open(&s, ix, &so, &err));
+    vq_searcher_close(s);
+    vq_close(ix);
     free(path);
     test_rmdir(dir);
 }

@@ -33,6 +33,9 @@ Test(status, context_goes_in_front)
     vq_status rc = vq_fail(&err, VQ_EINVAL, "bad k");
     cr_assert(vq_fail_context(&err, rc, "query %d", 3) == VQ_EINVAL);
     cr_assert_str_eq(err.text, "query 3: bad k");
+    vq_error before = err;
+    cr_assert(vq_fail_context(&err, rc, "query %d", 3) == VQ_EINVAL);
+    cr_assert_str_eq(err.text, before.text, "the same context twice says it once");
     cr_assert(vq_fail_context(&err, VQ_OK, "no") == VQ_OK);
     cr_assert_str_eq(err.text, "query 3: bad k");
     cr_assert(vq_fail_context(NULL, VQ_EIO, "no") == VQ_EIO);
