@@ -48,7 +48,7 @@ static uint32_t factor_bytes(const vq_model *m)
  * of an embedding share information; never so few that the true neighbours leave the first 100. */
 static uint32_t default_code_bytes(uint32_t d)
 {
-    uint32_t bytes = (d / 16 + 7) / 8 * 8;
+    uint32_t bytes = (d / 16 + 4) / 8 * 8;
     return VQ_MIN(VQ_MIN(VQ_MAX(bytes, 32), 128), d);
 }
 

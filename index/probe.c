@@ -47,10 +47,18 @@ void vq_query_probe(const vq_model *m, const vq_kernels *k, vq_query *x, uint32_
     vq_hit *hits = (vq_hit *)(void *)((char *)scratch +
                                       vq_round_up((size_t)m->nlist * sizeof *dots, VQ_CACHELINE));
     k->matvec_f32(m->centroids, m->nlist, m->d_code, m->d_code, x->y, dots);
-    for (uint32_t l = 0; l < m->nlist; l++)
-        hits[l] = (vq_hit){.score = dots[l] - m->biases[l], .id = l};
-    vq_hits_select(hits, m->nlist, nprobe);
-    vq_hits_sort(hits, nprobe);
+    size_t cap = 2 * (size_t)nprobe + 32;
+    if (cap < m->nlist) { /* few of many: most lists fail one comparison */
+        vq_reservoir r;
+        vq_reservoir_init(&r, hits, cap, nprobe);
+        for (uint32_t l = 0; l < m->nlist; l++) vq_reservoir_push(&r, dots[l] - m->biases[l], l);
+        (void)vq_reservoir_finish(&r);
+    } else {
+        for (uint32_t l = 0; l < m->nlist; l++)
+            hits[l] = (vq_hit){.score = dots[l] - m->biases[l], .id = l};
+        vq_hits_select(hits, m->nlist, nprobe);
+        vq_hits_sort(hits, nprobe);
+    }
     memcpy(x->lists, hits, nprobe * sizeof *hits);
     x->nlists = nprobe;
 }
