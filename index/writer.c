@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* writer.c -- see writer.h.  A list's chunk of codes and its chunk of rows are written one after
- * the other, lists in order: the bytes of the file do not depend on how much memory there was. */
+/* writer.c -- see writer.h.  Lists are written in parts of a fixed size, the codes of a part before
+ * its rows: the bytes of the file do not depend on how much memory there was. */
 #include "index/writer.h"
 
 #include <string.h>
 
 #include "src/base/bytes.h"
 
-enum { PART_BYTES = 16 << 20 };
+enum { PART_BYTES = 16 << 20, STREAM_ROWS = 1024 };
 
 vq_status vq_writer_init(vq_writer *w, const vq_model *model, const char *beside, size_t memory,
                          vq_error *err)
@@ -63,16 +63,15 @@ typedef struct chunk_task {
     float *factors;
     uint8_t *codes; /* capacity x code_bytes */
     uint32_t capacity, n, list, chunk;
+    bool rows; /* write rows; else codes */
 } chunk_task;
 
-static vq_status write_chunk(chunk_task *t, vq_error *err)
+static vq_status write_codes(chunk_task *t, const uint8_t key[8], vq_error *err)
 {
     vq_status rc = VQ_OK;
-    if (t->n == 0) return VQ_OK;
     const vq_model *m = t->w->model;
     const vq_shape *s = &m->shape;
-    uint8_t key[8], *room;
-    vq_chunk_key(key, t->list, t->chunk);
+    uint8_t *room;
     for (uint32_t i = 0; i < t->n; i++) {
         const uint8_t *r = t->records[i];
         uint32_t vector = vq_le32(r + VQ_REC_VECTOR);
@@ -82,19 +81,37 @@ static vq_status write_chunk(chunk_task *t, vq_error *err)
         vq_idmap_place(t->im, vector, t->list, t->chunk * t->capacity + i);
     }
     size_t size = vq_list_chunk_size(s, t->n);
-    VQ_TRY(vq_store_put(t->st, VQ_DB_LISTS, key, sizeof key, size, &room, err));
+    VQ_TRY(vq_store_put(t->st, VQ_DB_LISTS, key, 8, size, &room, err));
     uint8_t *codes = vq_list_chunk_write(s, room, t->list, t->chunk, t->n, t->labels, t->factors);
     m->codec->pack(&m->code, t->codes, t->n, codes);
     vq_record_seal(room, size);
-    if (s->row_bytes != 0) {
-        size = vq_row_chunk_size(s, t->n);
-        VQ_TRY(vq_store_put(t->st, VQ_DB_VECTORS, key, sizeof key, size, &room, err));
-        uint8_t *rows = vq_row_chunk_write(s, room, t->list, t->chunk, t->n);
-        for (uint32_t i = 0; i < t->n; i++)
-            memcpy(rows + (size_t)i * s->row_bytes, t->records[i] + VQ_REC_CODE + s->code_bytes,
-                   s->row_bytes);
-        vq_record_seal(room, size);
-    }
+out:
+    return rc;
+}
+
+static vq_status write_rows(chunk_task *t, const uint8_t key[8], vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_shape *s = &t->w->model->shape;
+    uint8_t *room;
+    size_t size = vq_row_chunk_size(s, t->n);
+    VQ_TRY(vq_store_put(t->st, VQ_DB_VECTORS, key, 8, size, &room, err));
+    uint8_t *rows = vq_row_chunk_write(s, room, t->list, t->chunk, t->n);
+    for (uint32_t i = 0; i < t->n; i++)
+        memcpy(rows + (size_t)i * s->row_bytes, t->records[i] + VQ_REC_CODE + s->code_bytes,
+               s->row_bytes);
+    vq_record_seal(room, size);
+out:
+    return rc;
+}
+
+static vq_status write_chunk(chunk_task *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    if (t->n == 0) return VQ_OK;
+    uint8_t key[8];
+    vq_chunk_key(key, t->list, t->chunk);
+    VQ_TRY(t->rows ? write_rows(t, key, err) : write_codes(t, key, err));
     t->chunk++;
     t->n = 0;
 out:
@@ -118,6 +135,12 @@ static vq_status start_list(chunk_task *t, uint32_t list, vq_error *err)
     return rc;
 }
 
+/* Codes of a part, then rows, if any are kept: what a scan reads lies together. */
+static int passes(const vq_writer *w)
+{
+    return w->model->shape.row_bytes != 0 ? 2 : 1;
+}
+
 /* A part that fits: read it whole, then take its lists in order. */
 static vq_status flush_whole(chunk_task *t, size_t part, size_t count, vq_error *err)
 {
@@ -136,16 +159,41 @@ static vq_status flush_whole(chunk_task *t, size_t part, size_t count, vq_error 
     for (size_t l = 0; l < lists; l++) start[l + 2] += start[l + 1];
     for (size_t i = 0; i < count; i++)
         order[start[vq_le32(bytes + i * w->record + VQ_REC_LIST) - first + 1]++] = (uint32_t)i;
-    for (size_t l = 0; l < lists; l++) { /* start[l] is where list l begins now */
-        VQ_TRY(start_list(t, (uint32_t)(first + l), err));
-        for (size_t i = start[l]; i < start[l + 1]; i++)
-            VQ_TRY(push(t, bytes + order[i] * w->record, err));
+    for (int pass = 0; pass < passes(w); pass++) {
+        t->rows = pass == 1;
+        for (size_t l = 0; l < lists; l++) { /* start[l] is where list l begins now */
+            VQ_TRY(start_list(t, (uint32_t)(first + l), err));
+            for (size_t i = start[l]; i < start[l + 1]; i++)
+                VQ_TRY(push(t, bytes + order[i] * w->record, err));
+        }
+        VQ_TRY(write_chunk(t, err)); /* its records end with this part */
     }
-    VQ_TRY(write_chunk(t, err)); /* its records end with this part */
 out:
     vq_mem_free(bytes);
     vq_mem_free(order);
     vq_mem_free(start);
+    return rc;
+}
+
+/* The records of one list, a chunk of them copied at a time. */
+static vq_status stream_list(chunk_task *t, size_t part, uint32_t list, size_t count,
+                             uint8_t *bytes, uint8_t *kept, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_writer *w = t->w;
+    size_t got;
+    VQ_TRY(start_list(t, list, err));
+    for (size_t first = 0; first < count; first += got) {
+        VQ_TRY(vq_buckets_read(w->buckets, part, first, STREAM_ROWS, bytes, &got, err));
+        for (size_t i = 0; i < got; i++) {
+            const uint8_t *r = bytes + i * w->record;
+            if (vq_le32(r + VQ_REC_LIST) != list) continue;
+            uint8_t *copy = kept + t->n * w->record;
+            memcpy(copy, r, w->record);
+            VQ_TRY(push(t, copy, err));
+        }
+    }
+out:
     return rc;
 }
 
@@ -155,24 +203,17 @@ static vq_status flush_streamed(chunk_task *t, size_t part, size_t count, vq_err
 {
     vq_status rc = VQ_OK;
     vq_writer *w = t->w;
-    size_t lists = w->lists_per_part, read = 1024, got;
-    uint8_t *bytes = vq_mem_alloc(read, w->record), *kept = vq_mem_alloc(t->capacity, w->record);
+    size_t lists = w->lists_per_part;
+    uint8_t *bytes = vq_mem_alloc(STREAM_ROWS, w->record),
+            *kept = vq_mem_alloc(t->capacity, w->record);
     VQ_REQUIRE(bytes != NULL && kept != NULL, VQ_ENOMEM, "writer: %u records of %zu bytes",
                t->capacity, w->record);
-    for (size_t l = part * lists; l < (part + 1) * lists; l++) {
-        VQ_TRY(start_list(t, (uint32_t)l, err));
-        for (size_t first = 0; first < count; first += got) {
-            VQ_TRY(vq_buckets_read(w->buckets, part, first, read, bytes, &got, err));
-            for (size_t i = 0; i < got; i++) {
-                const uint8_t *r = bytes + i * w->record;
-                if (vq_le32(r + VQ_REC_LIST) != l) continue;
-                uint8_t *copy = kept + t->n * w->record;
-                memcpy(copy, r, w->record);
-                VQ_TRY(push(t, copy, err));
-            }
-        }
+    for (int pass = 0; pass < passes(w); pass++) {
+        t->rows = pass == 1;
+        for (size_t l = part * lists; l < (part + 1) * lists; l++)
+            VQ_TRY(stream_list(t, part, (uint32_t)l, count, bytes, kept, err));
+        VQ_TRY(write_chunk(t, err));
     }
-    VQ_TRY(write_chunk(t, err));
 out:
     vq_mem_free(bytes);
     vq_mem_free(kept);
