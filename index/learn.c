@@ -164,11 +164,13 @@ static void spread_codes(learn *l)
 {
     const vq_model *m = &l->p->model;
     size_t bytes = m->code.code_bytes;
-    for (size_t i = 0; i < l->corpus->n; i++)
+    for (size_t i = 0; i < l->corpus->n; i++) {
+        const uint8_t *code = l->corpus->codes + i * bytes;
+        uint8_t *out = l->codes8 + i * m->m;
         for (size_t j = 0; j < m->m; j++)
-            l->codes8[i * m->m + j] =
-                bytes == m->m ? l->corpus->codes[i * bytes + j]
-                              : (l->corpus->codes[i * bytes + j / 2] >> (j % 2 * 4) & 15u);
+            out[j] =
+                (uint8_t)(bytes == m->m ? code[j] : (unsigned)code[j / 2] >> (j % 2 * 4) & 15u);
+    }
 }
 
 static vq_status after_epoch(void *ctx, unsigned epoch, double loss, const vq_student *s,
