@@ -264,11 +264,9 @@ vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err)
     if (rc != VQ_OK) goto out;
     const vq_shard *shard = &s->shards[at - 1];
     const vq_model *m = &shard->model;
-    uint32_t slot;
-    const vq_chunk_view *v = vq_shard_at(shard, place, &slot);
-    VQ_REQUIRE(v->rows != NULL, VQ_EUNSUPPORTED, "%s: it was built without stored rows",
-               vq_file_path(shard->snapshot.file));
-    vq_to_f32(s->k, m->store, v->rows + (size_t)slot * m->shape.row_bytes, m->d, row);
+    const uint8_t *stored;
+    VQ_TRY(vq_shard_row(shard, place, &stored, err));
+    vq_to_f32(s->k, m->store, stored, m->d, row);
     for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) row[j] /= m->store_scale;
 out:
     return rc;

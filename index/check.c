@@ -170,7 +170,14 @@ static vq_status check_content(check *c, vq_error *err)
     VQ_TRY(check_chunks(c, VQ_DB_VECTORS, err));
     check_counts(c);
     if (c->problems.count > 0) goto out;
-    for (uint32_t l = 0; l < s->model.nlist; l++) VQ_TRY(vq_shard_load(s, l, err));
+    for (uint32_t l = 0; l < s->model.nlist; l++) {
+        VQ_TRY(vq_shard_load(s, l, err));
+        for (uint32_t chunk = 0; s->model.shape.row_bytes != 0 && chunk < s->lists[l].nchunks;
+             chunk++) {
+            const uint8_t *row; /* as many rows as codes */
+            VQ_TRY(vq_shard_row(s, (uint64_t)l << 32 | (uint64_t)chunk * s->capacity, &row, err));
+        }
+    }
     VQ_TRY(check_ids(c, err));
 out:
     return rc;

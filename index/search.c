@@ -97,7 +97,8 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, &candidates, err));
     vq_reservoir_shrink(&candidates);
     vq_reservoir_init(&best, final, best_cap, t->effort.k);
-    vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, hits, candidates.n, &best);
+    VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, hits, candidates.n, &best,
+                           err));
     size_t n = vq_reservoir_finish(&best);
     uint64_t handle = m->string_ids ? (uint64_t)t->shard_no << 48 : 0;
     for (size_t i = 0; i < n; i++)

@@ -44,17 +44,44 @@ static vq_status load_chunk(const vq_shard *s, uint32_t list, uint32_t chunk, vq
     VQ_TRY(vq_list_chunk_parse(shape, value, len, list, chunk, &codes, err));
     *view = (vq_chunk_view){
         .n = codes.n, .codes = codes.codes, .factors = codes.factors, .labels = codes.labels};
-    if (shape->row_bytes == 0) goto out;
-    vq_row_chunk rows;
+out:
+    return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->snapshot.file));
+}
+
+static vq_status find_rows(const vq_shard *s, uint32_t list, uint32_t chunk, uint32_t n,
+                           const uint8_t **rows, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const uint8_t *value;
+    size_t len;
+    uint8_t key[8];
+    vq_row_chunk found;
+    vq_chunk_key(key, list, chunk);
     rc = vq_snapshot_get(&s->snapshot, VQ_DB_VECTORS, key, sizeof key, &value, &len, err);
     VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "rows %u/%u: there are none", list, chunk);
     if (rc != VQ_OK) return rc;
-    VQ_TRY(vq_row_chunk_parse(shape, value, len, list, chunk, &rows, err));
-    VQ_REQUIRE(rows.n == codes.n, VQ_ECORRUPT, "rows %u/%u: %u for %u codes", list, chunk, rows.n,
-               codes.n);
-    view->rows = rows.rows;
+    VQ_TRY(vq_row_chunk_parse(&s->model.shape, value, len, list, chunk, &found, err));
+    VQ_REQUIRE(found.n == n, VQ_ECORRUPT, "rows %u/%u: %u for %u codes", list, chunk, found.n, n);
+    *rows = found.rows;
 out:
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->snapshot.file));
+}
+
+vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint32_t list = (uint32_t)(place >> 32), slot = (uint32_t)place;
+    vq_chunk_view *v = &s->lists[list].chunks[slot / s->capacity];
+    VQ_REQUIRE(s->model.shape.row_bytes != 0, VQ_EUNSUPPORTED,
+               "%s: it was built without stored rows", vq_file_path(s->snapshot.file));
+    const uint8_t *rows = VQ_ATOMIC_LOAD(&v->rows);
+    if (rows == NULL) {
+        VQ_TRY(find_rows(s, list, slot / s->capacity, v->n, &rows, err));
+        VQ_ATOMIC_STORE(&v->rows, rows);
+    }
+    *row = rows + (size_t)(slot % s->capacity) * s->model.shape.row_bytes;
+out:
+    return rc;
 }
 
 vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err)

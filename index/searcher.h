@@ -13,7 +13,7 @@ typedef struct vq_chunk_view {
     const uint8_t *codes;
     const float *factors; /* or NULL */
     const uint8_t *labels;
-    const uint8_t *rows; /* or NULL */
+    const uint8_t *rows; /* NULL until vq_chunk_rows has found them; shared by the workers */
 } vq_chunk_view;
 
 typedef struct vq_list_view {
@@ -44,6 +44,11 @@ static inline const vq_chunk_view *vq_shard_at(const vq_shard *s, uint64_t place
     *slot = in_list % s->capacity;
     return &s->lists[place >> 32].chunks[in_list / s->capacity];
 }
+
+/* The stored row of a place; its chunk is looked up at the first call: a scan of all lists need not
+ * touch the rows of any.  Any thread; two that look at once find the same.  VQ_EUNSUPPORTED: none
+ * are stored. */
+vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, vq_error *err);
 
 /* ids.c: external ids */
 vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
@@ -81,8 +86,9 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *
 
 /* rerank.c: candidates hits (n, in any order; reordered) to final scores, into out (id: label,
  * score: larger is better). */
-void vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query *x, const void *tables,
-                     bool exact, vq_hit *hits, size_t n, vq_reservoir *out);
+vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                          const void *tables, bool exact, vq_hit *hits, size_t n, vq_reservoir *out,
+                          vq_error *err);
 
 struct vq_searcher {
     vq_shard *shards;
