@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* learn.c -- see learn.h.  Candidates of a query: its exact best, what the live codes put among
- * their best (the false positives), and one row of every query of the batch.  Xiao et al. 2022
- * (Distill-VQ); live negatives and the query map after Zhan et al. 2021 (JPQ). */
+/* learn.c -- see learn.h.  Xiao et al. 2022 (Distill-VQ); live negatives and the query map after
+ * Zhan et al. 2021 (JPQ). */
 #include "index/learn.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "src/base/rng.h"
+#include "index/candidates.h"
 #include "src/eval/metrics.h"
 #include "src/math/blas.h"
 #include "src/train/distil.h"
 
 enum {
-    LIVE = 100,  /* of the live codes' best */
     JUDGED = 10, /* overlap of the ten best */
     MOST_JUDGES = 2000,
     EPOCHS = 5,
@@ -43,10 +39,7 @@ typedef struct learn {
     size_t params;   /* floats */
     uint8_t *codes8; /* n x m, a code a byte */
     vq_codeview view;
-    /* candidates */
-    size_t *first;
-    uint32_t *docs, *shared;
-    float *teacher, *shared_rows, *offsets;
+    vq_candidates candidates; /* of the queries that teach */
 } learn;
 
 static size_t dims(const learn *l)
@@ -93,65 +86,15 @@ static vq_status view_again(learn *l, vq_error *err)
     return vq_codeview_init(&l->view, &l->p->model, l->corpus, err);
 }
 
-/* ---- candidates ---- */
-
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static float coded_product(const learn *l, size_t query, uint32_t row)
-{
-    size_t d = dims(l);
-    return vq_kernels_get()->dot_f32(l->queries + query * d, l->corpus->coded + row * d, d);
-}
-
-/* Candidates of query i at docs + at: the exact best, then the live ones that are not among them.
- * Their teacher is the product in the coded space, set right by the mean offset to the exact ones.
- */
-static size_t add_candidates(learn *l, size_t i, const uint32_t *live, size_t at)
-{
-    const vq_exact_answers *t = l->truth;
-    uint32_t sorted[1024];
-    size_t n = 0, start = at;
-    double offset = 0.0;
-    for (uint32_t j = 0; j < t->k && t->rows[i * t->k + j] != UINT32_MAX; j++) {
-        uint32_t row = t->rows[i * t->k + j];
-        l->docs[at] = sorted[n++] = row;
-        l->teacher[at] = t->scores[i * t->k + j];
-        offset += (double)l->teacher[at++] - (double)coded_product(l, i, row);
-    }
-    l->offsets[i] = n > 0 ? (float)(offset / (double)n) : 0.0f;
-    qsort(sorted, n, sizeof *sorted, by_number);
-    for (size_t j = 0; j < LIVE && live[j] != UINT32_MAX; j++) {
-        if (bsearch(&live[j], sorted, n, sizeof *sorted, by_number) != NULL) continue;
-        l->docs[at] = live[j];
-        l->teacher[at++] = coded_product(l, i, live[j]) + l->offsets[i];
-    }
-    return at - start;
-}
-
+/* What the codes as they are put among their best, beside what the teacher puts there. */
 static vq_status mine(learn *l, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t d = dims(l), at = 0;
-    vq_rng rng;
-    uint32_t *live = vq_mem_alloc(l->ntrain * LIVE, sizeof *live);
+    uint32_t *live = vq_mem_alloc(l->ntrain * VQ_LIVE, sizeof *live);
     VQ_REQUIRE(live != NULL, VQ_ENOMEM, "candidates of %zu queries", l->ntrain);
     apply_map(l, l->now.map, 0, l->ntrain, l->mapped);
-    VQ_TRY(vq_codeview_search(&l->view, l->mapped, l->ntrain, LIVE, l->p->threads, live, err));
-    vq_rng_init(&rng, l->p->model.seed, 77);
-    for (size_t i = 0; i < l->ntrain; i++) {
-        l->first[i] = at;
-        at += add_candidates(l, i, live + i * LIVE, at);
-        /* Of its exact best, since what is near one query is a fair negative of another. */
-        uint64_t pick =
-            at > l->first[i] ? vq_rng_below(&rng, VQ_MIN(at - l->first[i], (size_t)200)) : 0;
-        l->shared[i] = l->docs[l->first[i] + pick];
-        memcpy(l->shared_rows + i * d, l->corpus->coded + l->shared[i] * d, d * sizeof(float));
-    }
-    l->first[l->ntrain] = at;
+    VQ_TRY(vq_codeview_search(&l->view, l->mapped, l->ntrain, VQ_LIVE, l->p->threads, live, err));
+    vq_candidates_set(&l->candidates, l->queries, l->corpus, l->truth, live, l->p->model.seed);
 out:
     vq_mem_free(live);
     return rc;
@@ -195,6 +138,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &l->p->model;
+    const vq_candidates *c = &l->candidates;
     vq_student s = {.d = m->d_code,
                     .m = m->m,
                     .kk = m->codec->codewords,
@@ -206,14 +150,14 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
     vq_lessons lessons = {.nq = l->ntrain,
                           .n = l->corpus->n,
                           .queries = l->queries,
-                          .first = l->first,
-                          .docs = l->docs,
-                          .teacher = l->teacher,
+                          .first = c->first,
+                          .docs = c->docs,
+                          .teacher = c->teacher,
                           .lists = l->corpus->lists,
                           .codes = l->codes8,
-                          .shared = l->shared,
-                          .shared_rows = l->shared_rows,
-                          .own_offset = l->offsets};
+                          .shared = c->shared,
+                          .shared_rows = c->shared_rows,
+                          .own_offset = c->offsets};
     vq_distil_opts d = {.loss = vq_loss_by_name(o->loss != NULL ? o->loss : "listnet"),
                         .temperature = o->temperature,
                         .step = STEP,
@@ -227,7 +171,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                         .ctx = l};
     VQ_REQUIRE(d.loss != NULL, VQ_EINVAL, "there is no loss \"%s\"", o->loss);
     if (d.temperature <= 0.0)
-        d.temperature = vq_temperature(l->teacher, l->first, l->ntrain, PERPLEXITY);
+        d.temperature = vq_temperature(c->teacher, c->first, l->ntrain, PERPLEXITY);
     spread_codes(l);
     VQ_TRY(vq_distil(&s, &lessons, &d, err));
     copy_state(l, &l->now, &l->best);
@@ -294,7 +238,7 @@ static vq_status begin(learn *l, const vq_queries *queries, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &l->p->model;
-    size_t d = m->d_code, n = l->nq, most = (size_t)l->truth->k + LIVE;
+    size_t d = m->d_code, n = l->nq;
     size_t judges = l->nq - l->ntrain;
     l->params = m->codec->nparams(m->d_code, m->m);
     l->now.params = l->fitted->params;
@@ -304,18 +248,11 @@ static vq_status begin(learn *l, const vq_queries *queries, vq_error *err)
     l->queries = vq_alloc_f32(n, d), l->mapped = vq_alloc_f32(n, d);
     l->true_ids = vq_mem_alloc(judges * JUDGED, sizeof *l->true_ids);
     l->codes8 = vq_mem_alloc(l->corpus->n, m->m);
-    l->first = vq_mem_alloc(n + 1, sizeof *l->first);
-    l->docs = vq_mem_alloc(l->ntrain * most, sizeof *l->docs);
-    l->teacher = vq_alloc_f32(l->ntrain, most);
-    l->shared = vq_mem_alloc(n, sizeof *l->shared);
-    l->shared_rows = vq_alloc_f32(l->ntrain, d);
-    l->offsets = vq_alloc_f32(1, n);
     VQ_REQUIRE(l->now.map != NULL && l->best.params != NULL && l->best.centroids != NULL &&
                    l->best.map != NULL && l->queries != NULL && l->mapped != NULL &&
-                   l->true_ids != NULL && l->codes8 != NULL && l->first != NULL &&
-                   l->docs != NULL && l->teacher != NULL && l->shared != NULL &&
-                   l->shared_rows != NULL && l->offsets != NULL,
+                   l->true_ids != NULL && l->codes8 != NULL,
                VQ_ENOMEM, "lessons of %zu queries", n);
+    VQ_TRY(vq_candidates_init(&l->candidates, l->ntrain, d, l->truth->k, err));
     for (size_t i = 0; i < d; i++) l->now.map[i * d + i] = 1.0f;
     vq_gemm_nt(n, d, m->d, 1.0f, queries->x, m->d, m->query_matrix, m->d, 0.0f, l->queries, d);
     for (size_t i = 0; i < judges; i++)
@@ -343,12 +280,7 @@ static void end(learn *l)
     vq_mem_free(l->mapped);
     vq_mem_free(l->true_ids);
     vq_mem_free(l->codes8);
-    vq_mem_free(l->first);
-    vq_mem_free(l->docs);
-    vq_mem_free(l->teacher);
-    vq_mem_free(l->shared);
-    vq_mem_free(l->shared_rows);
-    vq_mem_free(l->offsets);
+    vq_candidates_fini(&l->candidates);
 }
 
 /* The learnt map goes into the queries' matrix: a search pays nothing for it. */

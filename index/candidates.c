@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* candidates.c -- see candidates.h. */
+#include "index/candidates.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+
+enum { LENT_OF = 200, RNG_STREAM = 77 };
+
+vq_status vq_candidates_init(vq_candidates *c, size_t nq, size_t d, size_t k, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t most = k + VQ_LIVE;
+    *c = (vq_candidates){.nq = nq, .d = d};
+    c->first = vq_mem_alloc(nq + 1, sizeof *c->first);
+    c->docs = vq_mem_alloc(nq * most, sizeof *c->docs);
+    c->teacher = vq_alloc_f32(nq, most);
+    c->shared = vq_mem_alloc(nq, sizeof *c->shared);
+    c->shared_rows = vq_alloc_f32(nq, d);
+    c->offsets = vq_alloc_f32(1, nq);
+    c->sorted = vq_mem_alloc(k, sizeof *c->sorted);
+    VQ_REQUIRE(c->first != NULL && c->docs != NULL && c->teacher != NULL && c->shared != NULL &&
+                   c->shared_rows != NULL && c->offsets != NULL && c->sorted != NULL,
+               VQ_ENOMEM, "candidates of %zu queries", nq);
+out:
+    return rc;
+}
+
+void vq_candidates_fini(vq_candidates *c)
+{
+    vq_mem_free(c->first);
+    vq_mem_free(c->docs);
+    vq_mem_free(c->teacher);
+    vq_mem_free(c->shared);
+    vq_mem_free(c->shared_rows);
+    vq_mem_free(c->offsets);
+    vq_mem_free(c->sorted);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Candidates of query i at docs + at: the exact best, then the live ones that are not among them.
+ * Their teacher is the product in the coded space, set right by the mean offset to the exact ones.
+ */
+static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpus *corpus,
+                  const vq_exact_answers *t, const uint32_t *live, size_t at)
+{
+    const vq_kernels *kn = vq_kernels_get();
+    size_t n = 0, start = at, d = c->d;
+    double offset = 0.0;
+    for (uint32_t j = 0; j < t->k && t->rows[i * t->k + j] != UINT32_MAX; j++) {
+        uint32_t row = t->rows[i * t->k + j];
+        c->docs[at] = c->sorted[n++] = row;
+        c->teacher[at] = t->scores[i * t->k + j];
+        offset += (double)c->teacher[at++] - (double)kn->dot_f32(query, corpus->coded + row * d, d);
+    }
+    c->offsets[i] = n > 0 ? (float)(offset / (double)n) : 0.0f;
+    qsort(c->sorted, n, sizeof *c->sorted, by_number);
+    for (size_t j = 0; j < VQ_LIVE && live[j] != UINT32_MAX; j++) {
+        if (bsearch(&live[j], c->sorted, n, sizeof *c->sorted, by_number) != NULL) continue;
+        c->docs[at] = live[j];
+        c->teacher[at++] = kn->dot_f32(query, corpus->coded + live[j] * d, d) + c->offsets[i];
+    }
+    return at - start;
+}
+
+void vq_candidates_set(vq_candidates *c, const float *queries, const vq_corpus *corpus,
+                       const vq_exact_answers *truth, const uint32_t *live, uint64_t seed)
+{
+    size_t d = c->d, at = 0;
+    vq_rng rng;
+    vq_rng_init(&rng, seed, RNG_STREAM);
+    for (size_t i = 0; i < c->nq; i++) {
+        c->first[i] = at;
+        at += add(c, i, queries + i * d, corpus, truth, live + i * VQ_LIVE, at);
+        /* Of its exact best, since what is near one query is a fair negative of another. */
+        uint64_t pick =
+            at > c->first[i] ? vq_rng_below(&rng, VQ_MIN(at - c->first[i], (size_t)LENT_OF)) : 0;
+        c->shared[i] = c->docs[c->first[i] + pick];
+        memcpy(c->shared_rows + i * d, corpus->coded + c->shared[i] * d, d * sizeof(float));
+    }
+    c->first[c->nq] = at;
+}
