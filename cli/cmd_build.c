@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/lessons.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
@@ -13,9 +14,11 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *queries, *loss;
-    uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs;
+    const char *output, *ids, *loss, *log;
+    opt_texts queries;
+    uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
     uint64_t seed, memory;
+    double temperature;
     int force, quiet, stats, skip_bad;
 } build_args;
 
@@ -36,6 +39,8 @@ static const opt_word trains[] = {{"auto", VQ_TRAIN_AUTO},
                                   {"query-aware", VQ_TRAIN_QUERY_AWARE},
                                   {"distill", VQ_TRAIN_DISTILL},
                                   {NULL, 0}};
+static const opt_word autos[] = {{"auto", 0}, {NULL, 0}};
+static const opt_word learns[] = {{"yes", 0}, {"no", 1}, {NULL, 0}};
 
 const opt build_opts[] = {
     {"output", 'o', OPT_TEXT, "OUT", AT(output), 0, 0, NULL, "the index to write; required"},
@@ -57,12 +62,20 @@ const opt build_opts[] = {
      "one scale for all"},
     {"train", 0, OPT_WORD, "auto|kmeans|query-aware|distill", AT(train), 0, 0, trains,
      "how axes, lists and codes are trained; default auto: distill where there are queries"},
-    {"queries", 0, OPT_TEXT, "FILE", AT(queries), 0, 0, NULL,
-     "training queries, unlabelled: vectors like those that will be asked, for ip and cosine"},
+    {"queries", 0, OPT_TEXTS, "FILE", AT(queries), 0, 0, NULL,
+     "training queries, unlabelled: vectors like those that will be asked, for ip and cosine; may "
+     "be given more than once"},
     {"loss", 0, OPT_TEXT, "LOSS", AT(loss), 0, 0, NULL,
      "of distillation: listnet (default), kl, margin-mse, ranknet or lambda"},
     {"epochs", 0, OPT_U32, "N", AT(epochs), 1, 1000, NULL,
      "of distillation, in each of two rounds; default 5; the best state judged is kept"},
+    {"temperature", 0, OPT_REAL, "T|auto", AT(temperature), 0, 1u << 30, autos,
+     "of the loss, in the unit of the teacher's scores; default auto: from their spread"},
+    {"learn-query-map", 0, OPT_WORD, "yes|no", AT(fixed_queries), 0, 0, learns,
+     "distillation also learns a linear map of the queries; default yes"},
+    {"log", 0, OPT_TEXT, "FILE", AT(log), 0, 0, NULL,
+     "write a row an epoch of distillation: round, epoch, loss, overlap on held-out queries, "
+     "seconds (CSV)"},
     {"seed", 0, OPT_U64, "S", AT(seed), 1, UINT64_MAX, NULL, "of all random choices; default 1"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "default: all processors; the index does not depend on it"},
@@ -134,19 +147,8 @@ static int summary(const char *path, double seconds, uint64_t skipped)
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
 }
 
-static int build(const build_args *a, const char *input, vq_source *src, vq_source *queries,
-                 vq_ids *ids)
+static vq_build_opts build_options(const build_args *a, const lessons *l, const vq_ids *ids)
 {
-    vq_error err = {0};
-    uint64_t n;
-    uint32_t d, elem;
-    vq_source_shape(src, &n, &d, &elem);
-    if (a->ids != NULL && n != UINT64_MAX && !a->skip_bad && n != ids->n)
-        return fail(CLI_DATA, "%s has %zu ids, %s has %" PRIu64 " vectors", a->ids, ids->n, input,
-                    n);
-    progress p;
-    progress_begin(&p, a->quiet);
-    progress_catch();
     vq_build_opts opts = VQ_BUILD_OPTS_INIT;
     opts.codec = codecs[a->codec];
     opts.metric = a->metric;
@@ -163,21 +165,64 @@ static int build(const build_args *a, const char *input, vq_source *src, vq_sour
     opts.train = a->train;
     opts.loss = a->loss;
     opts.epochs = a->epochs;
-    opts.queries = &queries;
-    opts.nqueries = queries != NULL;
+    opts.temperature = (float)a->temperature;
+    opts.fixed_queries = a->fixed_queries;
+    opts.queries = l->queries;
+    opts.nqueries = l->nqueries;
+    opts.force = (uint32_t)a->force;
+    return opts;
+}
+
+static int build(const build_args *a, const char *input, vq_source *src, const lessons *l,
+                 vq_ids *ids)
+{
+    vq_error err = {0};
+    uint64_t n;
+    uint32_t d, elem;
+    vq_source_shape(src, &n, &d, &elem);
+    if (a->ids != NULL && n != UINT64_MAX && !a->skip_bad && n != ids->n)
+        return fail(CLI_DATA, "%s has %zu ids, %s has %" PRIu64 " vectors", a->ids, ids->n, input,
+                    n);
+    progress p;
+    epoch_log log;
+    progress_begin(&p, a->quiet);
+    int code = epoch_log_open(&log, a->log, &p);
+    if (code != CLI_DONE) return code;
+    progress_catch();
+    vq_build_opts opts = build_options(a, l, ids);
     opts.progress = progress_fn;
     opts.progress_ctx = &p;
-    opts.force = (uint32_t)a->force;
+    opts.log = epoch_log_row;
+    opts.log_ctx = &log;
     vq_status rc = vq_build(a->output, src, &opts, &err);
     double seconds = progress_end(&p);
+    code = epoch_log_close(&log, rc == VQ_OK ? CLI_DONE : CLI_DATA);
     if (rc != VQ_OK && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
     if (rc != VQ_OK) {
-        int code = fail_status(rc, &err);
+        code = fail_status(rc, &err);
         return rc == VQ_EINVAL && repeated(ids) ? CLI_DATA : code;
     }
-    int code = a->quiet ? CLI_DONE : summary(a->output, seconds, vq_source_skipped(src));
+    if (code == CLI_DONE && !a->quiet) code = summary(a->output, seconds, vq_source_skipped(src));
     if (a->stats) progress_stats(&p, stdout);
     return code;
+}
+
+/* Files that would be written over what is read, and options that would not be heard. */
+static int check_files(const build_args *a, const char *input)
+{
+    if (a->output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
+    if (same_file(input, a->output)) return fail(CLI_USAGE, "%s is both input and output", input);
+    if (!a->force && access(a->output, F_OK) == 0)
+        return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
+    if (a->log == NULL) return output_folder(a->output);
+    if (a->queries.n == 0 || (a->train != VQ_TRAIN_AUTO && a->train != VQ_TRAIN_DISTILL))
+        return fail(CLI_USAGE, "--log is about --train distill, which learns from training "
+                               "queries: give them by --queries");
+    bool read = same_file(a->log, input) || (a->ids != NULL && same_file(a->log, a->ids));
+    for (size_t i = 0; i < a->queries.n; i++) read |= same_file(a->log, a->queries.at[i]);
+    if (read || same_file(a->log, a->output) || strcmp(a->log, a->output) == 0)
+        return fail(CLI_USAGE, "--log %s: another option names that file", a->log);
+    return output_folder(a->output);
 }
 
 int cmd_build(const cmd *self, int argc, char **argv)
@@ -186,21 +231,17 @@ int cmd_build(const cmd *self, int argc, char **argv)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
     if (code >= 0) return code;
-    if (a.output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
-    if (same_file(rest[0], a.output))
-        return fail(CLI_USAGE, "%s is both input and output", a.output);
-    if (!a.force && access(a.output, F_OK) == 0)
-        return fail(CLI_USAGE, "%s exists; give --force to replace it", a.output);
-    code = output_folder(a.output);
+    code = check_files(&a, rest[0]);
     if (code != CLI_DONE) return code;
     vq_error err = {0};
-    vq_source *src = NULL, *queries = NULL;
+    vq_source *src = NULL;
     vq_ids ids = {0};
+    lessons l = {0};
     vq_status rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
     if (rc == VQ_OK && a.ids != NULL) rc = vq_ids_read(&ids, a.ids, false, &err);
-    if (rc == VQ_OK && a.queries != NULL) rc = vq_source_open_file(&queries, a.queries, 0, &err);
-    code = rc != VQ_OK ? fail_data(rc, &err) : build(&a, rest[0], src, queries, &ids);
-    vq_source_close(queries);
+    code = rc != VQ_OK ? fail_data(rc, &err) : lessons_open(&l, &a.queries);
+    if (code == CLI_DONE) code = build(&a, rest[0], src, &l, &ids);
+    lessons_close(&l);
     vq_ids_fini(&ids);
     vq_source_close(src);
     return code;

@@ -72,8 +72,22 @@ static int bad(const opt *o, const char *word, char *text, size_t cap)
         (void)snprintf(text, cap,
                        "%s%s needs a %snumber from %" PRIu64 " to %" PRIu64 "%s, not '%s'", dash,
                        o->name, o->kind == OPT_REAL ? "" : "whole ", o->min, o->max,
-                       strstr(o->arg, "|all") != NULL ? " or 'all'" : "", word);
+                       strstr(o->arg, "|all") != NULL    ? " or 'all'"
+                       : strstr(o->arg, "|auto") != NULL ? " or 'auto'"
+                                                         : "",
+                       word);
     return OPT_BAD;
+}
+
+static int append(const opt *o, void *at, const char *word, char *text, size_t cap)
+{
+    opt_texts *t = at;
+    if (t->n == OPT_TEXTS_MAX) {
+        (void)snprintf(text, cap, "--%s is given more than %d times", o->name, OPT_TEXTS_MAX);
+        return OPT_BAD;
+    }
+    t->at[t->n++] = word;
+    return OPT_OK;
 }
 
 static int store(const opt *o, void *args, const char *word, char *text, size_t cap)
@@ -85,6 +99,7 @@ static int store(const opt *o, void *args, const char *word, char *text, size_t 
     switch (o->kind) {
     case OPT_FLAG: *(int *)(void *)at = 1; return OPT_OK;
     case OPT_TEXT: *(const char **)(void *)at = word; return OPT_OK;
+    case OPT_TEXTS: return append(o, at, word, text, cap);
     case OPT_WORD:
         if (w == NULL) return bad(o, word, text, cap);
         *(uint32_t *)(void *)at = w->value;
@@ -102,9 +117,9 @@ static int store(const opt *o, void *args, const char *word, char *text, size_t 
         *(uint64_t *)(void *)at = number;
         return OPT_OK;
     case OPT_REAL:
-        if (real(word, &x) || x < (double)o->min || x > (double)o->max)
+        if (w == NULL && (real(word, &x) || x < (double)o->min || x > (double)o->max))
             return bad(o, word, text, cap);
-        *(double *)(void *)at = x;
+        *(double *)(void *)at = w != NULL ? w->value : x;
         return OPT_OK;
     }
     return OPT_BAD;

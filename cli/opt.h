@@ -8,14 +8,21 @@
 #include <stdio.h>
 
 typedef enum opt_kind {
-    OPT_FLAG, /* int: becomes 1 */
-    OPT_TEXT, /* const char *: the argument as it is */
-    OPT_WORD, /* uint32_t: one of words */
-    OPT_U32,  /* uint32_t within min..max, or one of words */
-    OPT_U64,  /* uint64_t within min..max */
-    OPT_SIZE, /* uint64_t bytes, with K, M, G or T for powers of 1024 */
-    OPT_REAL  /* double, finite, within min..max */
+    OPT_FLAG,  /* int: becomes 1 */
+    OPT_TEXT,  /* const char *: the argument as it is */
+    OPT_TEXTS, /* opt_texts: may be given again and again */
+    OPT_WORD,  /* uint32_t: one of words */
+    OPT_U32,   /* uint32_t within min..max, or one of words */
+    OPT_U64,   /* uint64_t within min..max */
+    OPT_SIZE,  /* uint64_t bytes, with K, M, G or T for powers of 1024 */
+    OPT_REAL   /* double, finite, within min..max, or one of words */
 } opt_kind;
+
+#define OPT_TEXTS_MAX 64
+typedef struct opt_texts { /* in the order given */
+    size_t n;
+    const char *at[OPT_TEXTS_MAX];
+} opt_texts;
 
 typedef struct opt_word { /* a table of them ends with a row without a word */
     const char *word;

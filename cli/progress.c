@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -108,6 +109,18 @@ int progress_fn(void *ctx, const char *phase, uint64_t done, uint64_t total)
         draw(p, phase, text, done, total);
     }
     return stop != 0;
+}
+
+void progress_say(progress *p, const char *fmt, ...)
+{
+    va_list args;
+    if (p->quiet) return;
+    if (p->drawn) (void)fprintf(stderr, "\r\033[K");
+    p->drawn = false;
+    va_start(args, fmt);
+    (void)vfprintf(stderr, fmt, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
 }
 
 double progress_end(progress *p)

@@ -27,6 +27,8 @@ typedef struct progress {
 void progress_begin(progress *p, bool quiet);
 /* A vq_progress_fn; ctx is the progress.  Non-zero once an interrupt came. */
 int progress_fn(void *ctx, const char *phase, uint64_t done, uint64_t total);
+/* A line of its own, unless quiet; the bar comes again below it. */
+void progress_say(progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Clears the line and closes the last phase; returns the seconds since the beginning. */
 double progress_end(progress *p);
 void progress_stats(const progress *p, FILE *f); /* a line a phase, and the peak memory */

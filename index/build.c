@@ -238,7 +238,10 @@ static vq_status distil(build *b, vq_error *err)
     vq_exact_answers truth = {.k = (uint32_t)VQ_MIN(m->n, (uint64_t)TEACHER_K)};
     vq_learn_opts o = {.loss = b->opts->loss,
                        .temperature = (double)b->opts->temperature,
-                       .epochs = b->opts->epochs};
+                       .epochs = b->opts->epochs,
+                       .fixed_queries = b->opts->fixed_queries != 0,
+                       .log = b->opts->log,
+                       .log_ctx = b->opts->log_ctx};
     c->n = (size_t)m->n;
     c->lists = vq_mem_alloc(c->n, sizeof *c->lists);
     c->codes = vq_mem_alloc(c->n, m->code.code_bytes);

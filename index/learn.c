@@ -29,6 +29,8 @@ typedef struct learn {
     vq_fitted *fitted;
     vq_corpus *corpus;
     const vq_exact_answers *truth;
+    const vq_learn_opts *opts;
+    unsigned round; /* from 0 */
     vq_ticker *ticker;
     size_t nq, ntrain;  /* queries; those before ntrain teach, the others judge */
     float *queries;     /* nq x d_code, before the map */
@@ -116,6 +118,19 @@ static void spread_codes(learn *l)
     }
 }
 
+static vq_status log_epoch(const learn *l, unsigned epoch, double loss, double overlap,
+                           vq_error *err)
+{
+    vq_epoch e = {.struct_size = sizeof e,
+                  .round = l->round + 1,
+                  .epoch = epoch + 1,
+                  .loss = loss,
+                  .overlap = overlap};
+    if (l->opts->log == NULL || l->opts->log(l->opts->log_ctx, &e) == 0) return VQ_OK;
+    return vq_fail(err, VQ_ECANCELED, "distillation: stopped after epoch %u of round %u", e.epoch,
+                   e.round);
+}
+
 static vq_status after_epoch(void *ctx, unsigned epoch, double loss, const vq_student *s,
                              bool *stop, vq_error *err)
 {
@@ -123,13 +138,14 @@ static vq_status after_epoch(void *ctx, unsigned epoch, double loss, const vq_st
     learn *l = ctx;
     const vq_model *m = &l->p->model;
     double overlap;
-    (void)epoch, (void)loss, (void)s, (void)stop;
+    (void)s, (void)stop;
     m->codec->refresh(m->d_code, m->m, l->now.params);
     VQ_TRY(judge(l, &overlap, err));
     if (overlap > l->best_overlap) {
         l->best_overlap = overlap;
         copy_state(l, &l->best, &l->now);
     }
+    VQ_TRY(log_epoch(l, epoch, loss, overlap, err));
 out:
     return rc;
 }
@@ -146,7 +162,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                     .additive = m->codec->additive != 0,
                     .books = l->now.params + m->codec->books(m->d_code, m->m),
                     .centroids = l->now.centroids,
-                    .map = l->now.map};
+                    .map = o->fixed_queries ? NULL : l->now.map};
     vq_lessons lessons = {.nq = l->ntrain,
                           .n = l->corpus->n,
                           .queries = l->queries,
@@ -163,7 +179,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                         .step = STEP,
                         .epochs = o->epochs != 0 ? o->epochs : EPOCHS,
                         .learn_lists = true,
-                        .learn_map = true,
+                        .learn_map = !o->fixed_queries,
                         .seed = m->seed,
                         .threads = l->p->threads,
                         .ticker = l->ticker,
@@ -308,11 +324,13 @@ vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
                .fitted = fitted,
                .corpus = corpus,
                .truth = truth,
+               .opts = opts,
                .ticker = ticker,
                .nq = queries->n,
                .ntrain = queries->n - judges};
     VQ_TRY(begin(&l, queries, err));
     for (int round = 0; round < ROUNDS; round++) {
+        l.round = (unsigned)round;
         VQ_TRY(mine(&l, err));
         VQ_TRY(teach(&l, opts, err));
         VQ_TRY(encode_again(&l, err));

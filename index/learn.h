@@ -18,6 +18,9 @@ typedef struct vq_learn_opts {
     const char *loss;   /* NULL: listnet */
     double temperature; /* 0: by the perplexity rule */
     unsigned epochs;    /* of a round; 0: chosen */
+    bool fixed_queries; /* no map of them is learnt */
+    vq_epoch_fn log;    /* may be NULL */
+    void *log_ctx;
 } vq_learn_opts;
 
 /* Trains on nine tenths of the queries and judges by the others: the overlap of the ten best by

@@ -125,6 +125,16 @@ out:
     return rc;
 }
 
+/* The first option given that only distillation hears; NULL: none. */
+static const char *distill_option(const vq_build_opts *o)
+{
+    return o->loss != NULL          ? "loss"
+           : o->epochs != 0         ? "epochs"
+           : o->temperature != 0.0f ? "temperature"
+           : o->fixed_queries != 0  ? "a fixed query map (learn-query-map no)"
+                                    : NULL;
+}
+
 static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -146,15 +156,18 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
                    "they would be of no use, so leave them out");
         if (given) vq_plan_note(p, "train distill: there are queries");
     }
+    const char *of_distill = distill_option(o);
     if (m->train == VQ_TRAIN_KMEANS) {
-        VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries");
-        VQ_REQUIRE(o->loss == NULL && o->epochs == 0 && o->temperature == 0.0f, VQ_EINVAL,
-                   "loss, epochs and temperature are of train distill, which needs queries");
+        VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries; ask for train distill");
+        VQ_REQUIRE(of_distill == NULL, VQ_EINVAL,
+                   "%s: this is for train distill, which learns from training queries: give them "
+                   "(--queries)",
+                   of_distill);
         goto out;
     }
-    VQ_REQUIRE(m->train == VQ_TRAIN_DISTILL ||
-                   (o->loss == NULL && o->epochs == 0 && o->temperature == 0.0f),
-               VQ_EINVAL, "loss, epochs and temperature are of train distill");
+    VQ_REQUIRE(m->train == VQ_TRAIN_DISTILL || of_distill == NULL, VQ_EINVAL,
+               "%s: this is for train distill, not query-aware: ask for that, or leave it out",
+               of_distill);
     VQ_REQUIRE(given, VQ_EINVAL,
                "train query-aware and distill: training queries are needed (--queries)");
     VQ_REQUIRE(!l2, VQ_EINVAL,

@@ -129,6 +129,17 @@ typedef enum vq_train {
     VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
 } vq_train;
 
+/* After each epoch of distillation, before the state is judged good enough to be kept or not. */
+typedef struct vq_epoch {
+    size_t struct_size; /* set by the library; fields are only ever appended */
+    uint32_t round;     /* from 1 */
+    uint32_t epoch;     /* of the round, from 1 */
+    double loss;        /* mean over the queries that teach, as they were met */
+    double overlap;     /* 10@10 of the codes alone with the teacher, on the queries that judge */
+} vq_epoch;
+/* Runs on the thread that made the call.  Non-zero: stop, VQ_ECANCELED. */
+typedef int (*vq_epoch_fn)(void *ctx, const vq_epoch *epoch);
+
 /* 0 or NULL in any field means the default stated there.  Fields are only ever appended. */
 typedef struct vq_build_opts {
     size_t struct_size;       /* set by VQ_BUILD_OPTS_INIT */
@@ -158,8 +169,13 @@ typedef struct vq_build_opts {
                            "lambda" */
     uint32_t train;     /* VQ_TRAIN_*; default: the best for what is given */
     uint32_t epochs;    /* of distillation, in each of two rounds; default 5 */
-    float temperature;  /* of the loss; default: mean perplexity 10 of the teacher's softmax */
+    float temperature;  /* of the loss, in the unit of the teacher's scores; default: the one at
+                           which the mean perplexity of the teacher's softmax is 10 */
     uint32_t reserved2; /* 0 */
+    vq_epoch_fn log;    /* may be NULL */
+    void *log_ctx;
+    uint32_t fixed_queries; /* not 0: distillation learns no map of the queries, codes alone */
+    uint32_t reserved3;     /* 0 */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \

@@ -67,6 +67,39 @@ Test(train, threads_do_not_show)
     test_rmdir(dir);
 }
 
+typedef struct heard {
+    unsigned rows, stop_at;
+    vq_epoch last;
+} heard;
+
+static int hear(void *ctx, const vq_epoch *e)
+{
+    heard *h = ctx;
+    cr_assert_eq(e->struct_size, sizeof *e);
+    cr_assert(e->overlap >= 0.0 && e->overlap <= 1.0 && e->loss >= 0.0);
+    cr_assert(e->round * 100 + e->epoch > h->last.round * 100 + h->last.epoch, "in order");
+    h->last = *e;
+    return ++h->rows == h->stop_at;
+}
+
+Test(train, each_epoch_is_told_and_may_be_the_last)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    heard all = {0}, some = {.stop_at = 2};
+    vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    o.epochs = 2, o.log = hear, o.log_ctx = &all;
+    build(path, w.x, N, D, VQ_F32, &o);
+    cr_assert(all.rows == 4 && all.last.round == 2 && all.last.epoch == 2, "%u", all.rows);
+    o.log_ctx = &some;
+    FAILS(VQ_ECANCELED, try_build(path, w.x, N, D, VQ_F32, &o));
+    cr_assert_eq(some.rows, 2);
+    cr_assert_eq(problems_of(path), 0, "the first is still there");
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(train, refuses_what_queries_cannot_teach)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -88,6 +121,10 @@ Test(train, refuses_what_queries_cannot_teach)
     o = with_queries(&w, VQ_METRIC_IP), o.temperature = -1.0f;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.train = VQ_TRAIN_QUERY_AWARE, o.epochs = 3;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    o = with_queries(&w, VQ_METRIC_IP), o.train = VQ_TRAIN_QUERY_AWARE, o.fixed_queries = 1;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    o = with_queries(&w, VQ_METRIC_IP), o.reserved3 = 1;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.nqueries = 0, o.epochs = 3;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_lessons.c -- vq build that learns from queries, as it is typed. */
+#include "tests/cli/user.h"
+
+static char *dir;
+
+/* What is common to the lines: few codes, so that there is something to learn. */
+#define LEARN                                                                                      \
+    "\"$VQ\" build b.fbin --metric ip --codec pq8 --bytes 4 --rotation pca --nlist 8 --epochs 2 "  \
+    "--threads 1 -f "
+
+static void open_dir(void)
+{
+    dir = test_tmpdir();
+    DONE(dir, "\"$VQ\" gen b.fbin -n 1500 -d 16 --queries q.fbin --n-queries 300 -q");
+}
+
+static void close_dir(void)
+{
+    test_rmdir(dir);
+}
+
+TestSuite(lessons, .init = open_dir, .fini = close_dir);
+
+/* The rows first .. first + n - 1 of q.fbin as a file. */
+static void cut(const char *name, uint32_t first, uint32_t n)
+{
+    size_t len;
+    char *path = test_path(dir, "q.fbin");
+    uint8_t *all = test_read(path, &len);
+    cr_assert_eq(len, 8u + 300 * 16 * 4);
+    write_fbin(dir, name, (const float *)(const void *)(all + 8) + (size_t)first * 16, n, 16);
+    free(all);
+    free(path);
+}
+
+Test(lessons, several_files_of_queries_are_one)
+{
+    cut("first.fbin", 0, 120), cut("second.fbin", 120, 180);
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin");
+    DONE(dir, LEARN "-o 2.vq -q --queries first.fbin --queries=second.fbin");
+    DONE(dir, LEARN "-o 3.vq -q --queries second.fbin --queries first.fbin");
+    DONE(dir, "for i in 1 2 3; do \"$VQ\" info --digest $i.vq >$i || exit; done");
+    DONE(dir, "cmp 1 2 && ! cmp -s 1 3");
+    REFUSED(dir, 2, "--queries is given more than 64 times",
+            LEARN "-o 4.vq $(yes -- --queries=q.fbin | head -65)");
+    REFUSED(dir, 1, "nosuch.fbin", LEARN "-o 4.vq --queries q.fbin --queries nosuch.fbin");
+}
+
+Test(lessons, a_row_and_a_line_an_epoch)
+{
+    DONE(dir, LEARN "-o 1.vq --queries q.fbin --log t.csv 2>lines");
+    PRINTS(dir, "round,epoch,loss,overlap,seconds\n1,1,", "cat t.csv");
+    PRINTS(dir, "5\n", "wc -l <t.csv");
+    PRINTS(dir, "1 1\n1 2\n2 1\n2 2\n", "tail -n +2 t.csv | cut -d, -f1,2 | tr , ' '");
+    DONE(dir, "awk -F, 'NR > 1 && (NF != 5 || $3 <= 0 || $4 <= 0 || $4 > 1) {exit 1}' t.csv");
+    PRINTS(dir, "4\n", "grep -c '^round [12], epoch [12]: loss' lines");
+    test_run r = type(dir, 0, LEARN "-o 1.vq --queries q.fbin --log t.csv -q");
+    cr_assert(r.out_len == 0 && r.err[0] == '\0', "'%s' '%s'", r.out, r.err);
+    test_run_fini(&r);
+    PRINTS(dir, "5\n", "wc -l <t.csv"); /* written anew */
+}
+
+Test(lessons, a_log_over_another_file)
+{
+    REFUSED(dir, 2, "--log q.fbin", LEARN "-o 1.vq --queries q.fbin --log q.fbin");
+    REFUSED(dir, 2, "--log ./b.fbin", LEARN "-o 1.vq --queries q.fbin --log ./b.fbin");
+    REFUSED(dir, 2, "--log 1.vq", LEARN "-o 1.vq --queries q.fbin --log 1.vq");
+    REFUSED(dir, 3, "nofolder/t.csv", LEARN "-o 1.vq --queries q.fbin --log nofolder/t.csv");
+}
+
+Test(lessons, temperature_and_map_arrive)
+{
+    static const char *const lines[] = {"", "--temperature auto", "--temperature 7.5",
+                                        "--learn-query-map yes", "--learn-query-map no"};
+    static const bool same[] = {true, true, false, true, false};
+    for (size_t i = 0; i < 5; i++) {
+        DONE(dir, LEARN "-o 1.vq -q --queries q.fbin %s", lines[i]);
+        DONE(dir, "\"$VQ\" info --digest 1.vq >%zu; %s cmp -s 0 %zu", i, same[i] ? "" : "!", i);
+    }
+    REFUSED(dir, 2, "--temperature needs a number", LEARN "-o 1.vq --temperature=-1");
+    REFUSED(dir, 2, "or 'auto'", LEARN "-o 1.vq --temperature hot");
+}
+
+Test(lessons, nothing_to_learn_from)
+{
+    static const char *const options[] = {"--log t.csv", "--temperature 2", "--learn-query-map no",
+                                          "--loss kl"};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        REFUSED(dir, 2, "--queries", "\"$VQ\" build b.fbin -o 1.vq %s", options[i]);
+        REFUSED(dir, 2, "distill",
+                "\"$VQ\" build b.fbin -o 1.vq --metric ip --codec pq8 --queries q.fbin --train "
+                "query-aware %s",
+                options[i]);
+        REFUSED(dir, 2, "distill",
+                "\"$VQ\" build b.fbin -o 1.vq --metric ip --codec pq8 --queries q.fbin --train "
+                "kmeans %s",
+                options[i]);
+        cr_assert(!exists(dir, "1.vq") && !exists(dir, "t.csv"));
+    }
+}
