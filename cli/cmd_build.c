@@ -14,7 +14,7 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *loss, *log;
+    const char *output, *ids, *loss, *log, *teacher_cache;
     opt_texts queries;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
     uint64_t seed, memory;
@@ -73,6 +73,9 @@ const opt build_opts[] = {
      "of the loss, in the unit of the teacher's scores; default auto: from their spread"},
     {"learn-query-map", 0, OPT_WORD, "yes|no", AT(fixed_queries), 0, 0, learns,
      "distillation also learns a linear map of the queries; default yes"},
+    {"teacher-cache", 0, OPT_TEXT, "FILE", AT(teacher_cache), 0, 0, NULL,
+     "keep the exact answers to the training queries in FILE, for builds of the same vectors with "
+     "other options"},
     {"log", 0, OPT_TEXT, "FILE", AT(log), 0, 0, NULL,
      "write a row an epoch of distillation: round, epoch, loss, overlap on held-out queries, "
      "seconds (CSV)"},
@@ -167,6 +170,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.epochs = a->epochs;
     opts.temperature = (float)a->temperature;
     opts.fixed_queries = a->fixed_queries;
+    opts.teacher_cache = a->teacher_cache;
     opts.queries = l->queries;
     opts.nqueries = l->nqueries;
     opts.force = (uint32_t)a->force;
@@ -207,22 +211,35 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
     return code;
 }
 
-/* Files that would be written over what is read, and options that would not be heard. */
+/* Is a file that is to be written another one too?  An exit code. */
+static int check_written(const build_args *a, const char *input, const char *option,
+                         const char *path)
+{
+    const char *const others[] = {input, a->ids, a->output, a->log, a->teacher_cache};
+    bool other = false;
+    if (path == NULL) return CLI_DONE;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        other |= others[i] != NULL && others[i] != path &&
+                 (strcmp(path, others[i]) == 0 || same_file(path, others[i]));
+    for (size_t i = 0; i < a->queries.n; i++) other |= same_file(path, a->queries.at[i]);
+    if (other) return fail(CLI_USAGE, "%s %s: that file has another part here", option, path);
+    return output_folder(path);
+}
+
 static int check_files(const build_args *a, const char *input)
 {
     if (a->output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
     if (same_file(input, a->output)) return fail(CLI_USAGE, "%s is both input and output", input);
     if (!a->force && access(a->output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
-    if (a->log == NULL) return output_folder(a->output);
-    if (a->queries.n == 0 || (a->train != VQ_TRAIN_AUTO && a->train != VQ_TRAIN_DISTILL))
+    if (a->log != NULL &&
+        (a->queries.n == 0 || (a->train != VQ_TRAIN_AUTO && a->train != VQ_TRAIN_DISTILL)))
         return fail(CLI_USAGE, "--log is about --train distill, which learns from training "
                                "queries: give them by --queries");
-    bool read = same_file(a->log, input) || (a->ids != NULL && same_file(a->log, a->ids));
-    for (size_t i = 0; i < a->queries.n; i++) read |= same_file(a->log, a->queries.at[i]);
-    if (read || same_file(a->log, a->output) || strcmp(a->log, a->output) == 0)
-        return fail(CLI_USAGE, "--log %s: another option names that file", a->log);
-    return output_folder(a->output);
+    int code = check_written(a, input, "--log", a->log);
+    if (code == CLI_DONE) code = check_written(a, input, "--teacher-cache", a->teacher_cache);
+    if (code == CLI_DONE) code = check_written(a, input, "-o", a->output);
+    return code;
 }
 
 int cmd_build(const cmd *self, int argc, char **argv)

@@ -11,12 +11,14 @@
 #include "index/fit.h"
 #include "index/idmap.h"
 #include "index/learn.h"
+#include "index/teachcache.h"
 #include "index/writer.h"
+#include "src/base/bytes.h"
+#include "src/base/hash.h"
 #include "src/base/rng.h"
-#include "src/eval/exact.h"
 #include "src/train/kmeans.h"
 
-enum { READ_ROWS = 4096, READ_BYTES = 8 << 20, TEACHER_K = 200 };
+enum { READ_ROWS = 4096, READ_BYTES = 8 << 20 };
 
 typedef struct build {
     const char *path;
@@ -39,7 +41,8 @@ typedef struct build {
     uint64_t *numbers; /* block: their row numbers */
     float *wide;       /* block x d: as floats, if the store depends on how large they are */
     vq_queries queries;
-    float largest; /* |x| of all */
+    float largest;     /* |x| of all */
+    vq_hasher *hasher; /* of all good rows, where a teacher cache asks what they are */
 } build;
 
 /* Row numbers between the last block's end and the next good row are bad ones. */
@@ -102,6 +105,7 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
         VQ_TRY(vq_source_read(b->src, b->rows, b->block, b->numbers, &got, err));
         VQ_REQUIRE(b->src->row <= n, VQ_EIO, "%s: it changed while it was read", b->src->name);
         note_largest(b, got);
+        if (b->hasher != NULL) vq_hasher_add(b->hasher, b->rows, got * row_bytes);
         for (size_t i = 0; i < got; i++) {
             VQ_TRY(note_skipped(b, next, b->numbers[i], err));
             next = b->numbers[i] + 1;
@@ -121,6 +125,23 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
     }
     vq_plan_shrink(&b->plan, good);
     VQ_TRY(vq_source_rewind(b->src, err));
+out:
+    return rc;
+}
+
+/* Answers kept from an earlier build hold if the rows are the same: hash them while they are read
+ * anyway. */
+static vq_status begin_hash(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint8_t shape[8];
+    if (b->opts->teacher_cache == NULL) goto out;
+    VQ_TRY(vq_teachcache_check(b->opts->teacher_cache, err));
+    b->hasher = vq_hasher_new();
+    VQ_REQUIRE(b->hasher != NULL, VQ_ENOMEM, "build: a hash");
+    vq_put_le32(shape, b->src->elem);
+    vq_put_le32(shape + 4, b->src->d);
+    vq_hasher_add(b->hasher, shape, sizeof shape);
 out:
     return rc;
 }
@@ -177,6 +198,7 @@ static vq_status train(build *b, vq_error *err)
     VQ_TRY(count_rows(b, &n, err));
     VQ_REQUIRE(n > 0, VQ_ECORRUPT, "%s: no rows; an index needs one vector at least", b->src->name);
     VQ_TRY(vq_plan_make(&b->plan, o, n, b->src->d, b->src->elem, err));
+    VQ_TRY(begin_hash(b, err));
     VQ_TRY(read_sample(b, n, err));
     rc = vq_plan_range(&b->plan, b->largest, err);
     if (rc != VQ_OK) {
@@ -196,36 +218,20 @@ out:
     return rc;
 }
 
-/* The vector of a row number, bad rows not counted. */
-static uint32_t vector_of(const build *b, uint64_t row)
+static vq_status ask_teacher(build *b, vq_teacher *t, vq_error *err)
 {
-    size_t before = 0;
-    while (before < b->nskipped && b->skipped[before] < row) before++;
-    return (uint32_t)(row - before);
-}
-
-/* What the full rows answer to the training queries. */
-static vq_status ask_teacher(build *b, vq_exact_answers *t, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    size_t cells = b->queries.n * (size_t)t->k;
-    uint64_t *ids = vq_mem_alloc(cells, sizeof *ids);
-    vq_exact_opts o = {.metric = b->plan.model.metric,
-                       .k = t->k,
-                       .threads = (uint32_t)b->plan.threads,
-                       .progress = b->opts->progress,
-                       .progress_ctx = b->opts->progress_ctx};
-    t->rows = vq_mem_alloc(cells, sizeof *t->rows);
-    t->scores = vq_alloc_f32(b->queries.n, t->k);
-    VQ_REQUIRE(ids != NULL && t->rows != NULL && t->scores != NULL, VQ_ENOMEM,
-               "teacher: %zu queries", b->queries.n);
-    VQ_TRY(vq_source_rewind(b->src, err));
-    VQ_TRY(vq_exact(b->src, b->queries.x, b->queries.n, &o, ids, t->scores, err));
-    for (size_t i = 0; i < cells; i++)
-        t->rows[i] = ids[i] != VQ_NO_ID ? vector_of(b, ids[i]) : UINT32_MAX;
-out:
-    vq_mem_free(ids);
-    return rc;
+    vq_class class = {.src = b->src,
+                      .queries = &b->queries,
+                      .n = b->plan.model.n,
+                      .skipped = b->skipped,
+                      .nskipped = b->nskipped,
+                      .metric = b->plan.model.metric,
+                      .threads = b->plan.threads,
+                      .progress = b->opts->progress,
+                      .progress_ctx = b->opts->progress_ctx};
+    uint8_t rows[16] = {0};
+    if (b->hasher != NULL) vq_hasher_get(b->hasher, rows);
+    return vq_teacher_exact(t, &class, b->opts->teacher_cache, rows, err);
 }
 
 /* Encodes the corpus in memory, lets codebooks, list vectors and query map learn, and keeps the
@@ -235,7 +241,7 @@ static vq_status distil(build *b, vq_error *err)
     vq_status rc = VQ_OK;
     vq_model *m = &b->plan.model;
     vq_corpus *c = &b->corpus;
-    vq_exact_answers truth = {.k = (uint32_t)VQ_MIN(m->n, (uint64_t)TEACHER_K)};
+    vq_teacher teacher = {0};
     vq_learn_opts o = {.loss = b->opts->loss,
                        .temperature = (double)b->opts->temperature,
                        .epochs = b->opts->epochs,
@@ -258,14 +264,13 @@ static vq_status distil(build *b, vq_error *err)
                          .corpus = c};
     VQ_TRY(vq_source_rewind(b->src, err));
     VQ_TRY(vq_encode_all(&job, err));
-    VQ_TRY(ask_teacher(b, &truth, err));
-    VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &truth, c, &o, &b->ticker, err));
+    VQ_TRY(ask_teacher(b, &teacher, err));
+    VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &teacher, c, &o, &b->ticker, err));
     vq_mem_free(c->coded);
     c->coded = NULL;
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
-    vq_mem_free(truth.rows);
-    vq_mem_free(truth.scores);
+    vq_teacher_fini(&teacher);
     return rc;
 }
 
@@ -319,6 +324,7 @@ out:
     vq_mem_free(b.rows);
     vq_mem_free(b.numbers);
     vq_mem_free(b.wide);
+    vq_hasher_free(b.hasher);
     vq_store_free(b.store);
     return rc;
 }

@@ -50,7 +50,7 @@ static int by_number(const void *a, const void *b)
  * Their teacher is the product in the coded space, set right by the mean offset to the exact ones.
  */
 static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpus *corpus,
-                  const vq_exact_answers *t, const uint32_t *live, size_t at)
+                  const vq_teacher *t, const uint32_t *live, size_t at)
 {
     const vq_kernels *kn = vq_kernels_get();
     size_t n = 0, start = at, d = c->d;
@@ -72,7 +72,7 @@ static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpu
 }
 
 void vq_candidates_set(vq_candidates *c, const float *queries, const vq_corpus *corpus,
-                       const vq_exact_answers *truth, const uint32_t *live, uint64_t seed)
+                       const vq_teacher *truth, const uint32_t *live, uint64_t seed)
 {
     size_t d = c->d, at = 0;
     vq_rng rng;

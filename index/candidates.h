@@ -27,6 +27,6 @@ void vq_candidates_fini(vq_candidates *c);
 /* Fills c.  queries: nq x d in the coded space, before the map; live: nq x VQ_LIVE vectors by the
  * codes as they are, UINT32_MAX where there are fewer. */
 void vq_candidates_set(vq_candidates *c, const float *queries, const vq_corpus *corpus,
-                       const vq_exact_answers *truth, const uint32_t *live, uint64_t seed);
+                       const vq_teacher *truth, const uint32_t *live, uint64_t seed);
 
 #endif

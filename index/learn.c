@@ -28,7 +28,7 @@ typedef struct learn {
     vq_plan *p;
     vq_fitted *fitted;
     vq_corpus *corpus;
-    const vq_exact_answers *truth;
+    const vq_teacher *truth;
     const vq_learn_opts *opts;
     unsigned round; /* from 0 */
     vq_ticker *ticker;
@@ -315,7 +315,7 @@ out:
 }
 
 vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
-                   const vq_exact_answers *truth, vq_corpus *corpus, const vq_learn_opts *opts,
+                   const vq_teacher *truth, vq_corpus *corpus, const vq_learn_opts *opts,
                    vq_ticker *ticker, vq_error *err)
 {
     vq_status rc = VQ_OK;

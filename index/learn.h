@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* learn.h -- distillation: from a fitted model and its encoded corpus to codebooks, list vectors
- * and a query map that reproduce the exact ranking of training queries. */
+ * and a query map that reproduce a teacher's ranking for training queries. */
 #ifndef VQ_INDEX_LEARN_H
 #define VQ_INDEX_LEARN_H
 
 #include "index/codeview.h"
-#include "index/fit.h"
-
-typedef struct vq_exact_answers { /* of all training queries, over the full rows */
-    uint32_t k;
-    uint32_t
-        *rows;     /* nq x k: vectors of the corpus, best first, UINT32_MAX where there are fewer */
-    float *scores; /* nq x k */
-} vq_exact_answers;
+#include "index/teacher.h"
 
 typedef struct vq_learn_opts {
     const char *loss;   /* NULL: listnet */
@@ -24,11 +17,11 @@ typedef struct vq_learn_opts {
 } vq_learn_opts;
 
 /* Trains on nine tenths of the queries and judges by the others: the overlap of the ten best by
- * codes with the true ten.  The best state judged is kept, the start included: fitted and the model
- * of p (whose arrays point into fitted) are changed in place, and the codes of the corpus where
- * coding anew was no loss.  Two rounds, the second with fresh false positives. */
+ * codes with the teacher's ten.  The best state judged is kept, the start included: fitted and the
+ * model of p (whose arrays point into fitted) are changed in place, and the codes of the corpus
+ * where coding anew was no loss.  Two rounds, the second with fresh false positives. */
 vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
-                   const vq_exact_answers *truth, vq_corpus *corpus, const vq_learn_opts *opts,
+                   const vq_teacher *truth, vq_corpus *corpus, const vq_learn_opts *opts,
                    vq_ticker *ticker, vq_error *err);
 
 #endif

@@ -128,11 +128,12 @@ out:
 /* The first option given that only distillation hears; NULL: none. */
 static const char *distill_option(const vq_build_opts *o)
 {
-    return o->loss != NULL          ? "loss"
-           : o->epochs != 0         ? "epochs"
-           : o->temperature != 0.0f ? "temperature"
-           : o->fixed_queries != 0  ? "a fixed query map (learn-query-map no)"
-                                    : NULL;
+    return o->loss != NULL            ? "loss"
+           : o->epochs != 0           ? "epochs"
+           : o->temperature != 0.0f   ? "temperature"
+           : o->teacher_cache != NULL ? "teacher-cache"
+           : o->fixed_queries != 0    ? "a fixed query map (learn-query-map no)"
+                                      : NULL;
 }
 
 static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)

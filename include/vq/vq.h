@@ -174,8 +174,10 @@ typedef struct vq_build_opts {
     uint32_t reserved2; /* 0 */
     vq_epoch_fn log;    /* may be NULL */
     void *log_ctx;
-    uint32_t fixed_queries; /* not 0: distillation learns no map of the queries, codes alone */
-    uint32_t reserved3;     /* 0 */
+    uint32_t fixed_queries;    /* not 0: distillation learns no map of the queries, codes alone */
+    uint32_t reserved3;        /* 0 */
+    const char *teacher_cache; /* a file that keeps the exact answers to the training queries:
+                                  read if it is of the same rows and queries, else (re)written */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \

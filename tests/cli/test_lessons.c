@@ -82,10 +82,31 @@ Test(lessons, temperature_and_map_arrive)
     REFUSED(dir, 2, "or 'auto'", LEARN "-o 1.vq --temperature hot");
 }
 
+Test(lessons, answers_kept_between_builds)
+{
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --teacher-cache c");
+    DONE(dir, "\"$VQ\" info --digest 1.vq >1; stat -c '%%i %%y' c >before; cp c first");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --teacher-cache c; \"$VQ\" info --digest 2.vq >2");
+    DONE(dir, "stat -c '%%i %%y' c | cmp - before && cmp 1 2");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --teacher-cache c.zst --stats | grep exact");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --teacher-cache c.zst --stats >stats");
+    DONE(dir, "! grep exact stats && zstd -dc c.zst | cmp - c");
+    cut("some.fbin", 0, 120);
+    DONE(dir, LEARN "-o 2.vq -q --queries some.fbin --teacher-cache c && ! cmp -s c first");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --teacher-cache c && cmp c first");
+    REFUSED(dir, 1, "q.fbin: this is no teacher cache",
+            "cp q.fbin saved; " LEARN "-o 3.vq --queries some.fbin --teacher-cache q.fbin");
+    DONE(dir, "cmp q.fbin saved");
+    cr_assert(!exists(dir, "3.vq"));
+    REFUSED(dir, 2, "--teacher-cache ./b.fbin",
+            LEARN "-o 3.vq --queries q.fbin --teacher-cache ./b.fbin");
+    REFUSED(dir, 3, "nofolder", LEARN "-o 3.vq --queries q.fbin --teacher-cache nofolder/c");
+}
+
 Test(lessons, nothing_to_learn_from)
 {
     static const char *const options[] = {"--log t.csv", "--temperature 2", "--learn-query-map no",
-                                          "--loss kl"};
+                                          "--loss kl", "--teacher-cache c"};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         REFUSED(dir, 2, "--queries", "\"$VQ\" build b.fbin -o 1.vq %s", options[i]);
         REFUSED(dir, 2, "distill",
@@ -96,6 +117,6 @@ Test(lessons, nothing_to_learn_from)
                 "\"$VQ\" build b.fbin -o 1.vq --metric ip --codec pq8 --queries q.fbin --train "
                 "kmeans %s",
                 options[i]);
-        cr_assert(!exists(dir, "1.vq") && !exists(dir, "t.csv"));
+        cr_assert(!exists(dir, "1.vq") && !exists(dir, "t.csv") && !exists(dir, "c"));
     }
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* teacher.h -- what is held to be right for the training queries. */
+#ifndef VQ_INDEX_TEACHER_H
+#define VQ_INDEX_TEACHER_H
+
+#include "index/fit.h"
+#include "src/io/source.h"
+
+enum { VQ_TEACHER_K = 200 }; /* answers of exact search */
+
+typedef struct vq_teacher {
+    uint32_t k;
+    uint32_t *rows; /* nq x k: vectors, best first, UINT32_MAX where there are fewer; owned */
+    float *scores;  /* nq x k; owned */
+} vq_teacher;
+void vq_teacher_fini(vq_teacher *t);
+
+typedef struct vq_class { /* who is taught, and by which rows */
+    vq_source *src;
+    const vq_queries *queries;
+    uint64_t n;              /* good rows of src: the vectors */
+    const uint64_t *skipped; /* row numbers of nskipped bad ones, rising */
+    size_t nskipped;
+    uint32_t metric;
+    int threads;
+    vq_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} vq_class;
+
+/* The exact best of the full rows.  With a path (not NULL) they are read from the file there if it
+ * answers the same queries over the same rows (base: their digest), else searched and kept in it.
+ * Leaves src anywhere. */
+vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
+                           const uint8_t base[16], vq_error *err);
+
+#endif
