@@ -14,7 +14,7 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *loss, *log, *teacher_cache;
+    const char *output, *ids, *loss, *log, *teacher, *teacher_cache;
     opt_texts queries;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
     uint64_t seed, memory;
@@ -73,6 +73,9 @@ const opt build_opts[] = {
      "of the loss, in the unit of the teacher's scores; default auto: from their spread"},
     {"learn-query-map", 0, OPT_WORD, "yes|no", AT(fixed_queries), 0, 0, learns,
      "distillation also learns a linear map of the queries; default yes"},
+    {"teacher", 0, OPT_TEXT, "FILE", AT(teacher), 0, 0, NULL,
+     "learn these scores (a TREC run: \"query Q0 document rank score tag\") instead of those of "
+     "exact search; a query's id is its row number in --queries"},
     {"teacher-cache", 0, OPT_TEXT, "FILE", AT(teacher_cache), 0, 0, NULL,
      "keep the exact answers to the training queries in FILE, for builds of the same vectors with "
      "other options"},
@@ -171,6 +174,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.temperature = (float)a->temperature;
     opts.fixed_queries = a->fixed_queries;
     opts.teacher_cache = a->teacher_cache;
+    opts.teacher = l->teacher.n > 0 ? &l->teacher : NULL;
     opts.queries = l->queries;
     opts.nqueries = l->nqueries;
     opts.force = (uint32_t)a->force;
@@ -215,7 +219,7 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
 static int check_written(const build_args *a, const char *input, const char *option,
                          const char *path)
 {
-    const char *const others[] = {input, a->ids, a->output, a->log, a->teacher_cache};
+    const char *const others[] = {input, a->ids, a->output, a->log, a->teacher, a->teacher_cache};
     bool other = false;
     if (path == NULL) return CLI_DONE;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -232,10 +236,13 @@ static int check_files(const build_args *a, const char *input)
     if (same_file(input, a->output)) return fail(CLI_USAGE, "%s is both input and output", input);
     if (!a->force && access(a->output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
-    if (a->log != NULL &&
-        (a->queries.n == 0 || (a->train != VQ_TRAIN_AUTO && a->train != VQ_TRAIN_DISTILL)))
-        return fail(CLI_USAGE, "--log is about --train distill, which learns from training "
-                               "queries: give them by --queries");
+    const char *taught = a->log != NULL ? "--log" : a->teacher != NULL ? "--teacher" : NULL;
+    bool distill = a->train == VQ_TRAIN_AUTO || a->train == VQ_TRAIN_DISTILL;
+    if (taught != NULL && (a->queries.n == 0 || !distill))
+        return fail(CLI_USAGE,
+                    "%s is for --train distill, which learns from training queries: give them by "
+                    "--queries",
+                    taught);
     int code = check_written(a, input, "--log", a->log);
     if (code == CLI_DONE) code = check_written(a, input, "--teacher-cache", a->teacher_cache);
     if (code == CLI_DONE) code = check_written(a, input, "-o", a->output);
@@ -256,7 +263,9 @@ int cmd_build(const cmd *self, int argc, char **argv)
     lessons l = {0};
     vq_status rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
     if (rc == VQ_OK && a.ids != NULL) rc = vq_ids_read(&ids, a.ids, false, &err);
-    code = rc != VQ_OK ? fail_data(rc, &err) : lessons_open(&l, &a.queries);
+    lesson_files files = {
+        .input = rest[0], .queries = &a.queries, .ids = a.ids, .teacher = a.teacher};
+    code = rc != VQ_OK ? fail_data(rc, &err) : lessons_open(&l, &files, src, &ids);
     if (code == CLI_DONE) code = build(&a, rest[0], src, &l, &ids);
     lessons_close(&l);
     vq_ids_fini(&ids);

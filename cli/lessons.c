@@ -3,27 +3,147 @@
 #include "cli/lessons.h"
 
 #include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "src/io/qrels.h"
 
-/* ---- queries ---- */
+/* ---- numbers of queries and rows ---- */
 
-int lessons_open(lessons *l, const opt_texts *queries)
+typedef struct numbering {
+    const lesson_files *files;
+    uint64_t queries, rows; /* UINT64_MAX: not known, and left to the library to check */
+    const vq_ids *ids;
+    size_t *order; /* the ids, sorted; owned */
+} numbering;
+
+static int by_id(const void *a, const void *b, void *ctx)
 {
-    for (size_t i = 0; i < queries->n; i++) {
+    const vq_ids *ids = ctx;
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    if (ids->strings) return strcmp(ids->names[x], ids->names[y]);
+    return (ids->numbers[x] > ids->numbers[y]) - (ids->numbers[x] < ids->numbers[y]);
+}
+
+static void number(numbering *n, const lessons *l, const vq_source *vectors, const vq_ids *ids)
+{
+    uint32_t d, elem;
+    n->ids = ids;
+    n->order = xmalloc(ids->n, sizeof *n->order);
+    for (size_t i = 0; i < ids->n; i++) n->order[i] = i;
+    qsort_r(n->order, ids->n, sizeof *n->order, by_id, (void *)(uintptr_t)ids);
+    vq_source_shape(vectors, &n->rows, &d, &elem);
+    for (size_t i = 0; i < l->nqueries && n->queries != UINT64_MAX; i++) {
+        uint64_t some;
+        vq_source_shape(l->queries[i], &some, &d, &elem);
+        n->queries = some != UINT64_MAX ? n->queries + some : UINT64_MAX;
+    }
+}
+
+/* Compares an id given as text with the i-th of the file. */
+static int compare_id(const vq_ids *ids, const char *text, uint64_t value, size_t i)
+{
+    if (ids->strings) return strcmp(text, ids->names[i]);
+    return (value > ids->numbers[i]) - (value < ids->numbers[i]);
+}
+
+/* The row of a document; false if there is none. */
+static bool find_row(const numbering *n, const char *doc, uint64_t *row)
+{
+    uint64_t value = 0;
+    if (!n->ids->strings && opt_number(doc, 0, UINT64_MAX - 1, &value)) return false;
+    *row = value;
+    if (n->files->ids == NULL) return value < n->rows;
+    for (size_t low = 0, high = n->ids->n; low < high;) {
+        size_t mid = low + (high - low) / 2;
+        int order = compare_id(n->ids, doc, value, n->order[mid]);
+        *row = n->order[mid];
+        if (order == 0) return true;
+        if (order > 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return false;
+}
+
+static int find_pair(const numbering *n, const char *path, size_t line, const char *qid,
+                     const char *doc, uint64_t *query, uint64_t *row)
+{
+    if (opt_number(qid, 0, UINT64_MAX - 1, query) || *query >= n->queries)
+        return fail(CLI_DATA,
+                    "%s:%zu: '%.60s' is no training query: they are the rows of --queries, counted "
+                    "from 0 through all files%s",
+                    path, line, qid, n->queries == UINT64_MAX ? "" : ", and there are fewer");
+    if (!find_row(n, doc, row))
+        return fail(CLI_DATA, "%s:%zu: there is no vector '%.60s' in %s%s", path, line, doc,
+                    n->files->ids != NULL ? n->files->ids : n->files->input,
+                    n->files->ids != NULL ? "" : "; without --ids a document is a row number");
+    return CLI_DONE;
+}
+
+/* ---- files ---- */
+
+static int read_teacher(lessons *l, const numbering *n)
+{
+    vq_error err = {0};
+    vq_run run;
+    const char *path = n->files->teacher;
+    vq_status rc = vq_run_read(&run, path, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
+    size_t total = run.first[run.nq];
+    uint64_t *query = xmalloc(total, sizeof *query), *row = xmalloc(total, sizeof *row);
+    float *score = xmalloc(total, sizeof *score);
+    int code = total > 0 ? CLI_DONE : fail(CLI_DATA, "%s: there is no line in it", path);
+    for (size_t q = 0; q < run.nq; q++)
+        for (size_t i = run.first[q]; i < run.first[q + 1] && code == CLI_DONE; i++) {
+            const vq_run_line *line = &run.lines[i];
+            if (fabs(line->score) > (double)FLT_MAX) {
+                code = fail(CLI_DATA, "%s:%zu: the score %g is too large", path, line->line,
+                            line->score);
+                break;
+            }
+            score[i] = (float)line->score;
+            code = find_pair(n, path, line->line, run.qid[q], line->doc, &query[i], &row[i]);
+        }
+    l->teacher = (vq_pairs){.n = total, .query = query, .row = row, .score = score};
+    vq_run_fini(&run);
+    return code;
+}
+
+int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, const vq_ids *ids)
+{
+    numbering n = {.files = files};
+    int code = CLI_DONE;
+    for (size_t i = 0; i < files->queries->n; i++) {
         vq_error err = {0};
-        vq_status rc = vq_source_open_file(&l->queries[i], queries->at[i], 0, &err);
+        vq_status rc = vq_source_open_file(&l->queries[i], files->queries->at[i], 0, &err);
         if (rc != VQ_OK) return fail_data(rc, &err);
         l->nqueries++;
     }
-    return CLI_DONE;
+    if (files->teacher == NULL || l->nqueries == 0) return code;
+    number(&n, l, vectors, ids);
+    code = read_teacher(l, &n);
+    free(n.order);
+    return code;
+}
+
+static void free_pairs(const vq_pairs *p)
+{
+    free((void *)(uintptr_t)p->query);
+    free((void *)(uintptr_t)p->row);
+    free((void *)(uintptr_t)p->score);
 }
 
 void lessons_close(lessons *l)
 {
     for (size_t i = 0; i < l->nqueries; i++) vq_source_close(l->queries[i]);
+    free_pairs(&l->teacher);
 }
 
 /* ---- epochs ---- */

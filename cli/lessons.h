@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lessons.h -- what vq build learns from: files of training queries; and what it tells of the way
- * there, epoch by epoch. */
+/* lessons.h -- what vq build learns from: files of training queries, another model's scores; and
+ * what it tells of the way there, epoch by epoch. */
 #ifndef VQ_CLI_LESSONS_H
 #define VQ_CLI_LESSONS_H
 
@@ -8,15 +8,25 @@
 
 #include "cli/opt.h"
 #include "cli/progress.h"
+#include "src/io/ids.h"
 #include "vq/vq.h"
 
 typedef struct lessons {
     vq_source *queries[OPT_TEXTS_MAX]; /* owned */
     size_t nqueries;
+    vq_pairs teacher; /* arrays owned; n = 0: none */
 } lessons;
 
-/* An exit code, and has told what went wrong; _close accepts what _open left. */
-int lessons_open(lessons *l, const opt_texts *queries);
+typedef struct lesson_files {
+    const char *input; /* the vectors */
+    const opt_texts *queries;
+    const char *ids, *teacher; /* or NULL */
+} lesson_files;
+
+/* vectors: open, ids: read (or empty: row numbers).  An exit code, and has told what went wrong;
+ * _close accepts what _open left. */
+int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors,
+                 const vq_ids *ids);
 void lessons_close(lessons *l);
 
 typedef struct epoch_log {

@@ -41,7 +41,8 @@ typedef struct build {
     uint64_t *numbers; /* block: their row numbers */
     float *wide;       /* block x d: as floats, if the store depends on how large they are */
     vq_queries queries;
-    float largest;     /* |x| of all */
+    float largest; /* |x| of all */
+    vq_teacher teacher;
     vq_hasher *hasher; /* of all good rows, where a teacher cache asks what they are */
 } build;
 
@@ -178,6 +179,25 @@ out:
     return rc;
 }
 
+static vq_good_rows good_rows(const build *b)
+{
+    return (vq_good_rows){.n = b->plan.model.n, .skipped = b->skipped, .nskipped = b->nskipped};
+}
+
+/* What was said of queries and rows: is it of these? */
+static vq_status hear_teacher(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_good_rows good = good_rows(b);
+    vq_pair_lists pairs = {0};
+    if (b->opts->teacher == NULL) goto out;
+    VQ_TRY(vq_pair_lists_make(&pairs, b->opts->teacher, "teacher", b->queries.n, &good, err));
+    VQ_TRY(vq_teacher_given(&b->teacher, &pairs, err));
+out:
+    vq_pair_lists_fini(&pairs);
+    return rc;
+}
+
 static vq_status train(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -210,6 +230,7 @@ static vq_status train(build *b, vq_error *err)
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
     VQ_TRY(read_queries(b, err));
+    VQ_TRY(hear_teacher(b, err));
     VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
                   &b->fitted, err));
     vq_mem_free(b->sample);
@@ -218,20 +239,31 @@ out:
     return rc;
 }
 
-static vq_status ask_teacher(build *b, vq_teacher *t, vq_error *err)
+/* The given teacher, or exact search. */
+static vq_status ask_teacher(build *b, vq_error *err)
 {
+    vq_status rc = VQ_OK;
     vq_class class = {.src = b->src,
                       .queries = &b->queries,
-                      .n = b->plan.model.n,
-                      .skipped = b->skipped,
-                      .nskipped = b->nskipped,
+                      .good = good_rows(b),
                       .metric = b->plan.model.metric,
                       .threads = b->plan.threads,
                       .progress = b->opts->progress,
                       .progress_ctx = b->opts->progress_ctx};
     uint8_t rows[16] = {0};
+    size_t all = b->queries.n, dropped = 0;
     if (b->hasher != NULL) vq_hasher_get(b->hasher, rows);
-    return vq_teacher_exact(t, &class, b->opts->teacher_cache, rows, err);
+    if (b->opts->teacher == NULL)
+        VQ_TRY(vq_teacher_exact(&b->teacher, &class, b->opts->teacher_cache, rows, err));
+    else
+        vq_teacher_drop(&b->teacher, &b->queries, b->plan.model.d, &dropped);
+    if (dropped > 0)
+        vq_plan_note(&b->plan,
+                     "queries %zu instead of %zu for distillation: the teacher has no scores for "
+                     "the others",
+                     b->queries.n, all);
+out:
+    return rc;
 }
 
 /* Encodes the corpus in memory, lets codebooks, list vectors and query map learn, and keeps the
@@ -241,7 +273,6 @@ static vq_status distil(build *b, vq_error *err)
     vq_status rc = VQ_OK;
     vq_model *m = &b->plan.model;
     vq_corpus *c = &b->corpus;
-    vq_teacher teacher = {0};
     vq_learn_opts o = {.loss = b->opts->loss,
                        .temperature = (double)b->opts->temperature,
                        .epochs = b->opts->epochs,
@@ -264,13 +295,12 @@ static vq_status distil(build *b, vq_error *err)
                          .corpus = c};
     VQ_TRY(vq_source_rewind(b->src, err));
     VQ_TRY(vq_encode_all(&job, err));
-    VQ_TRY(ask_teacher(b, &teacher, err));
-    VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &teacher, c, &o, &b->ticker, err));
+    VQ_TRY(ask_teacher(b, err));
+    VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &b->teacher, c, &o, &b->ticker, err));
     vq_mem_free(c->coded);
     c->coded = NULL;
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
-    vq_teacher_fini(&teacher);
     return rc;
 }
 
@@ -324,6 +354,7 @@ out:
     vq_mem_free(b.rows);
     vq_mem_free(b.numbers);
     vq_mem_free(b.wide);
+    vq_teacher_fini(&b.teacher);
     vq_hasher_free(b.hasher);
     vq_store_free(b.store);
     return rc;

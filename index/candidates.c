@@ -2,6 +2,7 @@
 /* candidates.c -- see candidates.h. */
 #include "index/candidates.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,11 @@ vq_status vq_candidates_init(vq_candidates *c, size_t nq, size_t d, size_t k, vq
     c->shared = vq_mem_alloc(nq, sizeof *c->shared);
     c->shared_rows = vq_alloc_f32(nq, d);
     c->offsets = vq_alloc_f32(1, nq);
+    c->most = vq_alloc_f32(1, nq);
     c->sorted = vq_mem_alloc(k, sizeof *c->sorted);
     VQ_REQUIRE(c->first != NULL && c->docs != NULL && c->teacher != NULL && c->shared != NULL &&
-                   c->shared_rows != NULL && c->offsets != NULL && c->sorted != NULL,
+                   c->shared_rows != NULL && c->offsets != NULL && c->most != NULL &&
+                   c->sorted != NULL,
                VQ_ENOMEM, "candidates of %zu queries", nq);
 out:
     return rc;
@@ -37,6 +40,7 @@ void vq_candidates_fini(vq_candidates *c)
     vq_mem_free(c->shared);
     vq_mem_free(c->shared_rows);
     vq_mem_free(c->offsets);
+    vq_mem_free(c->most);
     vq_mem_free(c->sorted);
 }
 
@@ -46,27 +50,62 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Candidates of query i at docs + at: the exact best, then the live ones that are not among them.
- * Their teacher is the product in the coded space, set right by the mean offset to the exact ones.
- */
+static float product(const vq_candidates *c, const float *query, const vq_corpus *corpus,
+                     uint32_t row)
+{
+    return vq_kernels_get()->dot_f32(query, corpus->coded + row * c->d, c->d);
+}
+
+static size_t answers(const vq_teacher *t, size_t i)
+{
+    size_t n = 0;
+    while (n < t->k && t->rows[i * t->k + n] != UINT32_MAX) n++;
+    return n;
+}
+
+/* A given teacher's unit is its own, and the losses compare its scores with the student's, which
+ * are products: the same spread within a query, in the mean over all, makes them comparable. */
+static double scale_of(const vq_candidates *c, const float *queries, const vq_corpus *corpus,
+                       const vq_teacher *t)
+{
+    double spread_t = 0.0, spread_s = 0.0;
+    for (size_t i = 0; i < c->nq; i++) {
+        const uint32_t *rows = t->rows + i * t->k;
+        const float *scores = t->scores + i * t->k;
+        size_t n = answers(t, i);
+        double mean_t = 0.0, mean_s = 0.0; /* and squares, updated as they come: Welford 1962 */
+        for (size_t j = 0; j < n; j++) {
+            double s = (double)product(c, queries + i * c->d, corpus, rows[j]);
+            double dt = (double)scores[j] - mean_t, ds = s - mean_s;
+            mean_t += dt / (double)(j + 1), mean_s += ds / (double)(j + 1);
+            spread_t += dt * ((double)scores[j] - mean_t), spread_s += ds * (s - mean_s);
+        }
+    }
+    double scale = sqrt(spread_s / spread_t);
+    return isfinite(scale) && scale > 0.0 ? scale : 1.0;
+}
+
+/* Candidates of query i at docs + at: the teacher's best, then the live ones that are not among
+ * them. */
 static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpus *corpus,
                   const vq_teacher *t, const uint32_t *live, size_t at)
 {
-    const vq_kernels *kn = vq_kernels_get();
-    size_t n = 0, start = at, d = c->d;
+    size_t n = answers(t, i), start = at;
     double offset = 0.0;
-    for (uint32_t j = 0; j < t->k && t->rows[i * t->k + j] != UINT32_MAX; j++) {
+    for (size_t j = 0; j < n; j++, at++) {
         uint32_t row = t->rows[i * t->k + j];
-        c->docs[at] = c->sorted[n++] = row;
-        c->teacher[at] = t->scores[i * t->k + j];
-        offset += (double)c->teacher[at++] - (double)kn->dot_f32(query, corpus->coded + row * d, d);
+        c->docs[at] = c->sorted[j] = row;
+        c->teacher[at] = (float)(c->scale * (double)t->scores[i * t->k + j]);
+        offset += (double)c->teacher[at] - (double)product(c, query, corpus, row);
     }
     c->offsets[i] = n > 0 ? (float)(offset / (double)n) : 0.0f;
+    c->most[i] = t->lowest != NULL ? (float)(c->scale * (double)t->lowest[i]) : INFINITY;
     qsort(c->sorted, n, sizeof *c->sorted, by_number);
     for (size_t j = 0; j < VQ_LIVE && live[j] != UINT32_MAX; j++) {
         if (bsearch(&live[j], c->sorted, n, sizeof *c->sorted, by_number) != NULL) continue;
         c->docs[at] = live[j];
-        c->teacher[at++] = kn->dot_f32(query, corpus->coded + live[j] * d, d) + c->offsets[i];
+        c->teacher[at++] =
+            t->lowest != NULL ? c->most[i] : product(c, query, corpus, live[j]) + c->offsets[i];
     }
     return at - start;
 }
@@ -77,6 +116,7 @@ void vq_candidates_set(vq_candidates *c, const float *queries, const vq_corpus *
     size_t d = c->d, at = 0;
     vq_rng rng;
     vq_rng_init(&rng, seed, RNG_STREAM);
+    c->scale = truth->lowest != NULL ? scale_of(c, queries, corpus, truth) : 1.0;
     for (size_t i = 0; i < c->nq; i++) {
         c->first[i] = at;
         at += add(c, i, queries + i * d, corpus, truth, live + i * VQ_LIVE, at);

@@ -16,7 +16,9 @@ typedef struct vq_candidates { /* all arrays owned */
     float *teacher;     /* their scores */
     uint32_t *shared;   /* nq: the row that is lent */
     float *shared_rows; /* nq x d: in the coded space */
-    float *offsets;     /* nq: the teacher's score of a lent row is a product, and this */
+    float *offsets;     /* nq: the teacher's score of a lent row is a product, and this.. */
+    float *most;        /* nq: ..but no more than this */
+    double scale;       /* of the teacher's scores to those here, which are like the student's */
     uint32_t *sorted;   /* k: scratch */
 } vq_candidates;
 
@@ -24,8 +26,11 @@ typedef struct vq_candidates { /* all arrays owned */
 vq_status vq_candidates_init(vq_candidates *c, size_t nq, size_t d, size_t k, vq_error *err);
 void vq_candidates_fini(vq_candidates *c);
 
-/* Fills c.  queries: nq x d in the coded space, before the map; live: nq x VQ_LIVE vectors by the
- * codes as they are, UINT32_MAX where there are fewer. */
+/* Fills c.  A row that an exact teacher did not answer is scored by the product in the coded space,
+ * set right by the query's mean offset.  One that a given teacher did not score has its lowest if
+ * it is a false positive, at most that if it is lent.  queries: nq x d in the coded space, before
+ * the map; live: nq x VQ_LIVE vectors by the codes as they are, UINT32_MAX where there are fewer.
+ */
 void vq_candidates_set(vq_candidates *c, const float *queries, const vq_corpus *corpus,
                        const vq_teacher *truth, const uint32_t *live, uint64_t seed);
 

@@ -173,9 +173,10 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                           .codes = l->codes8,
                           .shared = c->shared,
                           .shared_rows = c->shared_rows,
-                          .own_offset = c->offsets};
+                          .own_offset = c->offsets,
+                          .own_most = c->most};
     vq_distil_opts d = {.loss = vq_loss_by_name(o->loss != NULL ? o->loss : "listnet"),
-                        .temperature = o->temperature,
+                        .temperature = o->temperature * c->scale,
                         .step = STEP,
                         .epochs = o->epochs != 0 ? o->epochs : EPOCHS,
                         .learn_lists = true,

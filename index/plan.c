@@ -132,6 +132,7 @@ static const char *distill_option(const vq_build_opts *o)
            : o->epochs != 0           ? "epochs"
            : o->temperature != 0.0f   ? "temperature"
            : o->teacher_cache != NULL ? "teacher-cache"
+           : o->teacher != NULL       ? "teacher"
            : o->fixed_queries != 0    ? "a fixed query map (learn-query-map no)"
                                       : NULL;
 }
@@ -169,6 +170,9 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(m->train == VQ_TRAIN_DISTILL || of_distill == NULL, VQ_EINVAL,
                "%s: this is for train distill, not query-aware: ask for that, or leave it out",
                of_distill);
+    VQ_REQUIRE(o->teacher == NULL || o->teacher_cache == NULL, VQ_EINVAL,
+               "teacher-cache: it keeps what exact search answers, which a given teacher replaces: "
+               "leave it out");
     VQ_REQUIRE(given, VQ_EINVAL,
                "train query-aware and distill: training queries are needed (--queries)");
     VQ_REQUIRE(!l2, VQ_EINVAL,

@@ -14,6 +14,7 @@ void vq_teacher_fini(vq_teacher *t)
 {
     vq_mem_free(t->rows);
     vq_mem_free(t->scores);
+    vq_mem_free(t->lowest);
     memset(t, 0, sizeof *t);
 }
 
@@ -27,20 +28,6 @@ static vq_status allocate(vq_teacher *t, size_t nq, size_t k, vq_error *err)
 }
 
 /* ---- exact search ---- */
-
-/* The vector of a good row: bad ones before it are not counted. */
-static uint32_t vector_of(const vq_class *c, uint64_t row)
-{
-    size_t low = 0, high = c->nskipped;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (c->skipped[mid] < row)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return (uint32_t)(row - low);
-}
 
 static vq_status search(vq_teacher *t, const vq_class *c, vq_error *err)
 {
@@ -56,7 +43,7 @@ static vq_status search(vq_teacher *t, const vq_class *c, vq_error *err)
     VQ_TRY(vq_source_rewind(c->src, err));
     VQ_TRY(vq_exact(c->src, c->queries->x, c->queries->n, &o, ids, t->scores, err));
     for (size_t i = 0; i < cells; i++)
-        t->rows[i] = ids[i] != VQ_NO_ID ? vector_of(c, ids[i]) : UINT32_MAX;
+        t->rows[i] = ids[i] != VQ_NO_ID ? vq_vector_of(&c->good, ids[i]) : UINT32_MAX;
 out:
     vq_mem_free(ids);
     return rc;
@@ -68,7 +55,7 @@ static vq_status make_key(vq_teachcache_key *key, const vq_teacher *t, const vq_
     vq_hasher *h = vq_hasher_new();
     uint8_t d[4];
     if (h == NULL) return vq_fail(err, VQ_ENOMEM, "teacher: a hash");
-    *key = (vq_teachcache_key){.metric = c->metric, .k = t->k, .nq = c->queries->n, .n = c->n};
+    *key = (vq_teachcache_key){.metric = c->metric, .k = t->k, .nq = c->queries->n, .n = c->good.n};
     memcpy(key->base, base, sizeof key->base);
     vq_put_le32(d, c->src->d);
     vq_hasher_add(h, d, sizeof d);
@@ -84,7 +71,7 @@ vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
     vq_status rc = VQ_OK;
     vq_teachcache_key key;
     bool found = false;
-    VQ_TRY(allocate(t, c->queries->n, (size_t)VQ_MIN(c->n, (uint64_t)VQ_TEACHER_K), err));
+    VQ_TRY(allocate(t, c->queries->n, (size_t)VQ_MIN(c->good.n, (uint64_t)VQ_TEACHER_K), err));
     if (cache != NULL) {
         VQ_TRY(make_key(&key, t, c, base, err));
         VQ_TRY(vq_teachcache_read(cache, &key, t->rows, t->scores, &found, err));
@@ -94,4 +81,64 @@ vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
     if (cache != NULL) VQ_TRY(vq_teachcache_write(cache, &key, t->rows, t->scores, err));
 out:
     return rc;
+}
+
+/* ---- a given teacher ---- */
+
+/* Can anything be learnt, and judged, by these scores? */
+static vq_status check_given(const vq_pair_lists *p, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t scored = 0, told_apart = 0;
+    for (size_t q = 0; q < p->nq; q++) {
+        size_t first = p->first[q], n = p->first[q + 1] - first;
+        scored += n > 0;
+        told_apart += n > 0 && p->scores[first] > p->scores[first + n - 1];
+    }
+    VQ_REQUIRE(
+        scored >= 2, VQ_EINVAL,
+        "teacher: it scores rows for %zu of the %zu training queries; 2 are the least, since "
+        "some teach and some judge",
+        scored, p->nq);
+    VQ_REQUIRE(told_apart > 0, VQ_EINVAL,
+               "teacher: no query has two rows of different scores, so there is no order to learn; "
+               "labels alone are qrels");
+out:
+    return rc;
+}
+
+vq_status vq_teacher_given(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t nq = pairs->nq, k = 1;
+    VQ_TRY(check_given(pairs, err));
+    for (size_t q = 0; q < nq; q++) k = VQ_MAX(k, pairs->first[q + 1] - pairs->first[q]);
+    VQ_TRY(allocate(t, nq, VQ_MIN(k, (size_t)VQ_TEACHER_MOST), err));
+    t->lowest = vq_mem_calloc(nq, sizeof *t->lowest);
+    VQ_REQUIRE(t->lowest != NULL, VQ_ENOMEM, "teacher: %zu queries", nq);
+    for (size_t q = 0; q < nq; q++) {
+        size_t first = pairs->first[q], n = VQ_MIN(pairs->first[q + 1] - first, (size_t)t->k);
+        for (size_t j = 0; j < t->k; j++) {
+            t->rows[q * t->k + j] = j < n ? pairs->rows[first + j] : UINT32_MAX;
+            t->scores[q * t->k + j] = j < n ? pairs->scores[first + j] : 0.0f;
+        }
+        if (n > 0) t->lowest[q] = pairs->scores[first + n - 1];
+    }
+out:
+    return rc;
+}
+
+void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropped)
+{
+    size_t kept = 0, k = t->k;
+    for (size_t q = 0; q < queries->n; q++) {
+        if (t->rows[q * k] == UINT32_MAX) continue;
+        memmove(t->rows + kept * k, t->rows + q * k, k * sizeof *t->rows);
+        memmove(t->scores + kept * k, t->scores + q * k, k * sizeof *t->scores);
+        memmove(queries->x + kept * d, queries->x + q * d, d * sizeof *queries->x);
+        if (t->lowest != NULL) t->lowest[kept] = t->lowest[q];
+        kept++;
+    }
+    *dropped = queries->n - kept;
+    queries->n = kept;
 }

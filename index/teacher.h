@@ -4,23 +4,27 @@
 #define VQ_INDEX_TEACHER_H
 
 #include "index/fit.h"
+#include "index/pairs.h"
 #include "src/io/source.h"
 
-enum { VQ_TEACHER_K = 200 }; /* answers of exact search */
+enum {
+    VQ_TEACHER_K = 200,     /* answers of exact search */
+    VQ_TEACHER_MOST = 1000, /* rows of a query that a given teacher may score: its best */
+};
 
 typedef struct vq_teacher {
     uint32_t k;
     uint32_t *rows; /* nq x k: vectors, best first, UINT32_MAX where there are fewer; owned */
     float *scores;  /* nq x k; owned */
+    float *lowest;  /* nq: score of every row that is not among a query's; owned.  NULL: the exact
+                       one, a product that can be computed */
 } vq_teacher;
 void vq_teacher_fini(vq_teacher *t);
 
 typedef struct vq_class { /* who is taught, and by which rows */
     vq_source *src;
     const vq_queries *queries;
-    uint64_t n;              /* good rows of src: the vectors */
-    const uint64_t *skipped; /* row numbers of nskipped bad ones, rising */
-    size_t nskipped;
+    vq_good_rows good;
     uint32_t metric;
     int threads;
     vq_progress_fn progress; /* may be NULL */
@@ -32,5 +36,9 @@ typedef struct vq_class { /* who is taught, and by which rows */
  * Leaves src anywhere. */
 vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
                            const uint8_t base[16], vq_error *err);
+/* What was given in its place. */
+vq_status vq_teacher_given(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err);
+/* Takes the queries (of d floats) out that the teacher says nothing of: *dropped of them. */
+void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropped);
 
 #endif

@@ -129,6 +129,14 @@ typedef enum vq_train {
     VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
 } vq_train;
 
+/* Pairs of a training query and a row of the vectors, in any order, no pair twice. */
+typedef struct vq_pairs {
+    uint64_t n;
+    const uint64_t *query; /* n: number among all training queries as they are read, from 0 */
+    const uint64_t *row;   /* n: number in src, from 0, bad rows counted */
+    const float *score;    /* n: larger is better, on any scale */
+} vq_pairs;
+
 /* After each epoch of distillation, before the state is judged good enough to be kept or not. */
 typedef struct vq_epoch {
     size_t struct_size; /* set by the library; fields are only ever appended */
@@ -178,6 +186,9 @@ typedef struct vq_build_opts {
     uint32_t reserved3;        /* 0 */
     const char *teacher_cache; /* a file that keeps the exact answers to the training queries:
                                   read if it is of the same rows and queries, else (re)written */
+    const vq_pairs *teacher;   /* scores to learn instead of those of exact search: another model's.
+                                  Queries without a pair are left out of distillation; other rows
+                                  count as the lowest pair of the query */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \

@@ -197,7 +197,8 @@ vq_status vq_qrels_read(vq_qrels *q, const char *path, vq_error *err)
     q->judgements = vq_mem_alloc(t.n, sizeof *q->judgements);
     VQ_REQUIRE(q->judgements != NULL, VQ_ENOMEM, "%s: no memory for %zu lines", t.text.name, t.n);
     for (size_t i = 0; i < t.n; i++)
-        q->judgements[i] = (vq_judgement){t.records[i].doc, (int32_t)t.records[i].value};
+        q->judgements[i] =
+            (vq_judgement){t.records[i].doc, (int32_t)t.records[i].value, t.records[i].line};
     q->text = t.text.bytes;
     t.text.bytes = NULL;
 out:
@@ -245,7 +246,7 @@ vq_status vq_run_read(vq_run *r, const char *path, vq_error *err)
     r->lines = vq_mem_alloc(t.n, sizeof *r->lines);
     VQ_REQUIRE(r->lines != NULL, VQ_ENOMEM, "%s: no memory for %zu lines", t.text.name, t.n);
     for (size_t i = 0; i < t.n; i++)
-        r->lines[i] = (vq_run_line){t.records[i].doc, t.records[i].value};
+        r->lines[i] = (vq_run_line){t.records[i].doc, t.records[i].value, t.records[i].line};
     r->text = t.text.bytes;
     t.text.bytes = NULL;
 out:

@@ -13,6 +13,7 @@
 typedef struct vq_judgement {
     const char *doc; /* in text */
     int32_t grade;   /* > 0: relevant */
+    size_t line;     /* where it stood, from 1 */
 } vq_judgement;
 
 typedef struct vq_qrels {
@@ -33,6 +34,7 @@ void vq_qrels_fini(vq_qrels *q);
 typedef struct vq_run_line {
     const char *doc;
     double score;
+    size_t line; /* where it stood, from 1 */
 } vq_run_line;
 
 typedef struct vq_run { /* the same shape as vq_qrels; lines of a query by falling score, then doc

@@ -37,6 +37,7 @@ typedef struct vq_lessons {
                                  teacher: queries . shared_rows; on the scale of `teacher` up to a
                                  constant that own_offset[i] adds for query i */
     const float *own_offset;  /* nq: teacher score = q . row (coded space) + own_offset; NULL = 0 */
+    const float *own_most;    /* nq: but no more than this; NULL = any */
 } vq_lessons;
 
 typedef struct vq_distil_opts {

@@ -96,10 +96,11 @@ static size_t candidates(const vq_distil_batch *b, const vq_pupil *p, size_t q)
         if (u != NONE) p->own[u] = true;
     }
     float offset = l->own_offset != NULL ? l->own_offset[i] : 0.0f;
+    float most = l->own_most != NULL ? l->own_most[i] : INFINITY;
     for (size_t u = 0; u < b->ncommon; u++) {
         if (p->own[u]) continue;
         p->rows[n] = b->common[u];
-        p->t[n++] = b->common_scores[q * b->max + u] + offset;
+        p->t[n++] = VQ_MIN(b->common_scores[q * b->max + u] + offset, most);
     }
     return n;
 }

@@ -103,10 +103,53 @@ Test(lessons, answers_kept_between_builds)
     REFUSED(dir, 3, "nofolder", LEARN "-o 3.vq --queries q.fbin --teacher-cache nofolder/c");
 }
 
+/* A run of all queries: the exact best, by the ids that the options say. */
+#define RUN                                                                                        \
+    "\"$VQ\" build b.fbin -o flat.vq --codec flat --metric ip -f -q %s && "                        \
+    "\"$VQ\" search flat.vq q.fbin -k 100 --format trec >%s"
+
+Test(lessons, another_model_s_scores)
+{
+    DONE(dir, RUN, "", "run");
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --teacher run && \"$VQ\" check 1.vq");
+    DONE(dir, "seq -f n%%.0f 0 1499 >names; seq 2000 -1 501 >numbers");
+    DONE(dir, RUN, "--ids names", "run.names");
+    DONE(dir, RUN, "--ids numbers", "run.numbers");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --teacher run.names --ids names --log 2.csv");
+    DONE(dir, LEARN "-o 3.vq -q --queries q.fbin --teacher run.numbers --ids numbers --log 3.csv");
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --teacher run --log 1.csv");
+    DONE(dir, "for i in 1 2 3; do cut -d, -f1-4 $i.csv >$i; done; cmp 1 2 && cmp 1 3");
+    PRINTS(dir, "queries 299 instead of 300",
+           "sed '/^7 /d' run >less; " LEARN "-o 1.vq --queries q.fbin --teacher less");
+}
+
+Test(lessons, scores_of_what_is_not_there)
+{
+    static const char *const bad[][2] = {
+        {"s/^0 Q0 [0-9]*/0 Q0 1500/", "bad:2: there is no vector '1500'"},
+        {"s/^0 Q0 [0-9]*/0 Q0 x7/", "bad:2: there is no vector 'x7'"},
+        {"s/^0 /300 /", "bad:2: '300' is no training query"},
+        {"s/^0 /q0 /", "bad:2: 'q0' is no training query"},
+        {"s/[-0-9.e+]* vq$/1e99 vq/", "bad:2: the score 1e+99 is too large"},
+        {"s/vq$//", "bad:2: 5 fields"},
+    };
+    DONE(dir, RUN, "", "run");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        DONE(dir, "sed '2%s' run >bad", bad[i][0]);
+        REFUSED(dir, 1, bad[i][1], LEARN "-o 1.vq --queries q.fbin --teacher bad");
+    }
+    REFUSED(dir, 1, "no line", ": >bad; " LEARN "-o 1.vq --queries q.fbin --teacher bad");
+    DONE(dir, "seq -f n%%.0f 0 1499 >names");
+    REFUSED(dir, 1, "in names", LEARN "-o 1.vq --queries q.fbin --teacher run --ids names");
+    REFUSED(dir, 1, "nosuch", LEARN "-o 1.vq --queries q.fbin --teacher nosuch");
+    cr_assert(!exists(dir, "1.vq"));
+}
+
 Test(lessons, nothing_to_learn_from)
 {
-    static const char *const options[] = {"--log t.csv", "--temperature 2", "--learn-query-map no",
-                                          "--loss kl", "--teacher-cache c"};
+    static const char *const options[] = {"--log t.csv",          "--temperature 2",
+                                          "--learn-query-map no", "--loss kl",
+                                          "--teacher-cache c",    "--teacher b.fbin"};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         REFUSED(dir, 2, "--queries", "\"$VQ\" build b.fbin -o 1.vq %s", options[i]);
         REFUSED(dir, 2, "distill",

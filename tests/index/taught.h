@@ -48,14 +48,16 @@ static inline vq_build_opts with_queries(const world *w, uint32_t metric)
     return o;
 }
 
-/* Share of the true ten within the ten that the codes alone find; exact search if rerank is N. */
-static inline double overlap(const char *path, const world *w, uint32_t metric, uint32_t rerank)
+/* Share of the true ten of the queries `wanted` (NQ) within the ten found for the held ones; exact
+ * search if rerank is N, the codes alone if it is VQ_NONE. */
+static inline double overlap_with(const char *path, const world *w, const float *wanted,
+                                  uint32_t metric, uint32_t rerank)
 {
     static uint64_t truth[NQ * K], ids[NQ * K];
     vq_source *base;
     vq_exact_opts e = {.metric = metric, .k = K, .threads = 1};
     OK(vq_source_open_array(&base, w->x, N, D, VQ_F32, &err));
-    OK(vq_exact(base, w->held, NQ, &e, truth, NULL, &err));
+    OK(vq_exact(base, wanted, NQ, &e, truth, NULL, &err));
     vq_source_close(base);
     vq_index *ix = open_index(path);
     vq_searcher *s = open_searcher(ix, VQ_ALL, rerank);
@@ -63,6 +65,11 @@ static inline double overlap(const char *path, const world *w, uint32_t metric, 
     vq_searcher_close(s);
     vq_close(ix);
     return vq_recall(truth, K, K, ids, K, K, NQ);
+}
+
+static inline double overlap(const char *path, const world *w, uint32_t metric, uint32_t rerank)
+{
+    return overlap_with(path, w, w->held, metric, rerank);
 }
 
 #endif

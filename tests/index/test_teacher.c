@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Teachers: exact answers kept in a file. */
+/* Teachers: exact answers kept in a file; another model's scores. */
 #include <sys/stat.h>
 
 #include "tests/index/taught.h"
@@ -64,7 +64,10 @@ Test(teacher, damaged_answers_are_searched_again)
     char plain[33], hex[33];
     size_t len, len_now;
     world w = make_world();
+    vq_source *few;
+    OK(vq_source_open_array(&few, w.train, 60, D, VQ_F32, &err));
     vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    o.queries = &few;
     learn(path, cache, w.x, SOME, o, plain);
     uint8_t *good = test_read(cache, &len);
     const size_t at[] = {9, 30, 72, 5000, len / 2 + 99, len - 1}; /* version .. checksum */
@@ -85,6 +88,7 @@ Test(teacher, damaged_answers_are_searched_again)
         free(bad);
     }
     free(good);
+    vq_source_close(few);
     end_world(&w);
     free(cache);
     free(path);
@@ -112,6 +116,144 @@ Test(teacher, a_file_of_another_kind_is_left_alone)
     cr_assert_eq(count_files(dir, ""), 1);
     end_world(&w);
     free(cache);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* ---- scores from outside ---- */
+
+enum { DEEP = 200 };
+
+/* What a model that sees the training queries as `seen` says of its DEEP best rows, on a scale of
+ * its own; free_scores() it. */
+static vq_pairs scores_of(const world *w, const float *seen, float scale, float shift)
+{
+    size_t n = (size_t)NQ * DEEP;
+    uint64_t *query = vq_mem_alloc(n, sizeof *query), *row = vq_mem_alloc(n, sizeof *row);
+    float *score = vq_alloc_f32(n, 1);
+    vq_source *base;
+    vq_exact_opts e = {.metric = VQ_METRIC_IP, .k = DEEP, .threads = 1};
+    OK(vq_source_open_array(&base, w->x, N, D, VQ_F32, &err));
+    OK(vq_exact(base, seen, NQ, &e, row, score, &err));
+    vq_source_close(base);
+    for (size_t i = 0; i < n; i++) query[i] = i / DEEP, score[i] = scale * score[i] + shift;
+    return (vq_pairs){.n = n, .query = query, .row = row, .score = score};
+}
+
+static void free_scores(vq_pairs *p)
+{
+    vq_mem_free((void *)(uintptr_t)p->query);
+    vq_mem_free((void *)(uintptr_t)p->row);
+    vq_mem_free((void *)(uintptr_t)p->score);
+}
+
+/* Queries as a model sees them that does not care for the first coordinates. */
+static float *seen_otherwise(const float *q)
+{
+    float *seen = vq_alloc_f32(NQ, D);
+    for (size_t i = 0; i < (size_t)NQ * D; i++) seen[i] = i % D < 3 ? 0.3f * q[i] : q[i];
+    return seen;
+}
+
+Test(teacher, exact_scores_given_teach_as_exact_search_does)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    build(path, w.x, N, D, VQ_F32, &o);
+    double exact = overlap(path, &w, VQ_METRIC_IP, VQ_NONE);
+    vq_pairs given = scores_of(&w, w.train, 37.0f, -500.0f);
+    o.teacher = &given;
+    build(path, w.x, N, D, VQ_F32, &o);
+    double as_given = overlap(path, &w, VQ_METRIC_IP, VQ_NONE);
+    cr_assert_float_eq(as_given, exact, 0.01, "exact %.3f, given %.3f", exact, as_given);
+    cr_assert_eq(problems_of(path), 0);
+    free_scores(&given);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(teacher, codes_follow_another_model_on_unseen_queries)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    static const char *const losses[] = {"listnet", "margin-mse"};
+    world w = make_world();
+    float *train = seen_otherwise(w.train), *held = seen_otherwise(w.held);
+    vq_pairs given = scores_of(&w, train, 0.01f, 3.0f);
+    vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    build(path, w.x, N, D, VQ_F32, &o);
+    double before = overlap_with(path, &w, held, VQ_METRIC_IP, VQ_NONE);
+    for (size_t i = 0; i < VQ_COUNT(losses); i++) {
+        o.teacher = &given, o.loss = losses[i], o.epochs = 10;
+        build(path, w.x, N, D, VQ_F32, &o);
+        double after = overlap_with(path, &w, held, VQ_METRIC_IP, VQ_NONE);
+        cr_assert_gt(after, before + 0.05, "%s: %.3f, then %.3f", losses[i], before, after);
+        cr_assert_eq(overlap(path, &w, VQ_METRIC_IP, N), 1.0, "rows are still scored exactly");
+    }
+    free_scores(&given);
+    vq_mem_free(train), vq_mem_free(held);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(teacher, says_nothing_of_some_queries)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    vq_pairs given = scores_of(&w, w.train, 1.0f, 0.0f), some = given;
+    vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    vq_info info = VQ_INFO_INIT;
+    some.query += 100 * DEEP, some.row += 100 * DEEP, some.score += 100 * DEEP;
+    some.n = 300 * DEEP - 5; /* and one list is shorter */
+    o.teacher = &some, o.epochs = 1;
+    build(path, w.x, N, D, VQ_F32, &o);
+    vq_index *ix = open_index(path);
+    OK(vq_index_info(ix, &info, &err));
+    cr_assert(strstr(info.why, "queries 300 instead of 600") != NULL, "%s", info.why);
+    vq_close(ix);
+    free_scores(&given);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(teacher, refuses_what_is_not_about_these_rows_and_queries)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    uint64_t query[] = {0, 0, 1, 1}, row[] = {5, 6, 5, 7};
+    float score[] = {1.0f, 2.0f, 3.0f, 4.0f};
+    vq_pairs p = {.n = 4, .query = query, .row = row, .score = score};
+    vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    o.teacher = &p, o.epochs = 1;
+    OK(try_build(path, w.x, N, D, VQ_F32, &o));
+    o.teacher_cache = path;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    o.teacher_cache = NULL, o.train = VQ_TRAIN_QUERY_AWARE, o.epochs = 0;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    o = with_queries(&w, VQ_METRIC_IP), o.teacher = &p, o.nqueries = 0;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    o = with_queries(&w, VQ_METRIC_IP), o.teacher = &p;
+    query[3] = NQ;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    query[3] = 1, row[2] = N;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    cr_assert(strstr(err.text, "pair 2 is about row 6000") != NULL, "%s", err.text);
+    row[2] = 7;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o)); /* twice */
+    row[2] = 5, score[1] = NAN;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    score[1] = score[0], score[3] = score[2];
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o)); /* no order */
+    p.score = NULL;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    p.score = score, p.n = 2, score[1] = 9.0f; /* none to judge by */
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    p.n = 0;
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    end_world(&w);
     free(path);
     test_rmdir(dir);
 }

@@ -18,7 +18,7 @@ typedef struct school {
     vq_lessons l;
     vq_distil_opts o;
     size_t nbooks;
-    float *queries, *teacher, *rows, *offset;
+    float *queries, *teacher, *rows, *offset, *most;
     uint32_t *docs, *lists, *shared;
     uint8_t *codes;
     size_t *first;
@@ -35,11 +35,13 @@ static void lessons_of(school *c, vq_rng *r, size_t nq, size_t n, size_t most)
     size_t d = c->s.d, at = 0;
     c->queries = vq_alloc_f32(nq, d), c->rows = vq_alloc_f32(nq, d);
     c->offset = vq_alloc_f32(nq, 1), c->teacher = vq_alloc_f32(nq, most);
+    c->most = vq_alloc_f32(nq, 1);
     c->docs = vq_mem_alloc(nq * most, sizeof *c->docs);
     c->lists = vq_mem_alloc(n, sizeof *c->lists), c->shared = vq_mem_alloc(nq, sizeof *c->shared);
     c->codes = vq_mem_alloc(n, c->s.m), c->first = vq_mem_alloc(nq + 1, sizeof *c->first);
     scaled(r, c->queries, nq * d, 1.0f), scaled(r, c->rows, nq * d, 0.5f);
     scaled(r, c->offset, nq, 1.0f), scaled(r, c->teacher, nq * most, 1.0f);
+    for (size_t i = 0; i < nq; i++) c->most[i] = i % 2 == 0 ? INFINITY : c->offset[i];
     for (size_t i = 0; i < nq; i++) {
         size_t got = i == 1 ? 0 : 1 + (size_t)vq_rng_below(r, most); /* one list is empty */
         uint32_t row = (uint32_t)vq_rng_below(r, n);
@@ -53,8 +55,8 @@ static void lessons_of(school *c, vq_rng *r, size_t nq, size_t n, size_t most)
     for (size_t i = 0; i < n; i++)
         c->lists[i] = c->s.nlist > 0 ? (uint32_t)vq_rng_below(r, c->s.nlist) : 0;
     for (size_t i = 0; i < n * c->s.m; i++) c->codes[i] = (uint8_t)vq_rng_below(r, c->s.kk);
-    c->l = (vq_lessons){nq,       n,        c->queries, c->first, c->docs,  c->teacher,
-                        c->lists, c->codes, c->shared,  c->rows,  c->offset};
+    c->l = (vq_lessons){nq,       n,        c->queries, c->first, c->docs,   c->teacher,
+                        c->lists, c->codes, c->shared,  c->rows,  c->offset, c->most};
 }
 
 static school school_new(uint64_t stream, bool additive, size_t nlist, bool map)
@@ -84,7 +86,7 @@ static void school_free(school *c)
 {
     vq_mem_free(c->s.books), vq_mem_free(c->s.centroids), vq_mem_free(c->s.map);
     vq_mem_free(c->queries), vq_mem_free(c->teacher), vq_mem_free(c->rows);
-    vq_mem_free(c->offset), vq_mem_free(c->docs), vq_mem_free(c->lists);
+    vq_mem_free(c->offset), vq_mem_free(c->most), vq_mem_free(c->docs), vq_mem_free(c->lists);
     vq_mem_free(c->shared), vq_mem_free(c->codes), vq_mem_free(c->first);
 }
 
@@ -159,6 +161,7 @@ static double naive_loss(const school *c, const naive *p, const uint32_t *batch,
             t[got] = (double)c->offset[i];
             for (size_t k = 0; k < d; k++)
                 t[got] += (double)query[k] * (double)c->rows[batch[o] * d + k];
+            t[got] = fmin(t[got], (double)c->most[i]);
             s[got++] = naive_score(c, p, query, row);
         }
         if (got > 0) sum += naive_listnet(t, s, got, c->o.temperature) / (double)n;

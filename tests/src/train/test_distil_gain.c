@@ -187,7 +187,7 @@ static void learn_toy(uint64_t stream, const char *loss, bool all, double gain)
     s.centroids = y.centroids;
     s.map = y.map;
     vq_lessons l = {SEEN,    DOCS,    y.queries, y.first, y.own, y.teacher,
-                    y.lists, y.codes, y.shared,  y.rows,  NULL};
+                    y.lists, y.codes, y.shared,  y.rows,  NULL,  NULL};
     vq_distil_opts o = {.loss = vq_loss_by_name(loss), .step = 0.005, .epochs = 15, .batch = 64};
     o.temperature = vq_temperature(y.teacher, y.first, SEEN, 10.0);
     o.learn_lists = o.learn_map = all;
