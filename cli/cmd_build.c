@@ -14,7 +14,7 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *loss, *log, *teacher, *teacher_cache;
+    const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels;
     opt_texts queries;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
     uint64_t seed, memory;
@@ -79,6 +79,9 @@ const opt build_opts[] = {
     {"teacher-cache", 0, OPT_TEXT, "FILE", AT(teacher_cache), 0, 0, NULL,
      "keep the exact answers to the training queries in FILE, for builds of the same vectors with "
      "other options"},
+    {"qrels", 0, OPT_TEXT, "FILE", AT(qrels), 0, 0, NULL,
+     "labels of training queries (TREC or BEIR): what is judged relevant gets the teacher's best "
+     "score; ids as in --teacher"},
     {"log", 0, OPT_TEXT, "FILE", AT(log), 0, 0, NULL,
      "write a row an epoch of distillation: round, epoch, loss, overlap on held-out queries, "
      "seconds (CSV)"},
@@ -175,6 +178,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.fixed_queries = a->fixed_queries;
     opts.teacher_cache = a->teacher_cache;
     opts.teacher = l->teacher.n > 0 ? &l->teacher : NULL;
+    opts.positives = l->positives.n > 0 ? &l->positives : NULL;
     opts.queries = l->queries;
     opts.nqueries = l->nqueries;
     opts.force = (uint32_t)a->force;
@@ -219,7 +223,8 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
 static int check_written(const build_args *a, const char *input, const char *option,
                          const char *path)
 {
-    const char *const others[] = {input, a->ids, a->output, a->log, a->teacher, a->teacher_cache};
+    const char *const others[] = {input,      a->ids,           a->output, a->log,
+                                  a->teacher, a->teacher_cache, a->qrels};
     bool other = false;
     if (path == NULL) return CLI_DONE;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -236,7 +241,10 @@ static int check_files(const build_args *a, const char *input)
     if (same_file(input, a->output)) return fail(CLI_USAGE, "%s is both input and output", input);
     if (!a->force && access(a->output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
-    const char *taught = a->log != NULL ? "--log" : a->teacher != NULL ? "--teacher" : NULL;
+    const char *taught = a->log != NULL       ? "--log"
+                         : a->teacher != NULL ? "--teacher"
+                         : a->qrels != NULL   ? "--qrels"
+                                              : NULL;
     bool distill = a->train == VQ_TRAIN_AUTO || a->train == VQ_TRAIN_DISTILL;
     if (taught != NULL && (a->queries.n == 0 || !distill))
         return fail(CLI_USAGE,
@@ -263,8 +271,11 @@ int cmd_build(const cmd *self, int argc, char **argv)
     lessons l = {0};
     vq_status rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
     if (rc == VQ_OK && a.ids != NULL) rc = vq_ids_read(&ids, a.ids, false, &err);
-    lesson_files files = {
-        .input = rest[0], .queries = &a.queries, .ids = a.ids, .teacher = a.teacher};
+    lesson_files files = {.input = rest[0],
+                          .queries = &a.queries,
+                          .ids = a.ids,
+                          .teacher = a.teacher,
+                          .qrels = a.qrels};
     code = rc != VQ_OK ? fail_data(rc, &err) : lessons_open(&l, &files, src, &ids);
     if (code == CLI_DONE) code = build(&a, rest[0], src, &l, &ids);
     lessons_close(&l);

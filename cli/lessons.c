@@ -116,6 +116,30 @@ static int read_teacher(lessons *l, const numbering *n)
     return code;
 }
 
+static int read_positives(lessons *l, const numbering *n)
+{
+    vq_error err = {0};
+    vq_qrels qrels;
+    const char *path = n->files->qrels;
+    vq_status rc = vq_qrels_read(&qrels, path, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
+    size_t total = qrels.first[qrels.nq], kept = 0;
+    uint64_t *query = xmalloc(total, sizeof *query), *row = xmalloc(total, sizeof *row);
+    int code = CLI_DONE;
+    for (size_t q = 0; q < qrels.nq; q++)
+        for (size_t i = qrels.first[q]; i < qrels.first[q + 1] && code == CLI_DONE; i++) {
+            const vq_judgement *j = &qrels.judgements[i];
+            if (j->grade <= 0) continue;
+            code = find_pair(n, path, j->line, qrels.qid[q], j->doc, &query[kept], &row[kept]);
+            kept++;
+        }
+    l->positives = (vq_pairs){.n = kept, .query = query, .row = row};
+    if (code == CLI_DONE && kept == 0)
+        code = fail(CLI_DATA, "%s: it judges nothing relevant: no grade is above 0", path);
+    vq_qrels_fini(&qrels);
+    return code;
+}
+
 int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, const vq_ids *ids)
 {
     numbering n = {.files = files};
@@ -126,9 +150,10 @@ int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors
         if (rc != VQ_OK) return fail_data(rc, &err);
         l->nqueries++;
     }
-    if (files->teacher == NULL || l->nqueries == 0) return code;
+    if ((files->teacher == NULL && files->qrels == NULL) || l->nqueries == 0) return code;
     number(&n, l, vectors, ids);
-    code = read_teacher(l, &n);
+    if (files->teacher != NULL) code = read_teacher(l, &n);
+    if (files->qrels != NULL && code == CLI_DONE) code = read_positives(l, &n);
     free(n.order);
     return code;
 }
@@ -144,6 +169,7 @@ void lessons_close(lessons *l)
 {
     for (size_t i = 0; i < l->nqueries; i++) vq_source_close(l->queries[i]);
     free_pairs(&l->teacher);
+    free_pairs(&l->positives);
 }
 
 /* ---- epochs ---- */

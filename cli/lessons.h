@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lessons.h -- what vq build learns from: files of training queries, another model's scores; and
- * what it tells of the way there, epoch by epoch. */
+/* lessons.h -- what vq build learns from: files of training queries, another model's scores,
+ * labels; and what it tells of the way there, epoch by epoch. */
 #ifndef VQ_CLI_LESSONS_H
 #define VQ_CLI_LESSONS_H
 
@@ -14,13 +14,13 @@
 typedef struct lessons {
     vq_source *queries[OPT_TEXTS_MAX]; /* owned */
     size_t nqueries;
-    vq_pairs teacher; /* arrays owned; n = 0: none */
+    vq_pairs teacher, positives; /* arrays owned; n = 0: none */
 } lessons;
 
 typedef struct lesson_files {
     const char *input; /* the vectors */
     const opt_texts *queries;
-    const char *ids, *teacher; /* or NULL */
+    const char *ids, *teacher, *qrels; /* or NULL */
 } lesson_files;
 
 /* vectors: open, ids: read (or empty: row numbers).  An exit code, and has told what went wrong;

@@ -14,7 +14,7 @@
 #define NO_TAIL(type, last)                                                                        \
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
-NO_TAIL(vq_build_opts, teacher);
+NO_TAIL(vq_build_opts, positives);
 NO_TAIL(vq_search_opts, threads);
 NO_TAIL(vq_info, why);
 NO_TAIL(vq_check_report, problems);

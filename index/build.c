@@ -43,6 +43,7 @@ typedef struct build {
     vq_queries queries;
     float largest; /* |x| of all */
     vq_teacher teacher;
+    vq_pair_lists positives;
     vq_hasher *hasher; /* of all good rows, where a teacher cache asks what they are */
 } build;
 
@@ -190,6 +191,11 @@ static vq_status hear_teacher(build *b, vq_error *err)
     vq_status rc = VQ_OK;
     vq_good_rows good = good_rows(b);
     vq_pair_lists pairs = {0};
+    if (b->opts->positives != NULL) {
+        vq_pairs labels = *b->opts->positives;
+        labels.score = NULL;
+        VQ_TRY(vq_pair_lists_make(&b->positives, &labels, "qrels", b->queries.n, &good, err));
+    }
     if (b->opts->teacher == NULL) goto out;
     VQ_TRY(vq_pair_lists_make(&pairs, b->opts->teacher, "teacher", b->queries.n, &good, err));
     VQ_TRY(vq_teacher_given(&b->teacher, &pairs, err));
@@ -239,7 +245,7 @@ out:
     return rc;
 }
 
-/* The given teacher, or exact search. */
+/* The given teacher, or exact search; corrected by labels. */
 static vq_status ask_teacher(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -255,7 +261,8 @@ static vq_status ask_teacher(build *b, vq_error *err)
     if (b->hasher != NULL) vq_hasher_get(b->hasher, rows);
     if (b->opts->teacher == NULL)
         VQ_TRY(vq_teacher_exact(&b->teacher, &class, b->opts->teacher_cache, rows, err));
-    else
+    if (b->opts->positives != NULL) VQ_TRY(vq_teacher_label(&b->teacher, &b->positives, err));
+    if (b->opts->teacher != NULL)
         vq_teacher_drop(&b->teacher, &b->queries, b->plan.model.d, &dropped);
     if (dropped > 0)
         vq_plan_note(&b->plan,
@@ -355,6 +362,7 @@ out:
     vq_mem_free(b.numbers);
     vq_mem_free(b.wide);
     vq_teacher_fini(&b.teacher);
+    vq_pair_lists_fini(&b.positives);
     vq_hasher_free(b.hasher);
     vq_store_free(b.store);
     return rc;

@@ -63,6 +63,14 @@ static size_t answers(const vq_teacher *t, size_t i)
     return n;
 }
 
+/* The first of the answers whose score is the teacher's own: after the labels, unless they are all.
+ */
+static size_t first_own(const vq_teacher *t, size_t i, size_t n)
+{
+    size_t labelled = t->labelled != NULL ? t->labelled[i] : 0;
+    return labelled < n ? labelled : 0;
+}
+
 /* A given teacher's unit is its own, and the losses compare its scores with the student's, which
  * are products: the same spread within a query, in the mean over all, makes them comparable. */
 static double scale_of(const vq_candidates *c, const float *queries, const vq_corpus *corpus,
@@ -73,11 +81,12 @@ static double scale_of(const vq_candidates *c, const float *queries, const vq_co
         const uint32_t *rows = t->rows + i * t->k;
         const float *scores = t->scores + i * t->k;
         size_t n = answers(t, i);
-        double mean_t = 0.0, mean_s = 0.0; /* and squares, updated as they come: Welford 1962 */
-        for (size_t j = 0; j < n; j++) {
+        double mean_t = 0.0, mean_s = 0.0, seen = 0.0; /* updated as they come: Welford 1962 */
+        for (size_t j = first_own(t, i, n); j < n; j++) {
             double s = (double)product(c, queries + i * c->d, corpus, rows[j]);
             double dt = (double)scores[j] - mean_t, ds = s - mean_s;
-            mean_t += dt / (double)(j + 1), mean_s += ds / (double)(j + 1);
+            seen += 1.0;
+            mean_t += dt / seen, mean_s += ds / seen;
             spread_t += dt * ((double)scores[j] - mean_t), spread_s += ds * (s - mean_s);
         }
     }
@@ -90,15 +99,15 @@ static double scale_of(const vq_candidates *c, const float *queries, const vq_co
 static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpus *corpus,
                   const vq_teacher *t, const uint32_t *live, size_t at)
 {
-    size_t n = answers(t, i), start = at;
+    size_t n = answers(t, i), own = first_own(t, i, n), start = at;
     double offset = 0.0;
     for (size_t j = 0; j < n; j++, at++) {
         uint32_t row = t->rows[i * t->k + j];
         c->docs[at] = c->sorted[j] = row;
         c->teacher[at] = (float)(c->scale * (double)t->scores[i * t->k + j]);
-        offset += (double)c->teacher[at] - (double)product(c, query, corpus, row);
+        if (j >= own) offset += (double)c->teacher[at] - (double)product(c, query, corpus, row);
     }
-    c->offsets[i] = n > 0 ? (float)(offset / (double)n) : 0.0f;
+    c->offsets[i] = n > 0 ? (float)(offset / (double)(n - own)) : 0.0f;
     c->most[i] = t->lowest != NULL ? (float)(c->scale * (double)t->lowest[i]) : INFINITY;
     qsort(c->sorted, n, sizeof *c->sorted, by_number);
     for (size_t j = 0; j < VQ_LIVE && live[j] != UINT32_MAX; j++) {

@@ -20,7 +20,7 @@ typedef struct vq_pair_lists {
     size_t nq;
     size_t *first;  /* nq + 1: first[i] .. first[i+1]-1 are of query i */
     uint32_t *rows; /* vectors; no one twice for a query */
-    float *scores;  /* falling, then by vector; all 0 where none are given */
+    float *scores;  /* falling, then by vector; all 0 where none are read */
 } vq_pair_lists;
 
 /* Refuses numbers of no query and no row, scores that are not finite and pairs said twice, with

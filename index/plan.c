@@ -133,6 +133,7 @@ static const char *distill_option(const vq_build_opts *o)
            : o->temperature != 0.0f   ? "temperature"
            : o->teacher_cache != NULL ? "teacher-cache"
            : o->teacher != NULL       ? "teacher"
+           : o->positives != NULL     ? "qrels"
            : o->fixed_queries != 0    ? "a fixed query map (learn-query-map no)"
                                       : NULL;
 }

@@ -2,6 +2,8 @@
 /* teacher.c -- see teacher.h. */
 #include "index/teacher.h"
 
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "index/teachcache.h"
@@ -15,6 +17,7 @@ void vq_teacher_fini(vq_teacher *t)
     vq_mem_free(t->rows);
     vq_mem_free(t->scores);
     vq_mem_free(t->lowest);
+    vq_mem_free(t->labelled);
     memset(t, 0, sizeof *t);
 }
 
@@ -128,6 +131,75 @@ out:
     return rc;
 }
 
+/* ---- labels ---- */
+
+typedef struct labels { /* of one query; rising, since they have no scores */
+    const uint32_t *rows;
+    size_t n;
+} labels;
+
+static labels labels_of(const vq_pair_lists *p, size_t q)
+{
+    size_t first = p->first[q];
+    return (labels){p->rows + first, VQ_MIN(p->first[q + 1] - first, (size_t)VQ_TEACHER_MOST)};
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static bool is_label(const labels *l, uint32_t row)
+{
+    return l->n > 0 && bsearch(&row, l->rows, l->n, sizeof row, by_number) != NULL;
+}
+
+/* The rows of query q, n of them: labels, then the others; the rest of the room is filled up. */
+static void label_query(const vq_teacher *from, vq_teacher *to, size_t q, labels l)
+{
+    const uint32_t *rows = from->rows + q * from->k;
+    const float *scores = from->scores + q * from->k;
+    uint32_t *out = to->rows + q * to->k;
+    size_t n = 0, known = 0;
+    for (size_t j = 0; j < from->k && rows[j] != UINT32_MAX; j++)
+        if (is_label(&l, rows[j])) out[n++] = rows[j];
+    known = n;
+    for (size_t i = 0; i < l.n && rows[0] != UINT32_MAX; i++) {
+        bool again = false;
+        for (size_t j = 0; j < known; j++) again |= out[j] == l.rows[i];
+        if (!again) out[n++] = l.rows[i];
+    }
+    to->labelled[q] = (uint32_t)n;
+    for (size_t j = 0; j < n; j++) to->scores[q * to->k + j] = scores[0];
+    for (size_t j = 0; j < from->k && rows[j] != UINT32_MAX; j++) {
+        if (is_label(&l, rows[j])) continue;
+        to->scores[q * to->k + n] = scores[j];
+        out[n++] = rows[j];
+    }
+    for (; n < to->k; n++) out[n] = UINT32_MAX, to->scores[q * to->k + n] = 0.0f;
+}
+
+vq_status vq_teacher_label(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t most = 0;
+    vq_teacher to = {0};
+    for (size_t q = 0; q < pairs->nq; q++) most = VQ_MAX(most, labels_of(pairs, q).n);
+    VQ_TRY(allocate(&to, pairs->nq, t->k + most, err));
+    to.labelled = vq_mem_calloc(pairs->nq, sizeof *to.labelled);
+    VQ_REQUIRE(to.labelled != NULL, VQ_ENOMEM, "labels of %zu queries", pairs->nq);
+    for (size_t q = 0; q < pairs->nq; q++) label_query(t, &to, q, labels_of(pairs, q));
+    to.lowest = t->lowest;
+    t->lowest = NULL;
+    vq_teacher_fini(t);
+    *t = to;
+    to = (vq_teacher){0};
+out:
+    vq_teacher_fini(&to);
+    return rc;
+}
+
 void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropped)
 {
     size_t kept = 0, k = t->k;
@@ -137,6 +209,7 @@ void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropp
         memmove(t->scores + kept * k, t->scores + q * k, k * sizeof *t->scores);
         memmove(queries->x + kept * d, queries->x + q * d, d * sizeof *queries->x);
         if (t->lowest != NULL) t->lowest[kept] = t->lowest[q];
+        if (t->labelled != NULL) t->labelled[kept] = t->labelled[q];
         kept++;
     }
     *dropped = queries->n - kept;

@@ -9,7 +9,7 @@
 
 enum {
     VQ_TEACHER_K = 200,     /* answers of exact search */
-    VQ_TEACHER_MOST = 1000, /* rows of a query that a given teacher may score: its best */
+    VQ_TEACHER_MOST = 1000, /* rows of a query that may be given: the best; and labels */
 };
 
 typedef struct vq_teacher {
@@ -18,6 +18,8 @@ typedef struct vq_teacher {
     float *scores;  /* nq x k; owned */
     float *lowest;  /* nq: score of every row that is not among a query's; owned.  NULL: the exact
                        one, a product that can be computed */
+    uint32_t *labelled; /* nq: so many of a query's rows, the first, are labels, with the best score
+                           of the teacher and not their own; owned.  NULL: none */
 } vq_teacher;
 void vq_teacher_fini(vq_teacher *t);
 
@@ -38,6 +40,9 @@ vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
                            const uint8_t base[16], vq_error *err);
 /* What was given in its place. */
 vq_status vq_teacher_given(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err);
+/* Puts the rows of pairs first, in the teacher's order and then its own, with its best score;
+ * queries that it says nothing of are not touched. */
+vq_status vq_teacher_label(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err);
 /* Takes the queries (of d floats) out that the teacher says nothing of: *dropped of them. */
 void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropped);
 

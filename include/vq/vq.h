@@ -134,7 +134,7 @@ typedef struct vq_pairs {
     uint64_t n;
     const uint64_t *query; /* n: number among all training queries as they are read, from 0 */
     const uint64_t *row;   /* n: number in src, from 0, bad rows counted */
-    const float *score;    /* n: larger is better, on any scale */
+    const float *score;    /* n: larger is better, on any scale; of labels: not read, may be NULL */
 } vq_pairs;
 
 /* After each epoch of distillation, before the state is judged good enough to be kept or not. */
@@ -189,6 +189,8 @@ typedef struct vq_build_opts {
     const vq_pairs *teacher;   /* scores to learn instead of those of exact search: another model's.
                                   Queries without a pair are left out of distillation; other rows
                                   count as the lowest pair of the query */
+    const vq_pairs *positives; /* labels: rows that are right, whatever the teacher says; they get
+                                  its best score of the query */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \

@@ -145,11 +145,31 @@ Test(lessons, scores_of_what_is_not_there)
     cr_assert(!exists(dir, "1.vq"));
 }
 
+Test(lessons, labels)
+{
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --log 0.csv");
+    DONE(dir, "for i in $(seq 0 299); do echo $i 0 $((i * 5)) 1; echo $i 0 7 0; done >qrels");
+    DONE(dir, "seq -f n%%.0f 0 1499 >names; sed 's/ 0 / 0 n/' qrels >qrels.names");
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --qrels qrels --log 1.csv");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --qrels qrels.names --ids names --log 2.csv");
+    DONE(dir, "for i in 0 1 2; do cut -d, -f1-4 $i.csv >$i; done; cmp 1 2 && ! cmp -s 0 1");
+    DONE(dir, RUN, "", "run");
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --teacher run --qrels qrels --loss margin-mse");
+    REFUSED(dir, 1, "bad:3: there is no vector '1500'",
+            "sed '3s/ 0 [0-9]*/ 0 1500/' qrels >bad; " LEARN
+            "-o 3.vq --queries q.fbin --qrels bad");
+    REFUSED(dir, 1, "bad:3: '300' is no training query",
+            "sed '3s/^1 /300 /' qrels >bad; " LEARN "-o 3.vq --queries q.fbin --qrels bad");
+    REFUSED(dir, 1, "no grade is above 0",
+            "sed 's/1$/0/' qrels >bad; " LEARN "-o 3.vq --queries q.fbin --qrels bad");
+    cr_assert(!exists(dir, "3.vq"));
+}
+
 Test(lessons, nothing_to_learn_from)
 {
-    static const char *const options[] = {"--log t.csv",          "--temperature 2",
-                                          "--learn-query-map no", "--loss kl",
-                                          "--teacher-cache c",    "--teacher b.fbin"};
+    static const char *const options[] = {
+        "--log t.csv",       "--temperature 2",  "--learn-query-map no", "--loss kl",
+        "--teacher-cache c", "--teacher b.fbin", "--qrels b.fbin"};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         REFUSED(dir, 2, "--queries", "\"$VQ\" build b.fbin -o 1.vq %s", options[i]);
         REFUSED(dir, 2, "distill",

@@ -2,6 +2,7 @@
 /* Teachers: exact answers kept in a file; another model's scores. */
 #include <sys/stat.h>
 
+#include "index/teacher.h"
 #include "tests/index/taught.h"
 
 enum { SOME = 1500 };
@@ -33,6 +34,8 @@ Test(teacher, answers_are_kept)
     char plain[33], hex[33];
     world w = make_world();
     vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    vq_source_close(w.queries);
+    OK(vq_source_open_array(&w.queries, w.train, 60, D, VQ_F32, &err));
     learn(path, NULL, w.x, SOME, o, plain);
     learn(path, cache, w.x, SOME, o, hex);
     cr_assert(replaced(cache));
@@ -185,13 +188,78 @@ Test(teacher, codes_follow_another_model_on_unseen_queries)
     build(path, w.x, N, D, VQ_F32, &o);
     double before = overlap_with(path, &w, held, VQ_METRIC_IP, VQ_NONE);
     for (size_t i = 0; i < VQ_COUNT(losses); i++) {
-        o.teacher = &given, o.loss = losses[i], o.epochs = 10;
+        o.teacher = &given, o.loss = losses[i], o.epochs = 6;
         build(path, w.x, N, D, VQ_F32, &o);
         double after = overlap_with(path, &w, held, VQ_METRIC_IP, VQ_NONE);
         cr_assert_gt(after, before + 0.05, "%s: %.3f, then %.3f", losses[i], before, after);
         cr_assert_eq(overlap(path, &w, VQ_METRIC_IP, N), 1.0, "rows are still scored exactly");
     }
     free_scores(&given);
+    vq_mem_free(train), vq_mem_free(held);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(teacher, labels_stand_first)
+{
+    enum { NONE = UINT32_MAX };
+    uint64_t query[] = {0, 0, 0, 1, 2}, row[] = {9, 3, 8, 4, 1};
+    uint32_t rows[] = {3, 5, 8, 6, NONE, NONE, NONE, NONE, 7, 1, NONE, NONE};
+    float scores[] = {9, 8, 7, 6, 0, 0, 0, 0, 5, 4, 0, 0};
+    const uint32_t want[3][7] = {{3, 8, 9, 5, 6, NONE, NONE}, /* the teacher's order, then theirs */
+                                 {NONE, NONE, NONE, NONE, NONE, NONE, NONE},
+                                 {1, 7, NONE, NONE, NONE, NONE, NONE}};
+    const float best[3][5] = {{9, 9, 9, 8, 6}, {0, 0, 0, 0, 0}, {5, 5, 0, 0, 0}};
+    vq_pairs p = {.n = 5, .query = query, .row = row};
+    vq_good_rows good = {.n = 10};
+    vq_pair_lists l;
+    vq_teacher t = {.k = 4, .rows = vq_mem_alloc(12, 4), .scores = vq_alloc_f32(12, 1)};
+    memcpy(t.rows, rows, sizeof rows), memcpy(t.scores, scores, sizeof scores);
+    OK(vq_pair_lists_make(&l, &p, "test", 3, &good, &err));
+    OK(vq_teacher_label(&t, &l, &err));
+    cr_assert_eq(t.k, 7);
+    cr_assert(memcmp(t.rows, want, sizeof want) == 0);
+    for (size_t i = 0; i < 15; i++)
+        cr_assert_float_eq(t.scores[i / 5 * 7 + i % 5], best[i / 5][i % 5], 0, "%zu", i);
+    cr_assert(t.labelled[0] == 3 && t.labelled[1] == 0 && t.labelled[2] == 1);
+    float *x = vq_mem_alloc(3, 4);
+    memcpy(x, scores, 12);
+    vq_queries q = {.x = x, .n = 3};
+    size_t dropped;
+    vq_teacher_drop(&t, &q, 1, &dropped);
+    cr_assert(dropped == 1 && q.n == 2 && t.rows[7] == 1 && t.labelled[1] == 1);
+    cr_assert_float_eq(x[1], scores[2], 0);
+    vq_mem_free(x);
+    vq_teacher_fini(&t);
+    vq_pair_lists_fini(&l);
+}
+
+/* Labels: the ten best of another model, which exact search puts elsewhere. */
+Test(teacher, labels_raise_their_kind)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    float *train = seen_otherwise(w.train), *held = seen_otherwise(w.held);
+    vq_pairs model = scores_of(&w, train, 1.0f, 0.0f), exact = scores_of(&w, w.train, 5.0f, 1.0f);
+    uint64_t query[NQ * K], row[NQ * K];
+    for (size_t i = 0; i < NQ * K; i++) {
+        query[i] = i / K;
+        row[i] = model.row[i / K * DEEP + i % K];
+    }
+    vq_pairs labels = {.n = NQ * K, .query = query, .row = row};
+    vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
+    o.epochs = 6;
+    build(path, w.x, N, D, VQ_F32, &o);
+    double before = overlap_with(path, &w, held, VQ_METRIC_IP, VQ_NONE);
+    o.positives = &labels;
+    for (int given = 0; given < 2; given++) { /* beside exact search; beside its answers, given */
+        o.teacher = given ? &exact : NULL;
+        build(path, w.x, N, D, VQ_F32, &o);
+        double after = overlap_with(path, &w, held, VQ_METRIC_IP, VQ_NONE);
+        cr_assert_gt(after, before + 0.05, "%d: %.3f, then %.3f", given, before, after);
+    }
+    free_scores(&model), free_scores(&exact);
     vq_mem_free(train), vq_mem_free(held);
     end_world(&w);
     free(path);
@@ -251,7 +319,10 @@ Test(teacher, refuses_what_is_not_about_these_rows_and_queries)
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     p.score = score, p.n = 2, score[1] = 9.0f; /* none to judge by */
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
-    p.n = 0;
+    o.teacher = NULL, o.positives = &p, query[1] = NQ; /* labels are held to the same */
+    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    cr_assert(strstr(err.text, "qrels: pair 1") != NULL, "%s", err.text);
+    o.teacher = &p, o.positives = NULL, p.n = 0;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     end_world(&w);
     free(path);
