@@ -118,6 +118,37 @@ Test(fault, no_memory, .timeout = 300)
     walk_all("flat", VQ_ROTATION_NONE, true);
 }
 
+/* Distillation: by exact answers that are kept, and by scores that are given; labels to both. */
+Test(fault, no_memory_to_learn, .timeout = 300)
+{
+    enum { ASKED = 20, SCORED = 3 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *cache = test_path(dir, "c");
+    float *x = clusters(1, N, D), *q = clusters(2, ASKED, D), score[ASKED * SCORED];
+    uint64_t query[ASKED * SCORED], row[ASKED * SCORED];
+    for (size_t i = 0; i < ASKED * SCORED; i++)
+        query[i] = i / SCORED, row[i] = i * 3 % N, score[i] = (float)(i % SCORED);
+    vq_pairs scores = {.n = ASKED * SCORED, .query = query, .row = row, .score = score};
+    vq_pairs labels = {.n = 9, .query = query, .row = row + 1};
+    vq_source *asked;
+    OK(vq_source_open_array(&asked, q, ASKED, D, VQ_F32, &err));
+    walk w = {.path = path, .x = x, .opts = options("pq4")};
+    w.opts.metric = VQ_METRIC_IP, w.opts.rotation = VQ_ROTATION_PCA, w.opts.nlist = 4;
+    w.opts.queries = &asked, w.opts.nqueries = 1, w.opts.epochs = 1, w.opts.positives = &labels;
+    w.opts.store = VQ_F32;
+    for (int given = 0; given < 2; given++) {
+        w.opts.teacher = given ? &scores : NULL;
+        w.opts.teacher_cache = given ? NULL : cache;
+        walk_through(&w, walk_build, dir, true);
+    }
+    cr_assert_eq(problems_of(path), 0);
+    cr_assert_eq(count_files(dir, "c"), 1, "nothing but the cache");
+    vq_source_close(asked);
+    vq_mem_free(x), vq_mem_free(q);
+    free(cache);
+    free(path);
+    test_rmdir(dir);
+}
+
 /* ---- processes ---- */
 
 /* Runs in a child, which ends with what body returns; 128 + signal if it is killed after
