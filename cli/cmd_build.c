@@ -68,7 +68,7 @@ const opt build_opts[] = {
     {"loss", 0, OPT_TEXT, "LOSS", AT(loss), 0, 0, NULL,
      "of distillation: listnet (default), kl, margin-mse, ranknet or lambda"},
     {"epochs", 0, OPT_U32, "N", AT(epochs), 1, 1000, NULL,
-     "of distillation, in each of two rounds; default 5; the best state judged is kept"},
+     "of distillation, in each of two rounds; default 6; the best state judged is kept"},
     {"temperature", 0, OPT_REAL, "T|auto", AT(temperature), 0, 1u << 30, autos,
      "of the loss, in the unit of the teacher's scores; default auto: from their spread"},
     {"learn-query-map", 0, OPT_WORD, "yes|no", AT(fixed_queries), 0, 0, learns,

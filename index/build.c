@@ -303,6 +303,7 @@ static vq_status distil(build *b, vq_error *err)
     VQ_TRY(vq_source_rewind(b->src, err));
     VQ_TRY(vq_encode_all(&job, err));
     VQ_TRY(ask_teacher(b, err));
+    vq_teacher_part(&b->teacher, &b->queries, m->d, vq_judges(b->queries.n));
     VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &b->teacher, c, &o, &b->ticker, err));
     vq_mem_free(c->coded);
     c->coded = NULL;

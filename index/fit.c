@@ -24,6 +24,9 @@ enum {
 /* How far H = E[q q^T] is shrunk towards the identity: flat between .1 and .5 on held-out queries,
  * worse below. */
 #define WHITEN_RHO 0.1
+/* Of the variance, that kept axes hold at least. */
+#define LEAST_SHARE  0.95
+#define TAUGHT_SHARE 0.97
 
 typedef struct fit {
     vq_plan *p;
@@ -147,11 +150,14 @@ static vq_status find_axes(fit *f, vq_error *err)
     vq_mem_free(x);
     x = NULL;
     size_t keep = d, codes = m->codec->codewords;
-    /* Where queries teach, every axis that earns a bit stays: they tell which error matters. */
+    /* Where queries teach, every axis that earns a bit stays: they tell which error matters.  And
+     * the lists' centroids, which cost no bits, need what few bits would not pay for. */
     if (codes != 0 && m->train != VQ_TRAIN_KMEANS)
-        keep = vq_waterfill(variances, d, m->m * log2((double)codes));
+        keep = VQ_MAX(vq_waterfill(variances, d, m->m * log2((double)codes)),
+                      vq_axes_holding(variances, d, TAUGHT_SHARE));
     else if (codes != 0)
-        keep = vq_axes_worth(variances, d, m->m, codes);
+        keep = VQ_MAX(vq_axes_worth(variances, d, m->m, codes),
+                      vq_axes_holding(variances, d, LEAST_SHARE));
     if (m->m != 0) {
         size_t most = vq_round_up(d, m->m);
         m->d_code = (uint32_t)VQ_MIN(vq_round_up(keep, m->m), most);
@@ -295,8 +301,7 @@ out:
     return rc;
 }
 
-/* x (n x d) = x * turn^T, by blocks. */
-static vq_status turn_rows(float *x, size_t n, size_t d, const float *turn, vq_error *err)
+vq_status vq_fit_turn(float *x, size_t n, size_t d, const float *turn, vq_error *err)
 {
     vq_status rc = VQ_OK;
     float *copy = vq_alloc_f32(BLOCK, d);
@@ -348,7 +353,7 @@ static vq_status find_turn(fit *f, float *turn, vq_error *err)
         memcpy(turn, deal, d * d * sizeof *turn);
         goto out;
     }
-    VQ_TRY(turn_rows(x, n, d, deal, err));
+    VQ_TRY(vq_fit_turn(x, n, d, deal, err));
     VQ_TRY(vq_opq(x, n, d, m->m, m->codec->codewords, OPQ_ROUNDS, m->seed, f->p->threads, f->ticker,
                   opq, err));
     vq_gemm_nn(d, d, d, 1.0f, opq, d, deal, d, 0.0f, turn, d);
@@ -373,8 +378,8 @@ static vq_status turn_all(fit *f, vq_error *err)
         vq_gemm_nn(d, m->d, d, 1.0f, turn, d, both[i], m->d, 0.0f, matrix, m->d);
         memcpy(both[i], matrix, d * m->d * sizeof *matrix);
     }
-    VQ_TRY(turn_rows(f->out->centroids, m->nlist, d, turn, err));
-    VQ_TRY(turn_rows(f->y, f->n, d, turn, err));
+    VQ_TRY(vq_fit_turn(f->out->centroids, m->nlist, d, turn, err));
+    VQ_TRY(vq_fit_turn(f->y, f->n, d, turn, err));
 out:
     vq_mem_free(turn);
     vq_mem_free(matrix);

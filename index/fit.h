@@ -29,4 +29,7 @@ void vq_fit_normalize(const vq_kernels *k, float *x, size_t n, size_t d);
 void vq_fit_encode_space(const vq_model *m, const vq_kernels *k, uint32_t elem, const void *rows,
                          size_t n, float *wide, float *coded);
 
+/* x (n x d) = x * turn^T, by blocks. */
+vq_status vq_fit_turn(float *x, size_t n, size_t d, const float *turn, vq_error *err);
+
 #endif

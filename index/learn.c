@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "index/candidates.h"
+#include "index/recode.h"
 #include "src/eval/metrics.h"
 #include "src/math/blas.h"
 #include "src/train/distil.h"
@@ -13,11 +14,13 @@
 enum {
     JUDGED = 10, /* overlap of the ten best */
     MOST_JUDGES = 2000,
-    EPOCHS = 5,
+    EPOCHS = 6,
     ROUNDS = 2,
-    ENCODE_ROWS = 256
+    FIRST_SWEEPS = 2
 };
-#define STEP       4e-3
+/* Longer steps, or none that are pulled back, fit the training queries and not the others. */
+#define STEP       2e-3
+#define ANCHOR     1.0
 #define PERPLEXITY 10.0
 
 typedef struct state { /* what learns */
@@ -42,6 +45,7 @@ typedef struct learn {
     uint8_t *codes8; /* n x m, a code a byte */
     vq_codeview view;
     vq_candidates candidates; /* of the queries that teach */
+    vq_felt felt;
 } learn;
 
 static size_t dims(const learn *l)
@@ -82,6 +86,14 @@ static void copy_state(const learn *l, state *to, const state *from)
     memcpy(to->map, from->map, d * d * sizeof(float));
 }
 
+static void forget_map(const learn *l)
+{
+    size_t d = dims(l);
+    memset(l->now.map, 0, d * d * sizeof *l->now.map);
+    for (size_t i = 0; i < d; i++) l->now.map[i * d + i] = 1.0f;
+    memcpy(l->best.map, l->now.map, d * d * sizeof *l->now.map);
+}
+
 static vq_status view_again(learn *l, vq_error *err)
 {
     vq_codeview_fini(&l->view);
@@ -103,20 +115,6 @@ out:
 }
 
 /* ---- rounds ---- */
-
-/* pq4 keeps two codes a byte; the lessons want one. */
-static void spread_codes(learn *l)
-{
-    const vq_model *m = &l->p->model;
-    size_t bytes = m->code.code_bytes;
-    for (size_t i = 0; i < l->corpus->n; i++) {
-        const uint8_t *code = l->corpus->codes + i * bytes;
-        uint8_t *out = l->codes8 + i * m->m;
-        for (size_t j = 0; j < m->m; j++)
-            out[j] =
-                (uint8_t)(bytes == m->m ? code[j] : (unsigned)code[j / 2] >> (j % 2 * 4) & 15u);
-    }
-}
 
 static vq_status log_epoch(const learn *l, unsigned epoch, double loss, double overlap,
                            vq_error *err)
@@ -179,6 +177,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                         .temperature = o->temperature * c->scale,
                         .step = STEP,
                         .epochs = o->epochs != 0 ? o->epochs : EPOCHS,
+                        .anchor = ANCHOR,
                         .learn_lists = true,
                         .learn_map = !o->fixed_queries,
                         .seed = m->seed,
@@ -189,63 +188,54 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
     VQ_REQUIRE(d.loss != NULL, VQ_EINVAL, "there is no loss \"%s\"", o->loss);
     if (d.temperature <= 0.0)
         d.temperature = vq_temperature(c->teacher, c->first, l->ntrain, PERPLEXITY);
-    spread_codes(l);
+    vq_codes_spread(m, l->corpus->codes, l->corpus->n, l->codes8);
     VQ_TRY(vq_distil(&s, &lessons, &d, err));
     copy_state(l, &l->now, &l->best);
 out:
     return rc;
 }
 
-typedef struct recode {
-    learn *l;
-    uint8_t *codes;
-    float *residuals; /* workers x ENCODE_ROWS x d */
-} recode;
-
-static vq_status recode_tile(void *ctx, size_t task, int worker, vq_error *err)
-{
-    recode *r = ctx;
-    const vq_model *m = &r->l->p->model;
-    const vq_corpus *c = r->l->corpus;
-    size_t d = m->d_code, first = task * ENCODE_ROWS, n = VQ_MIN(c->n - first, (size_t)ENCODE_ROWS);
-    float *x = r->residuals + (size_t)worker * ENCODE_ROWS * d;
-    for (size_t i = 0; i < n; i++) {
-        const float *row = c->coded + (first + i) * d;
-        const float *centroid = m->centroids + (size_t)c->lists[first + i] * d;
-        for (size_t j = 0; j < d; j++) x[i * d + j] = row[j] - centroid[j];
-    }
-    return m->codec->encode(&m->code, vq_kernels_get(), x, n, r->codes + first * m->code.code_bytes,
-                            err);
-}
-
 /* Codes the corpus anew with what was learnt; keeps it if the judges see no loss. */
-static vq_status encode_again(learn *l, vq_error *err)
+static vq_status encode_again(learn *l, unsigned sweeps, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &l->p->model;
-    size_t tiles = (l->corpus->n + ENCODE_ROWS - 1) / ENCODE_ROWS;
-    int threads = vq_team((uint32_t)l->p->threads, tiles);
-    uint8_t *old = l->corpus->codes;
+    vq_corpus *c = l->corpus;
+    uint8_t *other = vq_mem_alloc(c->n, m->code.code_bytes), *old = c->codes;
     double overlap = 0.0;
-    recode r = {.l = l, .codes = vq_mem_alloc(l->corpus->n, m->code.code_bytes)};
-    r.residuals = vq_alloc_f32((size_t)threads * ENCODE_ROWS, m->d_code);
-    VQ_REQUIRE(r.codes != NULL && r.residuals != NULL, VQ_ENOMEM, "codes of %zu vectors",
-               l->corpus->n);
-    VQ_TRY(vq_team_run(threads, tiles, recode_tile, &r, err));
-    l->corpus->codes = r.codes;
-    r.codes = old;
+    VQ_REQUIRE(other != NULL, VQ_ENOMEM, "codes of %zu vectors", c->n);
+    vq_codes_spread(m, c->codes, c->n, l->codes8);
+    VQ_TRY(vq_recode(m, c, &l->felt, l->queries, l->ntrain, sweeps, l->p->threads, l->ticker,
+                     l->codes8, err));
+    vq_codes_gather(m, l->codes8, c->n, other);
+    c->codes = other;
+    other = old;
     VQ_TRY(view_again(l, err));
     VQ_TRY(judge(l, &overlap, err));
     if (overlap >= l->best_overlap) {
         l->best_overlap = overlap;
     } else {
-        r.codes = l->corpus->codes;
-        l->corpus->codes = old;
+        other = c->codes;
+        c->codes = old;
         VQ_TRY(view_again(l, err));
     }
 out:
-    vq_mem_free(r.codes);
-    vq_mem_free(r.residuals);
+    vq_mem_free(other);
+    return rc;
+}
+
+static vq_status one_round(learn *l, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_TRY(mine(l, err));
+    VQ_TRY(teach(l, l->opts, err));
+    if (!l->opts->fixed_queries) {
+        VQ_TRY(vq_fold_map(&l->p->model, l->fitted, l->now.map, l->p->threads, l->queries, l->nq,
+                           l->corpus, err));
+        forget_map(l);
+    }
+    VQ_TRY(encode_again(l, 1, err));
+out:
     return rc;
 }
 
@@ -270,7 +260,8 @@ static vq_status begin(learn *l, const vq_queries *queries, vq_error *err)
                    l->true_ids != NULL && l->codes8 != NULL,
                VQ_ENOMEM, "lessons of %zu queries", n);
     VQ_TRY(vq_candidates_init(&l->candidates, l->ntrain, d, l->truth->k, err));
-    for (size_t i = 0; i < d; i++) l->now.map[i * d + i] = 1.0f;
+    forget_map(l);
+    VQ_TRY(vq_felt_init(&l->felt, l->truth, l->ntrain, l->corpus->n, err));
     vq_gemm_nt(n, d, m->d, 1.0f, queries->x, m->d, m->query_matrix, m->d, 0.0f, l->queries, d);
     for (size_t i = 0; i < judges; i++)
         for (size_t j = 0; j < JUDGED; j++) {
@@ -298,21 +289,12 @@ static void end(learn *l)
     vq_mem_free(l->true_ids);
     vq_mem_free(l->codes8);
     vq_candidates_fini(&l->candidates);
+    vq_felt_fini(&l->felt);
 }
 
-/* The learnt map goes into the queries' matrix: a search pays nothing for it. */
-static vq_status fold_map(learn *l, vq_error *err)
+size_t vq_judges(size_t nq)
 {
-    vq_status rc = VQ_OK;
-    const vq_model *m = &l->p->model;
-    size_t d = m->d_code, size = d * m->d;
-    float *folded = vq_alloc_f32(d, m->d);
-    VQ_REQUIRE(folded != NULL, VQ_ENOMEM, "query map: %zu x %u floats", d, m->d);
-    vq_gemm_nn(d, m->d, d, 1.0f, l->now.map, d, l->fitted->query_matrix, m->d, 0.0f, folded, m->d);
-    memcpy(l->fitted->query_matrix, folded, size * sizeof *folded);
-out:
-    vq_mem_free(folded);
-    return rc;
+    return VQ_MIN(VQ_MAX(nq / 10, (size_t)1), (size_t)MOST_JUDGES);
 }
 
 vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
@@ -320,7 +302,7 @@ vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
                    vq_ticker *ticker, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t judges = VQ_MIN(VQ_MAX(queries->n / 10, (size_t)1), (size_t)MOST_JUDGES);
+    size_t judges = vq_judges(queries->n);
     learn l = {.p = p,
                .fitted = fitted,
                .corpus = corpus,
@@ -330,13 +312,8 @@ vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
                .nq = queries->n,
                .ntrain = queries->n - judges};
     VQ_TRY(begin(&l, queries, err));
-    for (int round = 0; round < ROUNDS; round++) {
-        l.round = (unsigned)round;
-        VQ_TRY(mine(&l, err));
-        VQ_TRY(teach(&l, opts, err));
-        VQ_TRY(encode_again(&l, err));
-    }
-    VQ_TRY(fold_map(&l, err));
+    VQ_TRY(encode_again(&l, FIRST_SWEEPS, err));
+    for (l.round = 0; l.round < ROUNDS; l.round++) VQ_TRY(one_round(&l, err));
     if (l.best_overlap > l.start_overlap)
         vq_plan_note(p, "distilled: 10@10 of the codes %.3f to %.3f on %zu held-out queries",
                      l.start_overlap, l.best_overlap, judges);

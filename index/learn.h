@@ -16,6 +16,9 @@ typedef struct vq_learn_opts {
     void *log_ctx;
 } vq_learn_opts;
 
+/* How many of nq queries judge. */
+size_t vq_judges(size_t nq);
+
 /* Trains on nine tenths of the queries and judges by the others: the overlap of the ten best by
  * codes with the teacher's ten.  The best state judged is kept, the start included: fitted and the
  * model of p (whose arrays point into fitted) are changed in place, and the codes of the corpus

@@ -192,9 +192,13 @@ static void choose_lists(vq_plan *p, const vq_build_opts *o)
     vq_model *m = &p->model;
     uint64_t n = m->n, lists = o->nlist;
     if (lists == 0) {
-        lists = (uint64_t)llround(2.0 * sqrt((double)n));
+        /* What a list's centroid holds costs a vector no bytes: the shorter the code, the more of
+         * them pay, where the codes alone should rank well. */
+        bool taught = m->train != VQ_TRAIN_KMEANS;
+        unsigned times = !taught ? 2 : m->codec->code_bytes(m->d, m->m) <= 20 ? 6 : 4;
+        lists = (uint64_t)llround((double)times * sqrt((double)n));
         if (lists > n) lists = n;
-        vq_plan_note(p, "nlist %" PRIu64 ": twice the square root of n", lists);
+        vq_plan_note(p, "nlist %" PRIu64 ": %u times the square root of n", lists, times);
     } else if (lists > n) {
         vq_plan_note(p, "nlist %" PRIu64 " instead of %" PRIu64 ": there are no more vectors", n,
                      lists);

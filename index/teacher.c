@@ -215,3 +215,28 @@ void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropp
     *dropped = queries->n - kept;
     queries->n = kept;
 }
+
+static void swap(void *base, size_t bytes, size_t a, size_t b)
+{
+    uint8_t *x = (uint8_t *)base + a * bytes, *y = (uint8_t *)base + b * bytes;
+    for (size_t i = 0; i < bytes && a != b; i++) {
+        uint8_t byte = x[i];
+        x[i] = y[i];
+        y[i] = byte;
+    }
+}
+
+void vq_teacher_part(vq_teacher *t, vq_queries *queries, size_t d, size_t judges)
+{
+    size_t n = queries->n, k = t->k;
+    for (size_t j = judges;
+         j-- > 0;) { /* each lies before its place, and those after it are done */
+        size_t from = (size_t)((double)(j + 1) * (double)n / (double)judges) - 1;
+        size_t to = n - judges + j;
+        swap(t->rows, k * sizeof *t->rows, from, to);
+        swap(t->scores, k * sizeof *t->scores, from, to);
+        swap(queries->x, d * sizeof *queries->x, from, to);
+        if (t->lowest != NULL) swap(t->lowest, sizeof *t->lowest, from, to);
+        if (t->labelled != NULL) swap(t->labelled, sizeof *t->labelled, from, to);
+    }
+}

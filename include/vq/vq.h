@@ -176,7 +176,7 @@ typedef struct vq_build_opts {
     const char *loss;   /* of distillation: "listnet" (default), "kl", "margin-mse", "ranknet",
                            "lambda" */
     uint32_t train;     /* VQ_TRAIN_*; default: the best for what is given */
-    uint32_t epochs;    /* of distillation, in each of two rounds; default 5 */
+    uint32_t epochs;    /* of distillation, in each of two rounds; default 6 */
     float temperature;  /* of the loss, in the unit of the teacher's scores; default: the one at
                            which the mean perplexity of the teacher's softmax is 10 */
     uint32_t reserved2; /* 0 */

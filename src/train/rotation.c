@@ -143,6 +143,15 @@ size_t vq_axes_worth(const double *variances, size_t d, size_t m, size_t kk)
     return best;
 }
 
+size_t vq_axes_holding(const double *variances, size_t d, double share)
+{
+    double total = 0.0, held = 0.0;
+    size_t keep = 0;
+    for (size_t a = 0; a < d; a++) total += variances[a];
+    while (keep < d && (keep == 0 || held < share * total)) held += variances[keep++];
+    return keep;
+}
+
 void vq_balance(const double *variances, size_t d, size_t m, uint32_t *order)
 {
     /* Greedy: the axes come by falling variance, each goes to the sub-space with the smallest

@@ -26,6 +26,9 @@ size_t vq_waterfill(const double *variances, size_t d, double bits);
  * ds * kk^(-2/ds) * the geometric mean of their variances (Gersho 1979).  Returns 1..d. */
 size_t vq_axes_worth(const double *variances, size_t d, size_t m, size_t kk);
 
+/* How many leading axes hold `share` of the sum of the variances.  Returns 1..d. */
+size_t vq_axes_holding(const double *variances, size_t d, double share);
+
 /* Deals d axes (d a multiple of m) to m sub-spaces of d / m axes each, so that the products of the
  * variances are level (Ge et al. 2013, sec. 3.3, eigenvalue allocation): order[j] = which axis
  * stands at place j.  Variances of 0 are treated as tiny. */

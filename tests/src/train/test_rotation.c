@@ -179,6 +179,17 @@ Test(waterfill, by_hand)
     cr_assert_eq(vq_waterfill(two, 1, 3.0), 1u);
 }
 
+Test(axes, holding_a_share)
+{
+    const double v[4] = {4.0, 3.0, 2.0, 1.0}, none[2] = {0.0, 0.0};
+    cr_assert_eq(vq_axes_holding(v, 4, 0.0), 1u, "one at least");
+    cr_assert_eq(vq_axes_holding(v, 4, 0.4), 1u);
+    cr_assert_eq(vq_axes_holding(v, 4, 0.41), 2u);
+    cr_assert_eq(vq_axes_holding(v, 4, 0.9), 3u);
+    cr_assert_eq(vq_axes_holding(v, 4, 1.0), 4u);
+    cr_assert_eq(vq_axes_holding(none, 2, 0.5), 1u);
+}
+
 /* The level by bisection: the bits spent above it must be the bits there are. */
 static size_t naive_waterfill(const double *v, size_t d, double bits)
 {
