@@ -26,9 +26,10 @@ typedef struct cmd {
     int (*run)(const struct cmd *self, int argc, char **argv); /* the exit code */
 } cmd;
 
-extern const opt build_opts[], search_opts[], eval_opts[], gt_opts[], convert_opts[], info_opts[],
-    check_opts[], get_opts[], gen_opts[];
+extern const opt build_opts[], retrain_opts[], search_opts[], eval_opts[], gt_opts[],
+    convert_opts[], info_opts[], check_opts[], get_opts[], gen_opts[];
 int cmd_build(const cmd *self, int argc, char **argv);
+int cmd_retrain(const cmd *self, int argc, char **argv);
 int cmd_search(const cmd *self, int argc, char **argv);
 int cmd_eval(const cmd *self, int argc, char **argv);
 int cmd_gt(const cmd *self, int argc, char **argv);

@@ -9,6 +9,8 @@
 static const cmd cmds[] = {
     {"build", "INPUT -o OUT [OPTION]...", "make an index of a file of vectors", build_opts,
      cmd_build},
+    {"retrain", "INDEX -o OUT [OPTION]...", "train an index anew from the rows it stores",
+     retrain_opts, cmd_retrain},
     {"search", "INDEX... QUERIES [OPTION]...", "find the nearest vectors of each query",
      search_opts, cmd_search},
     {"eval", "INDEX... QUERIES [OPTION]...", "measure quality and speed of an index", eval_opts,

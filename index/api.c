@@ -9,6 +9,7 @@
 #include "index/check.h"
 #include "index/opts.h"
 #include "index/searcher.h"
+#include "index/stored.h"
 
 /* Fields may be appended to these; padding at the end would read an old caller's garbage. */
 #define NO_TAIL(type, last)                                                                        \
@@ -37,6 +38,7 @@ vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts, 
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
     VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0 && o.reserved3 == 0, VQ_EINVAL,
                "build: the reserved fields must be 0");
+    vq_stored_defaults(src, &o);
     VQ_TRY(vq_build_file(path, src, &o, err));
 out:
     return rc;
@@ -133,6 +135,17 @@ vq_status vq_check(const char *path, vq_problem_fn fn, void *ctx, vq_check_repor
     VQ_REQUIRE(path != NULL && report != NULL, VQ_EINVAL, "check: a path and a report are needed");
     VQ_TRY(vq_check_file(path, fn, ctx, &r, err));
     VQ_TRY(vq_opts_export(report, &r, sizeof r, err));
+out:
+    return rc;
+}
+
+vq_status vq_source_open_index(vq_source **out, vq_index *ix, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_REQUIRE(out != NULL, VQ_EINVAL, "source: no place for it");
+    *out = NULL;
+    VQ_REQUIRE(ix != NULL, VQ_EINVAL, "source: an index is needed");
+    VQ_TRY(vq_stored_open(out, ix->file, err));
 out:
     return rc;
 }

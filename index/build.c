@@ -11,6 +11,7 @@
 #include "index/fit.h"
 #include "index/idmap.h"
 #include "index/learn.h"
+#include "index/stored.h"
 #include "index/teachcache.h"
 #include "index/writer.h"
 #include "src/base/bytes.h"
@@ -231,6 +232,7 @@ static vq_status train(build *b, vq_error *err)
         rc = vq_fail_context(err, rc, "%s", b->src->name);
         goto out;
     }
+    b->plan.store_scale = vq_stored_scale(b->src);
     VQ_TRY(vq_plan_store(&b->plan, b->largest, err));
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,

@@ -26,7 +26,7 @@ enum {
 #define WHITEN_RHO 0.1
 /* Of the variance, that kept axes hold at least. */
 #define LEAST_SHARE  0.95
-#define TAUGHT_SHARE 0.97
+#define TAUGHT_SHARE 0.997
 
 typedef struct fit {
     vq_plan *p;

@@ -6,14 +6,10 @@
 #include "src/base/bytes.h"
 #include "src/io/ids.h"
 
-/* What `ids` says of a key: list << 32 | slot, checked to exist, the list loaded. */
-static vq_status find_key(vq_shard *s, const void *key, size_t len, uint64_t *place, vq_error *err)
+vq_status vq_shard_place(vq_shard *s, const uint8_t *value, size_t size, uint64_t *place,
+                         vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const uint8_t *value;
-    size_t size;
-    rc = vq_snapshot_get(&s->snapshot, VQ_DB_IDS, key, len, &value, &size, err);
-    if (rc != VQ_OK) return rc;
     VQ_REQUIRE(size == 8, VQ_ECORRUPT, "ids: a value of %zu bytes", size);
     uint32_t list = vq_le32(value), slot = vq_le32(value + 4);
     VQ_REQUIRE(list < s->model.nlist, VQ_ECORRUPT, "ids: list %u of %u", list, s->model.nlist);
@@ -23,6 +19,15 @@ static vq_status find_key(vq_shard *s, const void *key, size_t len, uint64_t *pl
     *place = (uint64_t)list << 32 | slot;
 out:
     return rc;
+}
+
+/* The place of a key. */
+static vq_status find_key(vq_shard *s, const void *key, size_t len, uint64_t *place, vq_error *err)
+{
+    const uint8_t *value;
+    size_t size;
+    vq_status rc = vq_snapshot_get(&s->snapshot, VQ_DB_IDS, key, len, &value, &size, err);
+    return rc == VQ_OK ? vq_shard_place(s, value, size, place, err) : rc;
 }
 
 /* The names of block, unpacked. */

@@ -18,9 +18,11 @@ enum {
     ROUNDS = 2,
     FIRST_SWEEPS = 2
 };
-/* Longer steps, or none that are pulled back, fit the training queries and not the others. */
+/* Towards exact answers, longer steps, or steps that nothing pulls back, fit the training queries
+ * and not the others.  Another model's answers, and labels, are further away than that. */
 #define STEP       2e-3
 #define ANCHOR     1.0
+#define STEP_FAR   4e-3
 #define PERPLEXITY 10.0
 
 typedef struct state { /* what learns */
@@ -153,6 +155,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &l->p->model;
     const vq_candidates *c = &l->candidates;
+    bool far = l->truth->lowest != NULL || l->truth->labelled != NULL;
     vq_student s = {.d = m->d_code,
                     .m = m->m,
                     .kk = m->codec->codewords,
@@ -175,9 +178,9 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                           .own_most = c->most};
     vq_distil_opts d = {.loss = vq_loss_by_name(o->loss != NULL ? o->loss : "listnet"),
                         .temperature = o->temperature * c->scale,
-                        .step = STEP,
+                        .step = far ? STEP_FAR : STEP,
                         .epochs = o->epochs != 0 ? o->epochs : EPOCHS,
-                        .anchor = ANCHOR,
+                        .anchor = far ? 0.0 : ANCHOR,
                         .learn_lists = true,
                         .learn_map = !o->fixed_queries,
                         .seed = m->seed,

@@ -275,7 +275,8 @@ vq_status vq_plan_store(vq_plan *p, float largest, vq_error *err)
         vq_plan_note(p, "store f32 after all: values reach %g, f16 ends at %g", (double)largest,
                      (double)F16_MAX);
     }
-    if (m->store == VQ_I8 && floats && largest > 0.0f) m->store_scale = 127.0f / largest;
+    if (m->store == VQ_I8 && floats && largest > 0.0f)
+        m->store_scale = p->store_scale > 0.0f ? p->store_scale : 127.0f / largest;
     VQ_REQUIRE(isfinite(m->store_scale), VQ_EINVAL, "store i8: no value is above %g; use f32",
                (double)largest);
 out:

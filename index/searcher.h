@@ -51,6 +51,9 @@ static inline const vq_chunk_view *vq_shard_at(const vq_shard *s, uint64_t place
 vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, vq_error *err);
 
 /* ids.c: external ids */
+/* What a value of `ids` says: list << 32 | slot, checked to exist, the list loaded. */
+vq_status vq_shard_place(vq_shard *s, const uint8_t *value, size_t size, uint64_t *place,
+                         vq_error *err);
 vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
 vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_error *err);
 vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_error *err);

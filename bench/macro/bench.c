@@ -29,13 +29,13 @@ static const char usage[] =
     "--name NAME --base FILE --queries FILE [--gt FILE] [--metric l2|ip|cosine] [--max-queries N]\n"
     "    [--passes N] [--threads N] [--work DIR] [--csv FILE] [--commit TEXT]";
 
-static _Noreturn void die(const char *what, const vq_error *err)
+void bench_die(const char *what, const vq_error *err)
 {
     fprintf(stderr, "%s: %s\n", what, err->text);
     exit(1);
 }
 
-static void *need(void *p)
+void *bench_need(void *p)
 {
     if (p != NULL) return p;
     fprintf(stderr, "out of memory\n");
@@ -53,15 +53,14 @@ double bench_heap_mb(void)
     return (double)(m.uordblks + m.hblkhd) / 1e6;
 }
 
-/* All rows of a file as f32, n x d. */
-static float *read_all(const char *path, size_t *n, uint32_t *d)
+float *bench_read(const char *path, size_t *n, uint32_t *d)
 {
     vq_error err;
     vq_source *src = NULL;
     float *rows = NULL;
-    if (vq_source_open_file(&src, path, 0, &err) != VQ_OK) die(path, &err);
+    if (vq_source_open_file(&src, path, 0, &err) != VQ_OK) bench_die(path, &err);
     vq_source_shape(src, NULL, d, NULL);
-    if (vq_source_read_all_f32(src, &rows, n, &err) != VQ_OK) die(path, &err);
+    if (vq_source_read_all_f32(src, &rows, n, &err) != VQ_OK) bench_die(path, &err);
     vq_source_close(src);
     return rows;
 }
@@ -70,10 +69,10 @@ static float *read_all(const char *path, size_t *n, uint32_t *d)
 static void read_truth(bench *b, const char *path)
 {
     vq_error err;
-    b->truth = need(calloc(b->nq * BENCH_K, sizeof *b->truth));
+    b->truth = bench_need(calloc(b->nq * BENCH_K, sizeof *b->truth));
     if (path != NULL) {
         vq_truth t;
-        if (vq_truth_read(&t, path, &err) != VQ_OK) die(path, &err);
+        if (vq_truth_read(&t, path, &err) != VQ_OK) bench_die(path, &err);
         if (t.nq < b->nq || t.k < BENCH_K) {
             fprintf(stderr, "%s: %zu x %zu, need %zu x %d\n", path, t.nq, t.k, b->nq, BENCH_K);
             exit(1);
@@ -85,15 +84,15 @@ static void read_truth(bench *b, const char *path)
     }
     vq_source *base = NULL;
     vq_exact_opts opts = {.metric = b->metric, .k = BENCH_K};
-    float *scores = need(calloc(b->nq * BENCH_K, sizeof *scores));
+    float *scores = bench_need(calloc(b->nq * BENCH_K, sizeof *scores));
     if (vq_source_open_file(&base, b->base_path, 0, &err) != VQ_OK ||
         vq_exact(base, b->queries, b->nq, &opts, b->truth, scores, &err) != VQ_OK)
-        die(b->base_path, &err);
+        bench_die(b->base_path, &err);
     vq_source_close(base);
     free(scores);
 }
 
-static uint32_t metric_of(const char *name)
+uint32_t bench_metric(const char *name)
 {
     for (uint32_t m = VQ_METRIC_L2; m <= VQ_METRIC_COSINE; m++)
         if (strcmp(vq_metric_name(m), name) == 0) return m;
@@ -123,7 +122,7 @@ void bench_open(bench *b, int argc, char **argv)
         case BASE: b->base_path = optarg; break;
         case QUERIES: queries = optarg; break;
         case GT: gt = optarg; break;
-        case METRIC: b->metric = metric_of(optarg); break;
+        case METRIC: b->metric = bench_metric(optarg); break;
         case MAX: max = strtoul(optarg, NULL, 10); break;
         case PASSES: b->passes = strtoul(optarg, NULL, 10); break;
         case THREADS: b->threads = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -143,13 +142,13 @@ void bench_open(bench *b, int argc, char **argv)
     uint64_t n = 0;
     vq_source *base = NULL;
     vq_error err;
-    if (vq_source_open_file(&base, b->base_path, 0, &err) != VQ_OK) die(b->base_path, &err);
+    if (vq_source_open_file(&base, b->base_path, 0, &err) != VQ_OK) bench_die(b->base_path, &err);
     uint32_t d, dq;
     vq_source_shape(base, &n, &d, NULL);
     vq_source_close(base);
     b->n = (size_t)n;
     b->d = d;
-    b->queries = read_all(queries, &b->nq, &dq);
+    b->queries = bench_read(queries, &b->nq, &dq);
     if (dq != d) {
         fprintf(stderr, "%s: d = %u, the base has %u\n", queries, dq, d);
         exit(1);
@@ -171,7 +170,7 @@ static void normalise(float *rows, size_t n, size_t d)
 float *bench_rows_normalised(bench *b)
 {
     uint32_t d;
-    float *rows = read_all(b->base_path, &b->n, &d);
+    float *rows = bench_read(b->base_path, &b->n, &d);
     if (b->metric == VQ_METRIC_COSINE) {
         normalise(rows, b->n, b->d);
         normalise(b->queries, b->nq, b->d);
@@ -190,8 +189,8 @@ static double pass(const bench *b, bench_search_fn search, void *ctx, uint64_t *
 void bench_try(bench *b, const char *params, uint32_t a1, uint32_t a2, bench_tune_fn tune,
                bench_search_fn search, void *ctx)
 {
-    uint64_t *ids = need(malloc(b->nq * BENCH_K * sizeof *ids));
-    b->points = need(realloc(b->points, (b->npoints + 1) * sizeof *b->points));
+    uint64_t *ids = bench_need(malloc(b->nq * BENCH_K * sizeof *ids));
+    b->points = bench_need(realloc(b->points, (b->npoints + 1) * sizeof *b->points));
     struct bench_point *p = &b->points[b->npoints++];
     memset(p, 0, sizeof *p);
     (void)snprintf(p->params, sizeof p->params, "%s", params);
@@ -226,7 +225,7 @@ static bool is_default(const struct bench_point *p)
  * slack (0.1: ten per cent) counts as not beaten. */
 static void keep_front(bench *b, double slack)
 {
-    unsigned char *beaten = need(calloc(b->npoints + 1, 1));
+    unsigned char *beaten = bench_need(calloc(b->npoints + 1, 1));
     for (size_t i = 0; i < b->npoints; i++) {
         const struct bench_point *p = &b->points[i];
         for (size_t j = 0; j < b->npoints; j++) {
@@ -245,8 +244,8 @@ static void keep_front(bench *b, double slack)
 
 static void time_front(bench *b, bench_tune_fn tune, bench_search_fn search, void *ctx)
 {
-    uint64_t *ids = need(malloc(b->nq * BENCH_K * sizeof *ids));
-    double *qps = need(calloc(b->passes, sizeof *qps));
+    uint64_t *ids = bench_need(malloc(b->nq * BENCH_K * sizeof *ids));
+    double *qps = bench_need(calloc(b->passes, sizeof *qps));
     for (size_t i = 0; i < b->npoints; i++) {
         struct bench_point *p = &b->points[i];
         tune(ctx, p->a1, p->a2);
@@ -284,7 +283,7 @@ static double qps_at(const bench *b, double level, int *above)
     return exp(log(lo->qps) + t * (log(hi->qps) - log(lo->qps)));
 }
 
-static void cpu_model(char *text, size_t cap)
+void bench_cpu(char *text, size_t cap)
 {
     char line[512];
     (void)snprintf(text, cap, "unknown");
@@ -306,7 +305,7 @@ static void report(const bench *b)
     static const double levels[] = {0.90, 0.95, 0.99};
     char cpu[128], date[32];
     time_t now = time(NULL);
-    cpu_model(cpu, sizeof cpu);
+    bench_cpu(cpu, sizeof cpu);
     (void)strftime(date, sizeof date, "%Y-%m-%d", localtime(&now));
     FILE *csv = b->csv != NULL ? fopen(b->csv, "a") : NULL;
     if (b->csv != NULL && csv == NULL) perror(b->csv);

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vq/vq.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -57,6 +59,14 @@ void bench_close(bench *b, bench_tune_fn tune, bench_search_fn search, void *ctx
 
 double bench_now(void);     /* seconds */
 double bench_heap_mb(void); /* of this process, allocated now */
+
+/* Each ends the program with a message if it cannot do its work. */
+float *bench_read(const char *path, size_t *n, uint32_t *d); /* a file's rows; vq_mem_free them */
+uint32_t bench_metric(const char *name);                     /* VQ_METRIC_* */
+void *bench_need(void *p);                                   /* p, unless it is NULL */
+void bench_die(const char *what, const vq_error *err) __attribute__((noreturn));
+
+void bench_cpu(char *text, size_t cap); /* the processor's name, without commas */
 
 #ifdef __cplusplus
 }

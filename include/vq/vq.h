@@ -99,6 +99,10 @@ VQ_API vq_status vq_source_open_array(vq_source **out, const void *rows, uint64_
 typedef int (*vq_read_fn)(void *ctx, int rewind, void *rows, size_t max, size_t *got);
 VQ_API vq_status vq_source_open_fn(vq_source **out, vq_read_fn fn, void *ctx, uint32_t d,
                                    uint32_t elem, vq_error *err);
+/* The stored rows of an index, in the order of their ids (numbers rising, strings bytewise), with
+ * the values that vq_get() gives; rows of scaled i8 are f32.  Close it before the index.
+ * Expected errors: VQ_EUNSUPPORTED (no rows are stored), VQ_ECORRUPT. */
+VQ_API vq_status vq_source_open_index(vq_source **out, vq_index *ix, vq_error *err);
 /* n is UINT64_MAX where the stream does not tell. */
 VQ_API void vq_source_shape(const vq_source *src, uint64_t *n, uint32_t *d, uint32_t *elem);
 /* The next rows, at most max, as f32 (max x d) into rows; *got = 0 at the end. */
@@ -199,7 +203,10 @@ typedef struct vq_build_opts {
 
 /* Trains on a sample of src, writes all its rows to a new file beside path and renames it to path.
  * Whenever it fails or is stopped, path is as before.  src is read twice, from its start.
- * Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
+ * From the rows of an index (vq_source_open_index) it makes another with new lists and codes:
+ * metric, store and ids are that index's where opts leaves them out, and a row that is stored as it
+ * was is the same bits.  path may be the index itself, with force: who has it open keeps the old
+ * file. Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
  * full), VQ_EBUSY (path exists and force is 0, or another build of path runs), VQ_ECANCELED. */
 VQ_API vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts,
                           vq_error *err);

@@ -14,8 +14,8 @@
 
 /* ---- making and ending -------------------------------------------------------------------- */
 
-static vq_status new_source(vq_source **out, const char *name, const char *format, uint32_t d,
-                            uint32_t elem, vq_error *err)
+vq_status vq_source_new(vq_source **out, const char *name, const char *format, uint32_t d,
+                        uint32_t elem, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_source *src = vq_mem_calloc(1, sizeof *src);
@@ -65,7 +65,7 @@ vq_status vq_source_file(vq_source **out, const char *path, bool skip_bad, vq_er
     const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
     VQ_TRY(vq_stream_open(&stream, path, err));
     VQ_TRY(vq_format_detect(&format, name, stream, err));
-    VQ_TRY(new_source(&src, name, format->name, 0, 0, err));
+    VQ_TRY(vq_source_new(&src, name, format->name, 0, 0, err));
     VQ_TRY(format->open(src, stream, err));
     stream = NULL; /* the source's now */
     src->skip_bad = skip_bad;
@@ -113,7 +113,7 @@ vq_status vq_source_array(vq_source **out, const void *rows, uint64_t n, uint32_
     VQ_REQUIRE(vq_mul_size((size_t)n, d * vq_elem_size(elem), &bytes) && bytes <= PTRDIFF_MAX,
                VQ_EINVAL, "array: %" PRIu64 " x %" PRIu32 " numbers are more than memory can hold",
                n, d);
-    VQ_TRY(new_source(&src, "array", "array", d, elem, err));
+    VQ_TRY(vq_source_new(&src, "array", "array", d, elem, err));
     src->n = n;
     memcpy(&src->impl, &rows, sizeof rows); /* read only */
     src->ops = &array_ops;
@@ -169,7 +169,7 @@ vq_status vq_source_fn(vq_source **out, vq_read_fn fn, void *ctx, uint32_t d, ui
     c = vq_mem_alloc(1, sizeof *c);
     VQ_REQUIRE(c != NULL, VQ_ENOMEM, "callback: out of memory");
     *c = (callback){fn, ctx};
-    VQ_TRY(new_source(&src, "callback", "callback", d, elem, err));
+    VQ_TRY(vq_source_new(&src, "callback", "callback", d, elem, err));
     src->impl = c;
     src->ops = &fn_ops;
     c = NULL;

@@ -33,6 +33,10 @@ struct vq_source {
     uint64_t skipped; /* bad rows left out since the start */
 };
 
+/* For those who make a kind of their own: a source without ops, impl and (unless set) n; name is
+ * copied.  vq_source_close frees it at any stage. */
+vq_status vq_source_new(vq_source **out, const char *name, const char *format, uint32_t d,
+                        uint32_t elem, vq_error *err);
 vq_status vq_source_file(vq_source **out, const char *path, bool skip_bad, vq_error *err);
 vq_status vq_source_array(vq_source **out, const void *rows, uint64_t n, uint32_t d, uint32_t elem,
                           vq_error *err);

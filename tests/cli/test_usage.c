@@ -5,8 +5,8 @@
 
 #include "vq/vq.h"
 
-static const char *const commands[] = {"build", "search", "eval", "gt", "convert",
-                                       "info",  "check",  "get",  "gen"};
+static const char *const commands[] = {"build",   "retrain", "search", "eval", "gt",
+                                       "convert", "info",    "check",  "get",  "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 Test(usage, overview_and_version)
@@ -79,6 +79,7 @@ Test(usage, wrong_numbers_and_words)
 Test(usage, options_that_belong_together)
 {
     REFUSED("/", 2, "-o OUT is missing", "\"$VQ\" build a");
+    REFUSED("/", 2, "unknown option '--metric'", "\"$VQ\" retrain a -o b --metric ip");
     REFUSED("/", 2, "-o FILE is missing", "\"$VQ\" gt a b");
     REFUSED("/", 2, ".ibin or .ivecs", "\"$VQ\" gt a b -o c.txt");
     REFUSED("/", 2, "which queries", "\"$VQ\" search a");
@@ -180,7 +181,7 @@ Test(usage, the_commands_are_the_pages)
     cr_assert_eq(n, COMMANDS + 1);
     test_run_fini(&list);
     DONE(VQ_SOURCE_DIR "/docs/man", "for c in %s; do grep -q \"vq.*-$c *(1)\" vq.1 || exit 1; done",
-         "build search eval gt convert info check get gen");
+         "build retrain search eval gt convert info check get gen");
 }
 
 /* COMPREPLY for the words given, the last of which is being typed. */
@@ -191,10 +192,12 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES("<build search eval gt convert info check get gen help --help --version>", "''");
+    COMPLETES("<build retrain search eval gt convert info check get gen help --help --version>",
+              "''");
     COMPLETES("<build>", "bu");
     COMPLETES("<gt get gen>", "help g");
     COMPLETES("<--metric --memory>", "build --me");
+    COMPLETES("<--memory>", "retrain --me");
     COMPLETES("<l2 ip cosine>", "build --metric ''");
     COMPLETES("<text tsv jsonl trec ibin npy>", "search a --format ''");
     COMPLETES("<--json>", "info --j");

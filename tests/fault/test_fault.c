@@ -23,7 +23,7 @@ static vq_build_opts options(const char *codec)
 /* ---- memory ---- */
 
 typedef struct walk {
-    const char *path;
+    const char *path, *from; /* from: the index that is trained anew */
     const float *x;
     vq_build_opts opts;
 } walk;
@@ -34,6 +34,21 @@ static vq_status walk_build(walk *w)
     vq_status rc = vq_source_open_array(&src, w->x, N, D, VQ_F32, &err);
     if (rc == VQ_OK) rc = vq_build(w->path, src, &w->opts, &err);
     vq_source_close(src);
+    return rc;
+}
+
+static vq_status walk_retrain(walk *w)
+{
+    vq_index *ix = NULL;
+    vq_source *src = NULL;
+    vq_build_opts o = w->opts;
+    o.names = NULL, o.nids = 0;
+    vq_status rc = vq_open(&ix, w->from, 0, &err);
+    if (rc == VQ_OK) rc = vq_source_open_index(&src, ix, &err);
+    cr_assert((rc == VQ_OK) == (src != NULL));
+    if (rc == VQ_OK) rc = vq_build(w->path, src, &o, &err);
+    vq_source_close(src);
+    vq_close(ix);
     return rc;
 }
 
@@ -86,13 +101,15 @@ static void walk_through(walk *w, vq_status (*step)(walk *w), const char *dir, b
         cr_assert(rc == VQ_ENOMEM && err.code == VQ_ENOMEM && err.text[0] != '\0',
                   "allocation %llu: %d: %s", (unsigned long long)n, (int)rc, err.text);
         if (makes)
-            cr_assert_eq(count_files(dir, "x.vq"), 0, "allocation %llu", (unsigned long long)n);
+            cr_assert_eq(count_files(dir, strrchr(w->path, '/') + 1), 0, "allocation %llu",
+                         (unsigned long long)n);
     }
 }
 
 static void walk_all(const char *codec, uint32_t rotation, bool strings)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), **names = make_names(N, "n");
+    char *other = test_path(dir, "y.vq");
     float *x = clusters(1, N, D);
     walk w = {.path = path, .x = x, .opts = options(codec)};
     w.opts.rotation = rotation, w.opts.store = VQ_F32, w.opts.nlist = 4;
@@ -103,9 +120,12 @@ static void walk_all(const char *codec, uint32_t rotation, bool strings)
     walk_through(&w, walk_use, dir, false);
     walk_through(&w, walk_check, dir, false);
     cr_assert_eq(problems_of(path), 0);
+    w.path = other, w.from = path;
+    walk_through(&w, walk_retrain, dir, true);
+    cr_assert_eq(problems_of(other), 0);
     vq_mem_free(x);
     free_names(names, N);
-    free(path);
+    free(path), free(other);
     test_rmdir(dir);
 }
 

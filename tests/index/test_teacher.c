@@ -331,24 +331,25 @@ Test(teacher, refuses_what_is_not_about_these_rows_and_queries)
 
 Test(teacher, judges_come_from_everywhere)
 {
-    enum { NQ = 23, JUDGES = 4 };
-    float x[NQ * 2], scores[NQ], lowest[NQ];
-    uint32_t rows[NQ], seen[NQ] = {0};
-    for (uint32_t q = 0; q < NQ; q++) {
+    enum { ASKED = 23, JUDGES = 4 };
+    float x[ASKED * 2], scores[ASKED], lowest[ASKED];
+    uint32_t rows[ASKED], seen[ASKED] = {0};
+    for (uint32_t q = 0; q < ASKED; q++) {
         x[2 * q] = x[2 * q + 1] = scores[q] = lowest[q] = (float)q;
         rows[q] = q;
     }
     vq_teacher t = {.k = 1, .rows = rows, .scores = scores, .lowest = lowest};
-    vq_queries queries = {.x = x, .n = NQ};
+    vq_queries queries = {.x = x, .n = ASKED};
     vq_teacher_part(&t, &queries, 2, JUDGES);
-    for (uint32_t q = 0; q < NQ; q++) {
+    for (uint32_t q = 0; q < ASKED; q++) {
         seen[rows[q]]++;
         cr_assert(x[2 * q] == (float)rows[q] && x[2 * q + 1] == (float)rows[q] &&
                       scores[q] == (float)rows[q] && lowest[q] == (float)rows[q],
                   "query %u: its parts stay together", q);
     }
-    for (uint32_t q = 0; q < NQ; q++) cr_assert_eq(seen[q], 1u);
+    for (uint32_t q = 0; q < ASKED; q++) cr_assert_eq(seen[q], 1u);
     const uint32_t judges[JUDGES] = {4, 10, 16, 22};
     for (uint32_t j = 0; j < JUDGES; j++)
-        cr_assert_eq(rows[NQ - JUDGES + j], judges[j], "judge %u: %u", j, rows[NQ - JUDGES + j]);
+        cr_assert_eq(rows[ASKED - JUDGES + j], judges[j], "judge %u: %u", j,
+                     rows[ASKED - JUDGES + j]);
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stored.h -- the stored rows of an index as a source, so that it can be trained anew without the
+ * vectors that it was made of. */
+#ifndef VQ_INDEX_STORED_H
+#define VQ_INDEX_STORED_H
+
+#include "index/file.h"
+#include "src/io/source.h"
+
+/* Rows in the order of ids, from a snapshot of f.  Every chunk of rows is summed before it is used:
+ * damage must not be given a new checksum.  VQ_EUNSUPPORTED: no rows are stored. */
+vq_status vq_stored_open(vq_source **out, vq_file *f, vq_error *err);
+
+/* Of any source: where src is an index's, fields of o that are left at their default become what
+ * the rows have: metric, store, ids (borrowed from src). */
+void vq_stored_defaults(const vq_source *src, vq_build_opts *o);
+/* What floats were multiplied by to be stored as i8 rows; 0 where src's rows were not. */
+float vq_stored_scale(const vq_source *src);
+
+#endif
