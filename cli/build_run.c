@@ -3,7 +3,6 @@
 #include "cli/build_run.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,32 +25,6 @@ const opt_word build_trains[] = {{"auto", VQ_TRAIN_AUTO},
                                  {NULL, 0}};
 const opt_word build_autos[] = {{"auto", 0}, {NULL, 0}};
 const opt_word build_learns[] = {{"yes", 0}, {"no", 1}, {NULL, 0}};
-
-static int compare_u64(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Sorts the ids, which are not needed any more. */
-static bool repeated(vq_ids *ids)
-{
-    if (ids->n < 2) return false;
-    if (ids->strings)
-        qsort(ids->names, ids->n, sizeof *ids->names, compare_text);
-    else
-        qsort(ids->numbers, ids->n, sizeof *ids->numbers, compare_u64);
-    for (size_t i = 1; i < ids->n; i++)
-        if (ids->strings ? strcmp(ids->names[i - 1], ids->names[i]) == 0
-                         : ids->numbers[i - 1] == ids->numbers[i])
-            return true;
-    return false;
-}
 
 /* A line for everything that is not as it was asked for: the lines of why that say "instead of". */
 static void print_amended(char *why)
@@ -127,9 +100,9 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
                     n);
     progress p;
     epoch_log log;
-    progress_begin(&p, a->quiet);
     int code = epoch_log_open(&log, a->log, &p);
     if (code != CLI_DONE) return code;
+    progress_begin(&p, a->quiet);
     progress_catch();
     vq_build_opts opts = build_options(a, l, ids);
     opts.progress = progress_fn;
@@ -142,7 +115,8 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
     if (rc != VQ_OK && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
     if (rc != VQ_OK) {
         code = fail_status(rc, &err);
-        return rc == VQ_EINVAL && repeated(ids) ? CLI_DATA : code;
+        bool data = rc == VQ_EINVAL && vq_ids_sort(ids, NULL) == VQ_OK && vq_ids_repeat(ids);
+        return data ? CLI_DATA : code;
     }
     if (code == CLI_DONE && !a->quiet) code = summary(a->output, seconds, vq_source_skipped(src));
     if (a->stats) progress_stats(&p, stdout);

@@ -79,8 +79,7 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
          0,                                                                                        \
          NULL,                                                                                     \
          "training queries, unlabelled: vectors like those that will be asked, for ip and "        \
-         "cosine; may "                                                                            \
-         "be given more than once"},                                                               \
+         "cosine; may be given more than once"},                                                   \
         {"loss",                                                                                   \
          0,                                                                                        \
          OPT_TEXT,                                                                                 \
@@ -126,13 +125,11 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
          0,                                                                                        \
          NULL,                                                                                     \
          "keep the exact answers to the training queries in FILE, for builds of the same vectors " \
-         "with "                                                                                   \
-         "other options"},                                                                         \
+         "with other options"},                                                                    \
     {                                                                                              \
         "log", 0, OPT_TEXT, "FILE", BUILD_AT(log), 0, 0, NULL,                                     \
             "write a row an epoch of distillation: round, epoch, loss, overlap on held-out "       \
-            "queries, "                                                                            \
-            "seconds (CSV)"                                                                        \
+            "queries, seconds (CSV)"                                                               \
     }
 #define BUILD_ROWS_MACHINE(seed_default)                                                           \
     {"seed",                                                                                       \

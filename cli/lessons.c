@@ -18,25 +18,12 @@
 typedef struct numbering {
     const lesson_files *files;
     uint64_t queries, rows; /* UINT64_MAX: not known, and left to the library to check */
-    const vq_ids *ids;
-    size_t *order; /* the ids, sorted; owned */
+    const vq_ids *ids;      /* sorted */
 } numbering;
 
-static int by_id(const void *a, const void *b, void *ctx)
-{
-    const vq_ids *ids = ctx;
-    size_t x = *(const size_t *)a, y = *(const size_t *)b;
-    if (ids->strings) return strcmp(ids->names[x], ids->names[y]);
-    return (ids->numbers[x] > ids->numbers[y]) - (ids->numbers[x] < ids->numbers[y]);
-}
-
-static void number(numbering *n, const lessons *l, const vq_source *vectors, const vq_ids *ids)
+static void number(numbering *n, const lessons *l, const vq_source *vectors)
 {
     uint32_t d, elem;
-    n->ids = ids;
-    n->order = xmalloc(ids->n, sizeof *n->order);
-    for (size_t i = 0; i < ids->n; i++) n->order[i] = i;
-    qsort_r(n->order, ids->n, sizeof *n->order, by_id, (void *)(uintptr_t)ids);
     vq_source_shape(vectors, &n->rows, &d, &elem);
     for (size_t i = 0; i < l->nqueries && n->queries != UINT64_MAX; i++) {
         uint64_t some;
@@ -45,31 +32,13 @@ static void number(numbering *n, const lessons *l, const vq_source *vectors, con
     }
 }
 
-/* Compares an id given as text with the i-th of the file. */
-static int compare_id(const vq_ids *ids, const char *text, uint64_t value, size_t i)
-{
-    if (ids->strings) return strcmp(text, ids->names[i]);
-    return (value > ids->numbers[i]) - (value < ids->numbers[i]);
-}
-
 /* The row of a document; false if there is none. */
 static bool find_row(const numbering *n, const char *doc, uint64_t *row)
 {
-    uint64_t value = 0;
-    if (!n->ids->strings && opt_number(doc, 0, UINT64_MAX - 1, &value)) return false;
-    *row = value;
-    if (n->files->ids == NULL) return value < n->rows;
-    for (size_t low = 0, high = n->ids->n; low < high;) {
-        size_t mid = low + (high - low) / 2;
-        int order = compare_id(n->ids, doc, value, n->order[mid]);
-        *row = n->order[mid];
-        if (order == 0) return true;
-        if (order > 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return false;
+    if (n->files->ids == NULL) return !opt_number(doc, 0, UINT64_MAX - 1, row) && *row < n->rows;
+    size_t line = vq_ids_find(n->ids, doc);
+    *row = line;
+    return line != SIZE_MAX;
 }
 
 static int find_pair(const numbering *n, const char *path, size_t line, const char *qid,
@@ -140,21 +109,21 @@ static int read_positives(lessons *l, const numbering *n)
     return code;
 }
 
-int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, const vq_ids *ids)
+int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, vq_ids *ids)
 {
-    numbering n = {.files = files};
+    numbering n = {.files = files, .ids = ids};
+    vq_error err = {0};
     int code = CLI_DONE;
     for (size_t i = 0; i < files->queries->n; i++) {
-        vq_error err = {0};
         vq_status rc = vq_source_open_file(&l->queries[i], files->queries->at[i], 0, &err);
         if (rc != VQ_OK) return fail_data(rc, &err);
         l->nqueries++;
     }
     if ((files->teacher == NULL && files->qrels == NULL) || l->nqueries == 0) return code;
-    number(&n, l, vectors, ids);
+    if (vq_ids_sort(ids, &err) != VQ_OK) return fail_data(VQ_ENOMEM, &err);
+    number(&n, l, vectors);
     if (files->teacher != NULL) code = read_teacher(l, &n);
     if (files->qrels != NULL && code == CLI_DONE) code = read_positives(l, &n);
-    free(n.order);
     return code;
 }
 

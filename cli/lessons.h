@@ -23,10 +23,9 @@ typedef struct lesson_files {
     const char *ids, *teacher, *qrels; /* or NULL */
 } lesson_files;
 
-/* vectors: open, ids: read (or empty: row numbers).  An exit code, and has told what went wrong;
- * _close accepts what _open left. */
-int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors,
-                 const vq_ids *ids);
+/* vectors: open, ids: read (or empty: row numbers), and sorted here.  An exit code, and has told
+ * what went wrong; _close accepts what _open left. */
+int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, vq_ids *ids);
 void lessons_close(lessons *l);
 
 typedef struct epoch_log {

@@ -309,6 +309,7 @@ static vq_status distil(build *b, vq_error *err)
     VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &b->teacher, c, &o, &b->ticker, err));
     vq_mem_free(c->coded);
     c->coded = NULL;
+    vq_teacher_fini(&b->teacher);
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
     return rc;

@@ -44,12 +44,6 @@ void vq_candidates_fini(vq_candidates *c)
     vq_mem_free(c->sorted);
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static float product(const vq_candidates *c, const float *query, const vq_corpus *corpus,
                      uint32_t row)
 {
@@ -109,9 +103,9 @@ static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpu
     }
     c->offsets[i] = n > 0 ? (float)(offset / (double)(n - own)) : 0.0f;
     c->most[i] = t->lowest != NULL ? (float)(c->scale * (double)t->lowest[i]) : INFINITY;
-    qsort(c->sorted, n, sizeof *c->sorted, by_number);
+    qsort(c->sorted, n, sizeof *c->sorted, vq_rows_order);
     for (size_t j = 0; j < VQ_LIVE && live[j] != UINT32_MAX; j++) {
-        if (bsearch(&live[j], c->sorted, n, sizeof *c->sorted, by_number) != NULL) continue;
+        if (bsearch(&live[j], c->sorted, n, sizeof *c->sorted, vq_rows_order) != NULL) continue;
         c->docs[at] = live[j];
         c->teacher[at++] =
             t->lowest != NULL ? c->most[i] : product(c, query, corpus, live[j]) + c->offsets[i];

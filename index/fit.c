@@ -24,7 +24,8 @@ enum {
 /* How far H = E[q q^T] is shrunk towards the identity: flat between .1 and .5 on held-out queries,
  * worse below. */
 #define WHITEN_RHO 0.1
-/* Of the variance, that kept axes hold at least. */
+/* Of the variance, that kept axes hold at least.  With 16 bytes of OPQ, .85 costs packages'
+ * descriptions .05 of 10@10 (pictures keep more anyway); what queries teach gains up to .997. */
 #define LEAST_SHARE  0.95
 #define TAUGHT_SHARE 0.997
 
@@ -171,7 +172,7 @@ static vq_status find_axes(fit *f, vq_error *err)
     m->query_map = f->to_rows != NULL;
     m->transform_kind = VQ_TRANSFORM_DENSE;
     if (codes != 0 && keep < d)
-        vq_plan_note(f->p, "axes %zu of %zu: the others hold too little to earn bits", keep, d);
+        vq_plan_note(f->p, "axes %zu of %zu: the others hold too little", keep, d);
 out:
     vq_mem_free(x);
     vq_mem_free(axes);

@@ -38,8 +38,8 @@ typedef struct learn {
     unsigned round; /* from 0 */
     vq_ticker *ticker;
     size_t nq, ntrain;  /* queries; those before ntrain teach, the others judge */
-    float *queries;     /* nq x d_code, before the map */
-    float *mapped;      /* nq x d_code: scratch, after the map */
+    float *queries;     /* nq x d_code, before the map of the round */
+    float *mapped;      /* judges x d_code: scratch, after the map */
     uint64_t *true_ids; /* judges x JUDGED */
     state now, best;    /* now points into fitted, but for its map */
     double best_overlap, start_overlap;
@@ -47,7 +47,7 @@ typedef struct learn {
     uint8_t *codes8; /* n x m, a code a byte */
     vq_codeview view;
     vq_candidates candidates; /* of the queries that teach */
-    vq_felt felt;
+    uint32_t *felt;           /* n x VQ_FELT: queries of the vectors */
 } learn;
 
 static size_t dims(const learn *l)
@@ -55,21 +55,15 @@ static size_t dims(const learn *l)
     return l->p->model.d_code;
 }
 
-static void apply_map(const learn *l, const float *map, size_t first, size_t n, float *out)
-{
-    size_t d = dims(l);
-    vq_gemm_nt(n, d, d, 1.0f, l->queries + first * d, d, map, d, 0.0f, out, d);
-}
-
 /* Share of the true ten among the ten best by codes, over the judges, with the state `now`. */
 static vq_status judge(learn *l, double *overlap, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t n = l->nq - l->ntrain;
+    size_t n = l->nq - l->ntrain, d = dims(l);
     uint32_t *rows = vq_mem_alloc(n * JUDGED, sizeof *rows);
     uint64_t *ids = vq_mem_alloc(n * JUDGED, sizeof *ids);
     VQ_REQUIRE(rows != NULL && ids != NULL, VQ_ENOMEM, "judging: %zu queries", n);
-    apply_map(l, l->now.map, l->ntrain, n, l->mapped);
+    vq_gemm_nt(n, d, d, 1.0f, l->queries + l->ntrain * d, d, l->now.map, d, 0.0f, l->mapped, d);
     VQ_TRY(vq_codeview_search(&l->view, l->mapped, n, JUDGED, l->p->threads, rows, err));
     for (size_t i = 0; i < n * JUDGED; i++) ids[i] = rows[i] != UINT32_MAX ? rows[i] : VQ_NO_ID;
     *overlap = vq_recall(l->true_ids, JUDGED, JUDGED, ids, JUDGED, JUDGED, n);
@@ -102,14 +96,14 @@ static vq_status view_again(learn *l, vq_error *err)
     return vq_codeview_init(&l->view, &l->p->model, l->corpus, err);
 }
 
-/* What the codes as they are put among their best, beside what the teacher puts there. */
+/* What the codes as they are put among their best, beside what the teacher puts there.  Between
+ * rounds the map is the identity. */
 static vq_status mine(learn *l, vq_error *err)
 {
     vq_status rc = VQ_OK;
     uint32_t *live = vq_mem_alloc(l->ntrain * VQ_LIVE, sizeof *live);
     VQ_REQUIRE(live != NULL, VQ_ENOMEM, "candidates of %zu queries", l->ntrain);
-    apply_map(l, l->now.map, 0, l->ntrain, l->mapped);
-    VQ_TRY(vq_codeview_search(&l->view, l->mapped, l->ntrain, VQ_LIVE, l->p->threads, live, err));
+    VQ_TRY(vq_codeview_search(&l->view, l->queries, l->ntrain, VQ_LIVE, l->p->threads, live, err));
     vq_candidates_set(&l->candidates, l->queries, l->corpus, l->truth, live, l->p->model.seed);
 out:
     vq_mem_free(live);
@@ -208,7 +202,7 @@ static vq_status encode_again(learn *l, unsigned sweeps, vq_error *err)
     double overlap = 0.0;
     VQ_REQUIRE(other != NULL, VQ_ENOMEM, "codes of %zu vectors", c->n);
     vq_codes_spread(m, c->codes, c->n, l->codes8);
-    VQ_TRY(vq_recode(m, c, &l->felt, l->queries, l->ntrain, sweeps, l->p->threads, l->ticker,
+    VQ_TRY(vq_recode(m, c, l->felt, l->queries, l->ntrain, sweeps, l->p->threads, l->ticker,
                      l->codes8, err));
     vq_codes_gather(m, l->codes8, c->n, other);
     c->codes = other;
@@ -255,16 +249,16 @@ static vq_status begin(learn *l, const vq_queries *queries, vq_error *err)
     l->now.centroids = l->fitted->centroids;
     l->now.map = vq_mem_calloc(d * d, sizeof(float));
     l->best = (state){vq_alloc_f32(1, l->params), vq_alloc_f32(m->nlist, d), vq_alloc_f32(d, d)};
-    l->queries = vq_alloc_f32(n, d), l->mapped = vq_alloc_f32(n, d);
+    l->queries = vq_alloc_f32(n, d), l->mapped = vq_alloc_f32(judges, d);
     l->true_ids = vq_mem_alloc(judges * JUDGED, sizeof *l->true_ids);
     l->codes8 = vq_mem_alloc(l->corpus->n, m->m);
+    l->felt = vq_felt_queries(l->truth, l->ntrain, l->corpus->n);
     VQ_REQUIRE(l->now.map != NULL && l->best.params != NULL && l->best.centroids != NULL &&
                    l->best.map != NULL && l->queries != NULL && l->mapped != NULL &&
-                   l->true_ids != NULL && l->codes8 != NULL,
+                   l->true_ids != NULL && l->codes8 != NULL && l->felt != NULL,
                VQ_ENOMEM, "lessons of %zu queries", n);
     VQ_TRY(vq_candidates_init(&l->candidates, l->ntrain, d, l->truth->k, err));
     forget_map(l);
-    VQ_TRY(vq_felt_init(&l->felt, l->truth, l->ntrain, l->corpus->n, err));
     vq_gemm_nt(n, d, m->d, 1.0f, queries->x, m->d, m->query_matrix, m->d, 0.0f, l->queries, d);
     for (size_t i = 0; i < judges; i++)
         for (size_t j = 0; j < JUDGED; j++) {
@@ -292,7 +286,7 @@ static void end(learn *l)
     vq_mem_free(l->true_ids);
     vq_mem_free(l->codes8);
     vq_candidates_fini(&l->candidates);
-    vq_felt_fini(&l->felt);
+    vq_mem_free(l->felt);
 }
 
 size_t vq_judges(size_t nq)

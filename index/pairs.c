@@ -9,6 +9,12 @@
 
 #include "src/base/mem.h"
 
+int vq_rows_order(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
 uint32_t vq_vector_of(const vq_good_rows *g, uint64_t row)
 {
     size_t low = 0, high = g->nskipped;

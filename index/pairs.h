@@ -13,6 +13,8 @@ typedef struct vq_good_rows { /* of a source with bad rows: which became vectors
     const uint64_t *skipped;  /* row numbers of nskipped bad ones, rising */
     size_t nskipped;
 } vq_good_rows;
+/* Order of row numbers (uint32_t), for qsort and bsearch. */
+int vq_rows_order(const void *a, const void *b);
 /* The vector of a row: bad ones before it are not counted.  UINT32_MAX for a bad one. */
 uint32_t vq_vector_of(const vq_good_rows *g, uint64_t row);
 

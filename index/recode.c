@@ -39,71 +39,63 @@ void vq_codes_gather(const vq_model *m, const uint8_t *one, size_t n, uint8_t *c
         }
 }
 
-vq_status vq_felt_init(vq_felt *f, const vq_teacher *t, size_t nq, size_t n, vq_error *err)
+uint32_t *vq_felt_queries(const vq_teacher *t, size_t nq, size_t n)
 {
-    vq_status rc = VQ_OK;
     float *best = vq_alloc_f32(n, VQ_FELT);
-    f->near = vq_mem_alloc(n * VQ_FELT, sizeof *f->near);
-    VQ_REQUIRE(best != NULL && f->near != NULL, VQ_ENOMEM, "queries of %zu vectors", n);
-    vq_perdoc_near(t->rows, t->scores, nq, t->k, n, VQ_FELT, f->near, best);
-out:
-    vq_mem_free(best);
-    return rc;
-}
-
-void vq_felt_fini(vq_felt *f)
-{
-    vq_mem_free(f->near);
-}
-
-/* Codewords one after the other: m x codewords x *len. */
-static float *words_by_row(const vq_model *m, size_t *len)
-{
-    const float *books = m->params + m->codec->books(m->d_code, m->m);
-    size_t kk = m->codec->codewords, d = m->d_code;
-    bool additive = m->codec->additive != 0;
-    *len = additive ? d : d / m->m;
-    float *words = vq_alloc_f32(m->m * kk, *len);
-    if (words == NULL || additive) {
-        if (words != NULL) memcpy(words, books, m->m * kk * d * sizeof *words);
-        return words;
+    uint32_t *felt = vq_mem_alloc(n * VQ_FELT, sizeof *felt);
+    if (best != NULL && felt != NULL) {
+        vq_perdoc_near(t->rows, t->scores, nq, t->k, n, VQ_FELT, felt, best);
+    } else {
+        vq_mem_free(felt);
+        felt = NULL;
     }
-    for (size_t t = 0; t < d; t++)
+    vq_mem_free(best);
+    return felt;
+}
+
+/* Product codebooks (m x dsub x codewords) with codewords one after the other: m x codewords x
+ * dsub. */
+static float *words_by_row(const float *books, size_t d, size_t kk, size_t dsub)
+{
+    float *words = vq_alloc_f32(kk, d);
+    for (size_t t = 0; words != NULL && t < d; t++)
         for (size_t c = 0; c < kk; c++)
-            words[(t / *len * kk + c) * *len + t % *len] = books[t * kk + c];
+            words[(t / dsub * kk + c) * dsub + t % dsub] = books[t * kk + c];
     return words;
 }
 
-vq_status vq_recode(const vq_model *m, const vq_corpus *c, const vq_felt *f, const float *queries,
-                    size_t nq, unsigned sweeps, int threads, vq_ticker *ticker, uint8_t *one,
-                    vq_error *err)
+vq_status vq_recode(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
+                    const float *queries, size_t nq, unsigned sweeps, int threads,
+                    vq_ticker *ticker, uint8_t *one, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t len;
-    float *words = words_by_row(m, &len);
+    bool additive = m->codec->additive != 0;
+    size_t kk = m->codec->codewords, len = additive ? m->d_code : m->d_code / m->m;
+    const float *books = m->params + m->codec->books(m->d_code, m->m);
+    float *turned = additive ? NULL : words_by_row(books, m->d_code, kk, len);
     double sq = vq_kernels_get()->sq_row_f32(queries, nq * m->d_code);
     vq_perdoc p = {.n = c->n,
                    .d = m->d_code,
                    .nlist = m->nlist,
                    .nq = nq,
                    .m = m->m,
-                   .kk = m->codec->codewords,
+                   .kk = kk,
                    .len = len,
-                   .words = words,
+                   .words = additive ? books : turned,
                    .rows = c->coded,
                    .centroids = m->centroids,
                    .lists = c->lists,
                    .queries = queries,
-                   .near = f->near,
+                   .near = felt,
                    .count = VQ_FELT,
                    .sweeps = sweeps,
                    .threads = threads,
                    .ticker = ticker};
-    VQ_REQUIRE(words != NULL, VQ_ENOMEM, "codewords: %u books", m->m);
+    VQ_REQUIRE(p.words != NULL, VQ_ENOMEM, "codewords: %u books", m->m);
     if (sq > 0.0) p.beta = (float)(BETA * (double)m->d * (double)nq / sq);
     VQ_TRY(vq_perdoc_encode(&p, one, err));
 out:
-    vq_mem_free(words);
+    vq_mem_free(turned);
     return rc;
 }
 

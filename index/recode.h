@@ -13,20 +13,17 @@
 void vq_codes_spread(const vq_model *m, const uint8_t *codes, size_t n, uint8_t *one);
 void vq_codes_gather(const vq_model *m, const uint8_t *one, size_t n, uint8_t *codes);
 
-typedef struct vq_felt { /* by which queries a vector is found */
-    uint32_t *near;      /* n x VQ_FELT: queries, UINT32_MAX where there are fewer; owned */
-} vq_felt;
-enum { VQ_FELT = 32 };
-/* Of the first nq queries of a teacher. */
-vq_status vq_felt_init(vq_felt *f, const vq_teacher *t, size_t nq, size_t n, vq_error *err);
-void vq_felt_fini(vq_felt *f);
+enum { VQ_FELT = 32 }; /* queries that are asked what they feel of a vector's error */
+/* Of the first nq queries of a teacher those that rank a vector highest: n x VQ_FELT, UINT32_MAX
+ * where there are fewer; vq_mem_free it.  NULL: no memory. */
+uint32_t *vq_felt_queries(const vq_teacher *t, size_t nq, size_t n);
 
 /* Codes (n x m, one a byte) of the corpus's vectors: start in, result out, with the codebooks and
- * centroids of m as they are.  An error counts by its length and as the vector's queries (nq x
- * d_code, in the coded space) feel it. */
-vq_status vq_recode(const vq_model *m, const vq_corpus *c, const vq_felt *f, const float *queries,
-                    size_t nq, unsigned sweeps, int threads, vq_ticker *ticker, uint8_t *one,
-                    vq_error *err);
+ * centroids of m as they are.  An error counts by its length and as the vector's queries feel it
+ * (felt: n x VQ_FELT of queries, nq x d_code in the coded space). */
+vq_status vq_recode(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
+                    const float *queries, size_t nq, unsigned sweeps, int threads,
+                    vq_ticker *ticker, uint8_t *one, vq_error *err);
 
 /* A map W (d_code x d_code) that queries have learnt goes into the queries' matrix, and its inverse
  * transpose into that of the rows: products stay, a search pays nothing, and rows are coded where

@@ -144,15 +144,9 @@ static labels labels_of(const vq_pair_lists *p, size_t q)
     return (labels){p->rows + first, VQ_MIN(p->first[q + 1] - first, (size_t)VQ_TEACHER_MOST)};
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static bool is_label(const labels *l, uint32_t row)
 {
-    return l->n > 0 && bsearch(&row, l->rows, l->n, sizeof row, by_number) != NULL;
+    return l->n > 0 && bsearch(&row, l->rows, l->n, sizeof row, vq_rows_order) != NULL;
 }
 
 /* The rows of query q, n of them: labels, then the others; the rest of the room is filled up. */

@@ -77,38 +77,22 @@ static void read_truth(quality_data *d)
 
 /* ---- judgements ---------------------------------------------------------------------------- */
 
-typedef struct named_row {
-    const char *name;
-    uint64_t row;
-} named_row;
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const named_row *)a)->name, ((const named_row *)b)->name);
-}
-
-/* The lines of an ids file in byte order, or NULL without a file: then ids are row numbers. */
-static named_row *name_rows(const char *path, vq_ids *ids)
+/* The ids of a file, or NULL without one: then ids are row numbers. */
+static const vq_ids *read_ids(const char *path, vq_ids *ids)
 {
     vq_error err;
     if (path == NULL) return NULL;
-    if (vq_ids_read(ids, path, true, &err) != VQ_OK) bench_die(path, &err);
-    named_row *rows = bench_need(calloc(ids->n + 1, sizeof *rows));
-    for (size_t i = 0; i < ids->n; i++) rows[i] = (named_row){ids->names[i], i};
-    qsort(rows, ids->n, sizeof *rows, by_name);
-    return rows;
+    if (vq_ids_read(ids, path, true, &err) != VQ_OK || vq_ids_sort(ids, &err) != VQ_OK)
+        bench_die(path, &err);
+    return ids;
 }
 
-static uint64_t row_of(const named_row *rows, const vq_ids *ids, size_t n, const char *name)
+static uint64_t row_of(const vq_ids *ids, size_t n, const char *name)
 {
-    if (rows != NULL) {
-        named_row key = {name, 0};
-        const named_row *at = bsearch(&key, rows, ids->n, sizeof *rows, by_name);
-        return at != NULL ? at->row : VQ_NO_ID;
-    }
     char *end;
-    uint64_t row = strtoull(name, &end, 10);
-    return *end == '\0' && end != name && row < n ? row : VQ_NO_ID;
+    uint64_t row = ids != NULL ? vq_ids_find(ids, name) : strtoull(name, &end, 10);
+    if (ids == NULL && (*end != '\0' || end == name)) return VQ_NO_ID;
+    return row < n ? row : VQ_NO_ID;
 }
 
 /* Where query i stands in the judgements; nowhere: from = to. */
@@ -123,7 +107,7 @@ static void span_of(const vq_qrels *q, const vq_ids *query_ids, size_t i, size_t
 
 /* Puts the judgements of all queries, in their order, into data. */
 static void take_judgements(quality_data *d, const vq_qrels *q, const vq_ids *query_ids,
-                            const named_row *rows, const vq_ids *ids)
+                            const vq_ids *ids)
 {
     size_t from, to, known = 0;
     d->first = bench_need(calloc(d->nq + 1, sizeof *d->first));
@@ -136,7 +120,7 @@ static void take_judgements(quality_data *d, const vq_qrels *q, const vq_ids *qu
     for (size_t i = 0; i < d->nq; i++) {
         span_of(q, query_ids, i, &from, &to);
         for (size_t j = from, at = d->first[i]; j < to; j++, at++) {
-            d->docs[at] = row_of(rows, ids, d->n, q->judgements[j].doc);
+            d->docs[at] = row_of(ids, d->n, q->judgements[j].doc);
             d->grades[at] = q->judgements[j].grade;
             known += d->docs[at] != VQ_NO_ID;
         }
@@ -155,9 +139,7 @@ static void read_judgements(quality_data *d)
             bench_die(d->query_ids, &err);
         if (query_ids.n != d->nq) refuse(d->query_ids, "not an id for each query");
     }
-    named_row *rows = name_rows(d->ids, &ids);
-    take_judgements(d, &qrels, d->query_ids != NULL ? &query_ids : NULL, rows, &ids);
-    free(rows);
+    take_judgements(d, &qrels, d->query_ids != NULL ? &query_ids : NULL, read_ids(d->ids, &ids));
     vq_ids_fini(&ids);
     vq_ids_fini(&query_ids);
     vq_qrels_fini(&qrels);

@@ -3,6 +3,7 @@
 #include "src/io/ids.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -123,5 +124,55 @@ void vq_ids_fini(vq_ids *ids)
     vq_mem_free(ids->numbers);
     vq_mem_free(ids->names);
     vq_mem_free(ids->text);
+    vq_mem_free(ids->order);
     memset(ids, 0, sizeof *ids);
+}
+
+static int compare(const vq_ids *ids, size_t a, size_t b)
+{
+    if (ids->strings) return strcmp(ids->names[a], ids->names[b]);
+    return (ids->numbers[a] > ids->numbers[b]) - (ids->numbers[a] < ids->numbers[b]);
+}
+
+static int by_id(const void *a, const void *b, void *ctx)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    int order = compare(ctx, x, y);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+vq_status vq_ids_sort(vq_ids *ids, vq_error *err)
+{
+    if (ids->order != NULL || ids->n == 0) return VQ_OK;
+    ids->order = vq_mem_alloc(ids->n, sizeof *ids->order);
+    if (ids->order == NULL) return vq_fail(err, VQ_ENOMEM, "no memory to sort %zu ids", ids->n);
+    for (size_t i = 0; i < ids->n; i++) ids->order[i] = i;
+    qsort_r(ids->order, ids->n, sizeof *ids->order, by_id, ids);
+    return VQ_OK;
+}
+
+size_t vq_ids_find(const vq_ids *ids, const char *id)
+{
+    uint64_t number = 0;
+    size_t low = 0, high = ids->n;
+    if (!ids->strings && !canonical_number(id, &number)) return SIZE_MAX;
+    while (low < high) { /* to the first that is not below */
+        size_t mid = low + (high - low) / 2, line = ids->order[mid];
+        bool below = ids->strings ? strcmp(ids->names[line], id) < 0 : ids->numbers[line] < number;
+        if (below)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == ids->n) return SIZE_MAX;
+    size_t line = ids->order[low];
+    bool found = ids->strings ? strcmp(ids->names[line], id) == 0 : ids->numbers[line] == number;
+    return found ? line : SIZE_MAX;
+}
+
+bool vq_ids_repeat(const vq_ids *ids)
+{
+    for (size_t i = 1; i < ids->n; i++)
+        if (compare(ids, ids->order[i - 1], ids->order[i]) == 0) return true;
+    return false;
 }

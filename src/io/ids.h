@@ -17,6 +17,7 @@ typedef struct vq_ids {
     uint64_t *numbers; /* n, if !strings; owned */
     char **names;      /* n, each ends with NUL, if strings; owned, pointing into text */
     char *text;        /* owned */
+    size_t *order;     /* n lines, their ids rising, after vq_ids_sort; owned */
 } vq_ids;
 
 /* Plain or .zst.  Strings must be 1-500 bytes of valid UTF-8 without control characters (tab and
@@ -24,5 +25,11 @@ typedef struct vq_ids {
  * here.  force_strings: keep numbers as strings (query ids). */
 vq_status vq_ids_read(vq_ids *ids, const char *path, bool force_strings, vq_error *err);
 void vq_ids_fini(vq_ids *ids);
+
+/* Makes the two below possible; does nothing the second time. */
+vq_status vq_ids_sort(vq_ids *ids, vq_error *err);
+/* The line, from 0, of an id as it is written there (the first of equals); SIZE_MAX: none. */
+size_t vq_ids_find(const vq_ids *ids, const char *id);
+bool vq_ids_repeat(const vq_ids *ids); /* stands an id there twice? */
 
 #endif

@@ -27,7 +27,7 @@ typedef struct chunk {
     float *r;     /* rows x d: what the codes leave */
     float *felt;  /* rows x count: q . r of the row's queries */
     float *table; /* nq x kk: q . codeword of the book */
-    float *norms; /* m x kk: |c|^2 / 2 */
+    float *norms; /* m x kk: -|c|^2 / 2 */
     float *tiles; /* threads x TILE x (len + kk) */
 } chunk;
 

@@ -153,3 +153,28 @@ Test(ids, random_bytes)
         vq_ids_fini(&ids);
     }
 }
+
+Test(ids, found_once_sorted)
+{
+    static const char numbers[] = "30\n7\n18446744073709551614\n0\n", names[] = "b\nab\na\nz\nab\n";
+    vq_error err = {0};
+    vq_ids ids;
+    cr_assert_vq(read_text(&ids, numbers, sizeof numbers - 1, false, &err));
+    cr_assert_vq(vq_ids_sort(&ids, &err));
+    cr_assert_vq(vq_ids_sort(&ids, &err)); /* once more does no harm */
+    cr_assert(vq_ids_find(&ids, "30") == 0 && vq_ids_find(&ids, "7") == 1);
+    cr_assert(vq_ids_find(&ids, "18446744073709551614") == 2 && vq_ids_find(&ids, "0") == 3);
+    cr_assert(vq_ids_find(&ids, "8") == SIZE_MAX && vq_ids_find(&ids, "07") == SIZE_MAX &&
+              vq_ids_find(&ids, "x") == SIZE_MAX && vq_ids_find(&ids, "") == SIZE_MAX);
+    cr_assert(!vq_ids_repeat(&ids));
+    vq_ids_fini(&ids);
+    cr_assert_vq(read_text(&ids, names, sizeof names - 1, false, &err));
+    cr_assert_vq(vq_ids_sort(&ids, &err));
+    cr_assert(vq_ids_find(&ids, "b") == 0 && vq_ids_find(&ids, "ab") == 1, "the first of equals");
+    cr_assert(vq_ids_find(&ids, "zz") == SIZE_MAX && vq_ids_find(&ids, "aa") == SIZE_MAX);
+    cr_assert(vq_ids_repeat(&ids));
+    vq_ids_fini(&ids);
+    cr_assert(vq_ids_sort(&ids, &err) == VQ_OK && vq_ids_find(&ids, "a") == SIZE_MAX &&
+                  !vq_ids_repeat(&ids),
+              "none at all");
+}
