@@ -99,9 +99,7 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
         return fail(CLI_DATA, "%s has %zu ids, %s has %" PRIu64 " vectors", a->ids, ids->n, input,
                     n);
     progress p;
-    epoch_log log;
-    int code = epoch_log_open(&log, a->log, &p);
-    if (code != CLI_DONE) return code;
+    epoch_log log = {.path = a->log, .p = &p};
     progress_begin(&p, a->quiet);
     progress_catch();
     vq_build_opts opts = build_options(a, l, ids);
@@ -111,14 +109,14 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
     opts.log_ctx = &log;
     vq_status rc = vq_build(a->output, src, &opts, &err);
     double seconds = progress_end(&p);
-    code = epoch_log_close(&log, rc == VQ_OK ? CLI_DONE : CLI_DATA);
+    if (rc == VQ_ECANCELED && log.failed) return CLI_SYSTEM;
     if (rc != VQ_OK && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
     if (rc != VQ_OK) {
-        code = fail_status(rc, &err);
+        int code = fail_status(rc, &err);
         bool data = rc == VQ_EINVAL && vq_ids_sort(ids, NULL) == VQ_OK && vq_ids_repeat(ids);
         return data ? CLI_DATA : code;
     }
-    if (code == CLI_DONE && !a->quiet) code = summary(a->output, seconds, vq_source_skipped(src));
+    int code = a->quiet ? CLI_DONE : summary(a->output, seconds, vq_source_skipped(src));
     if (a->stats) progress_stats(&p, stdout);
     return code;
 }
@@ -128,7 +126,7 @@ static int check_written(const build_args *a, const char *input, const char *opt
                          const char *path)
 {
     const char *const others[] = {input,      a->ids,           a->output, a->log,
-                                  a->teacher, a->teacher_cache, a->qrels};
+                                  a->teacher, a->teacher_cache, a->qrels,  a->query_ids};
     bool other = false;
     if (path == NULL) return CLI_DONE;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -146,17 +144,22 @@ int build_check(const build_args *a, const char *input, bool in_place)
         return fail(CLI_USAGE, "%s is both input and output", input);
     if (!a->force && access(a->output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
-    const char *taught = a->log != NULL       ? "--log"
-                         : a->teacher != NULL ? "--teacher"
-                         : a->qrels != NULL   ? "--qrels"
-                                              : NULL;
-    bool distill = a->train == VQ_TRAIN_AUTO || a->train == VQ_TRAIN_DISTILL;
-    if (taught != NULL && (a->queries.n == 0 || !distill))
+    const char *taught = a->log != NULL         ? "--log"
+                         : a->teacher != NULL   ? "--teacher"
+                         : a->qrels != NULL     ? "--qrels"
+                         : a->query_ids != NULL ? "--query-ids"
+                                                : NULL;
+    if (taught != NULL && (a->queries.n == 0 || a->train == VQ_TRAIN_KMEANS))
         return fail(CLI_USAGE,
                     "%s is for --train distill, which learns from training queries: give them by "
                     "--queries",
                     taught);
+    if (a->log != NULL && a->train != VQ_TRAIN_AUTO && a->train != VQ_TRAIN_DISTILL)
+        return fail(CLI_USAGE, "--log is for --train distill, which has epochs: leave it out");
+    if (a->query_ids != NULL && a->teacher == NULL && a->qrels == NULL)
+        return fail(CLI_USAGE, "--query-ids names the queries of --teacher or --qrels: give one");
     int code = check_written(a, input, "--log", a->log);
+    if (code == CLI_DONE) code = epoch_log_check(a->log);
     if (code == CLI_DONE) code = check_written(a, input, "--teacher-cache", a->teacher_cache);
     if (code == CLI_DONE) code = check_written(a, in_place ? NULL : input, "-o", a->output);
     return code;
@@ -168,6 +171,7 @@ int build_run(const build_args *a, const char *input, vq_source *src, vq_ids *id
     lesson_files files = {.input = input,
                           .queries = &a->queries,
                           .ids = a->ids,
+                          .query_ids = a->query_ids,
                           .teacher = a->teacher,
                           .qrels = a->qrels};
     int code = lessons_open(&l, &files, src, ids);

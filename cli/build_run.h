@@ -8,7 +8,7 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels;
+    const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels, *query_ids;
     opt_texts queries;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
     uint64_t seed, memory;

@@ -15,8 +15,8 @@ const opt build_opts[] = {
     {"ids", 0, OPT_TEXT, "FILE", BUILD_AT(ids), 0, 0, NULL,
      "ids of the rows, one a line: numbers or strings; default 0, 1, 2.."},
     BUILD_ROWS_CODES("auto: from the dimension", "from the dimension", "auto",
-                     "2 times the square root of the number of vectors, 4 to 6 "
-                     "times where queries train"),
+                     "2 times the square root of the number of vectors, 4 times where "
+                     "queries train, 6 times with codes of 20 bytes or fewer"),
     {"store", 0, OPT_WORD, "f32|f16|i8|none", BUILD_AT(store), 0, 0, stores,
      "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 of "
      "floats: "
@@ -24,10 +24,12 @@ const opt build_opts[] = {
     BUILD_ROWS_TRAIN,
     {"teacher", 0, OPT_TEXT, "FILE", BUILD_AT(teacher), 0, 0, NULL,
      "learn these scores (a TREC run: \"query Q0 document rank score tag\") instead of those of "
-     "exact search; a query's id is its row number in --queries"},
+     "exact search; a query's id is its row number in --queries, or that of --query-ids"},
     {"qrels", 0, OPT_TEXT, "FILE", BUILD_AT(qrels), 0, 0, NULL,
      "labels of training queries (TREC or BEIR): what is judged relevant gets the teacher's best "
      "score; ids as in --teacher"},
+    {"query-ids", 0, OPT_TEXT, "FILE", BUILD_AT(query_ids), 0, 0, NULL,
+     "ids of the training queries in --teacher and --qrels, one a line"},
     BUILD_ROWS_MACHINE("1"),
     {"skip-bad", 0, OPT_FLAG, NULL, BUILD_AT(skip_bad), 0, 0, NULL,
      "leave rows with NaN or infinities out, and count them, instead of refusing them"},

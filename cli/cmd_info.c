@@ -24,6 +24,12 @@ static const char *rotation_name(uint32_t rotation)
     return rotation < sizeof names / sizeof names[0] ? names[rotation] : "?";
 }
 
+static const char *train_name(uint32_t train)
+{
+    static const char *const names[] = {"auto", "kmeans", "query-aware", "distill"};
+    return train < sizeof names / sizeof names[0] ? names[train] : "?";
+}
+
 static double per_vector(uint64_t bytes, const vq_info *i)
 {
     return i->n > 0 ? (double)bytes / (double)i->n : 0;
@@ -51,6 +57,8 @@ static void print_text(const char *path, vq_info *i)
                 i->codec, i->code_bytes, rotation_name(i->rotation), i->d_code);
     report_line(stdout, "lists", "%s, %s in all", report_count(a, i->nlist),
                 report_bytes(b, i->lists_bytes));
+    report_line(stdout, "trained", "%s%s", train_name(i->train),
+                i->mapped ? ", queries have a matrix of their own" : "");
     report_line(stdout, "stored rows", "%s, %s in all", vq_elem_name(i->store),
                 report_bytes(a, i->rows_bytes));
     report_line(stdout, "bytes a vector", "%u codes, %.1f stored row, %.1f file", i->code_bytes,
@@ -80,6 +88,8 @@ static void print_json(const char *path, vq_info *i)
     json_text(&j, "codec", i->codec);
     json_count(&j, "code_bytes", i->code_bytes);
     json_text(&j, "rotation", rotation_name(i->rotation));
+    json_text(&j, "train", train_name(i->train));
+    json_bool(&j, "query_matrix", i->mapped != 0);
     json_count(&j, "nlist", i->nlist);
     json_text(&j, "store", vq_elem_name(i->store));
     json_bool(&j, "string_ids", i->string_ids != 0);

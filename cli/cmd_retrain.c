@@ -10,7 +10,8 @@
 const opt retrain_opts[] = {BUILD_ROW_OUTPUT,
                             BUILD_ROWS_CODES("as in INDEX",
                                              "as in INDEX, from the dimension with another codec",
-                                             "as in INDEX, auto with another codec", "as in INDEX"),
+                                             "as in INDEX, auto with another codec",
+                                             "as in INDEX, but chosen anew with --queries"),
                             BUILD_ROWS_TRAIN,
                             BUILD_ROWS_MACHINE("as in INDEX"),
                             BUILD_ROWS_RUN,
@@ -31,7 +32,8 @@ static void complete(build_args *a, const vq_info *old)
     if (kept) a->codec = codec;
     if (kept && a->bytes == 0) a->bytes = old->code_bytes;
     if (a->rotation == NOT_GIVEN) a->rotation = kept ? old->rotation : (uint32_t)VQ_ROTATION_AUTO;
-    if (a->nlist == 0) a->nlist = old->nlist;
+    bool taught = a->queries.n > 0; /* and then other numbers of lists serve */
+    if (a->nlist == 0 && !taught) a->nlist = old->nlist;
     if (a->seed == 0) a->seed = old->seed;
 }
 

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/util.h"
@@ -17,8 +19,8 @@
 
 typedef struct numbering {
     const lesson_files *files;
-    uint64_t queries, rows; /* UINT64_MAX: not known, and left to the library to check */
-    const vq_ids *ids;      /* sorted */
+    uint64_t queries, rows;        /* UINT64_MAX: not known, and left to the library to check */
+    const vq_ids *ids, *query_ids; /* sorted; query_ids may be NULL */
 } numbering;
 
 static void number(numbering *n, const lessons *l, const vq_source *vectors)
@@ -41,14 +43,27 @@ static bool find_row(const numbering *n, const char *doc, uint64_t *row)
     return line != SIZE_MAX;
 }
 
+/* The number of a training query; false if there is none. */
+static bool find_query(const numbering *n, const char *qid, uint64_t *query)
+{
+    if (n->query_ids == NULL)
+        return !opt_number(qid, 0, UINT64_MAX - 1, query) && *query < n->queries;
+    size_t line = vq_ids_find(n->query_ids, qid);
+    *query = line;
+    return line != SIZE_MAX;
+}
+
 static int find_pair(const numbering *n, const char *path, size_t line, const char *qid,
                      const char *doc, uint64_t *query, uint64_t *row)
 {
-    if (opt_number(qid, 0, UINT64_MAX - 1, query) || *query >= n->queries)
-        return fail(CLI_DATA,
-                    "%s:%zu: '%.60s' is no training query: they are the rows of --queries, counted "
-                    "from 0 through all files%s",
-                    path, line, qid, n->queries == UINT64_MAX ? "" : ", and there are fewer");
+    if (!find_query(n, qid, query))
+        return n->query_ids != NULL
+                   ? fail(CLI_DATA, "%s:%zu: there is no training query '%.60s' in %s", path, line,
+                          qid, n->files->query_ids)
+                   : fail(CLI_DATA,
+                          "%s:%zu: '%.60s' is no training query: without --query-ids they are the "
+                          "rows of --queries, counted from 0 through all files",
+                          path, line, qid);
     if (!find_row(n, doc, row))
         return fail(CLI_DATA, "%s:%zu: there is no vector '%.60s' in %s%s", path, line, doc,
                     n->files->ids != NULL ? n->files->ids : n->files->input,
@@ -109,21 +124,55 @@ static int read_positives(lessons *l, const numbering *n)
     return code;
 }
 
-int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, vq_ids *ids)
+static int open_queries(lessons *l, const lesson_files *files, const vq_source *vectors)
 {
-    numbering n = {.files = files, .ids = ids};
-    vq_error err = {0};
-    int code = CLI_DONE;
+    uint64_t n;
+    uint32_t d, of_rows, elem;
+    vq_source_shape(vectors, &n, &of_rows, &elem);
     for (size_t i = 0; i < files->queries->n; i++) {
+        vq_error err = {0};
         vq_status rc = vq_source_open_file(&l->queries[i], files->queries->at[i], 0, &err);
         if (rc != VQ_OK) return fail_data(rc, &err);
         l->nqueries++;
+        vq_source_shape(l->queries[i], &n, &d, &elem);
+        if (d != of_rows)
+            return fail(CLI_DATA, "%s: queries of %u dimensions for vectors of %u in %s",
+                        files->queries->at[i], d, of_rows, files->input);
     }
-    if ((files->teacher == NULL && files->qrels == NULL) || l->nqueries == 0) return code;
+    return CLI_DONE;
+}
+
+static int read_query_ids(const numbering *n, vq_ids *ids)
+{
+    vq_error err = {0};
+    const char *path = n->files->query_ids;
+    vq_status rc = vq_ids_read(ids, path, true, &err);
+    if (rc == VQ_OK) rc = vq_ids_sort(ids, &err);
+    if (rc != VQ_OK) return fail_data(rc, &err);
+    if (n->queries != UINT64_MAX && ids->n != n->queries)
+        return fail(CLI_DATA, "%s has %zu ids for %" PRIu64 " training queries", path, ids->n,
+                    n->queries);
+    if (vq_ids_repeat(ids)) return fail(CLI_DATA, "%s: an id stands there twice", path);
+    return CLI_DONE;
+}
+
+int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors, vq_ids *ids)
+{
+    numbering n = {.files = files, .ids = ids};
+    vq_ids query_ids = {0};
+    vq_error err = {0};
+    int code = open_queries(l, files, vectors);
+    if (code != CLI_DONE || l->nqueries == 0) return code;
+    if (files->teacher == NULL && files->qrels == NULL) return code;
     if (vq_ids_sort(ids, &err) != VQ_OK) return fail_data(VQ_ENOMEM, &err);
     number(&n, l, vectors);
-    if (files->teacher != NULL) code = read_teacher(l, &n);
+    if (files->query_ids != NULL) {
+        code = read_query_ids(&n, &query_ids);
+        n.query_ids = &query_ids;
+    }
+    if (files->teacher != NULL && code == CLI_DONE) code = read_teacher(l, &n);
     if (files->qrels != NULL && code == CLI_DONE) code = read_positives(l, &n);
+    vq_ids_fini(&query_ids);
     return code;
 }
 
@@ -143,14 +192,26 @@ void lessons_close(lessons *l)
 
 /* ---- epochs ---- */
 
-int epoch_log_open(epoch_log *log, const char *path, progress *p)
+int epoch_log_check(const char *path)
 {
-    *log = (epoch_log){.path = path, .p = p};
-    if (path == NULL) return CLI_DONE;
-    log->f = fopen(path, "w");
-    if (log->f == NULL) return fail(CLI_SYSTEM, "%s: cannot create it: %s", path, strerror(errno));
-    (void)fprintf(log->f, "round,epoch,loss,overlap,seconds\n");
+    if (path == NULL || access(path, F_OK) != 0) return CLI_DONE;
+    FILE *f = fopen(path, "a"); /* leaves what is there */
+    if (f == NULL) return fail(CLI_SYSTEM, "%s: cannot write it: %s", path, strerror(errno));
+    (void)fclose(f);
     return CLI_DONE;
+}
+
+/* A row at the end of the file, which the first one begins anew: a build that is refused leaves an
+ * older log as it was. */
+static bool add_row(epoch_log *log, const vq_epoch *e)
+{
+    FILE *f = fopen(log->path, log->rows == 0 ? "w" : "a");
+    if (f == NULL) return false;
+    if (log->rows++ == 0) (void)fprintf(f, "round,epoch,loss,overlap,seconds\n");
+    (void)fprintf(f, "%u,%u,%.9g,%.9g,%.3f\n", e->round, e->epoch, e->loss, e->overlap,
+                  now_seconds() - log->p->start);
+    bool lost = ferror(f) != 0;
+    return fclose(f) == 0 && !lost;
 }
 
 int epoch_log_row(void *ctx, const vq_epoch *e)
@@ -158,19 +219,9 @@ int epoch_log_row(void *ctx, const vq_epoch *e)
     epoch_log *log = ctx;
     progress_say(log->p, "round %u, epoch %u: loss %.5f, 10@10 %.4f on held-out queries", e->round,
                  e->epoch, e->loss, e->overlap);
-    if (log->f != NULL) {
-        (void)fprintf(log->f, "%u,%u,%.9g,%.9g,%.3f\n", e->round, e->epoch, e->loss, e->overlap,
-                      now_seconds() - log->p->start);
-        (void)fflush(log->f);
+    if (log->path != NULL && !add_row(log, e)) {
+        log->failed = true;
+        (void)fail(CLI_SYSTEM, "%s: cannot write it: %s", log->path, strerror(errno));
     }
-    return progress_stopped();
-}
-
-int epoch_log_close(epoch_log *log, int code)
-{
-    if (log->f == NULL) return code;
-    int lost = ferror(log->f);
-    if (fclose(log->f) != 0 || lost)
-        return code != CLI_DONE ? code : fail(CLI_SYSTEM, "%s: rows were lost", log->path);
-    return code;
+    return log->failed || progress_stopped();
 }

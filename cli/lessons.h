@@ -4,7 +4,7 @@
 #ifndef VQ_CLI_LESSONS_H
 #define VQ_CLI_LESSONS_H
 
-#include <stdio.h>
+#include <stdbool.h>
 
 #include "cli/opt.h"
 #include "cli/progress.h"
@@ -20,7 +20,7 @@ typedef struct lessons {
 typedef struct lesson_files {
     const char *input; /* the vectors */
     const opt_texts *queries;
-    const char *ids, *teacher, *qrels; /* or NULL */
+    const char *ids, *query_ids, *teacher, *qrels; /* or NULL */
 } lesson_files;
 
 /* vectors: open, ids: read (or empty: row numbers), and sorted here.  An exit code, and has told
@@ -29,14 +29,13 @@ int lessons_open(lessons *l, const lesson_files *files, const vq_source *vectors
 void lessons_close(lessons *l);
 
 typedef struct epoch_log {
-    const char *path; /* borrowed; NULL: no file */
-    FILE *f;          /* CSV, a row an epoch, flushed row by row: it may be watched */
+    const char *path; /* CSV, a row an epoch; NULL: no file */
     progress *p;
+    unsigned rows;
+    bool failed; /* the file could not be written, which has been told: the build was stopped */
 } epoch_log;
 
-int epoch_log_open(epoch_log *log, const char *path, progress *p);
+int epoch_log_check(const char *path); /* can it be written, if it is there?  An exit code */
 int epoch_log_row(void *ctx, const vq_epoch *e); /* a vq_epoch_fn; ctx is the log */
-/* Returns code, or a new one if rows were lost. */
-int epoch_log_close(epoch_log *log, int code);
 
 #endif

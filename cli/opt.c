@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,6 +174,22 @@ static int unknown(int argc, char **argv, char *text, size_t cap)
     return OPT_BAD;
 }
 
+/* The word of the option that getopt_long has just read: the last one, or the one before its
+ * argument. */
+static const char *word_of(const opt *o, char **argv)
+{
+    return argv[optind - (o->kind != OPT_FLAG && optarg == argv[optind - 1] ? 2 : 1)];
+}
+
+/* getopt_long takes any beginning of a name for the name, so that "--teacher" would be
+ * "--teacher-cache" where there is no other. */
+static bool written_out(const opt *o, const char *word)
+{
+    size_t len = strlen(o->name);
+    return strncmp(word, "--", 2) == 0 && strncmp(word + 2, o->name, len) == 0 &&
+           (word[2 + len] == '\0' || word[2 + len] == '=');
+}
+
 int opt_parse(const opt *table, void *args, int argc, char **argv, int *first, char *text,
               size_t cap)
 {
@@ -195,6 +212,11 @@ int opt_parse(const opt *table, void *args, int argc, char **argv, int *first, c
         }
         const opt *o = by_value(table, n, c);
         if (o == NULL) return unknown(argc, argv, text, cap);
+        if (c >= VALUE_FIRST && !written_out(o, word_of(o, argv))) {
+            (void)snprintf(text, cap, "unknown option '%s'; is --%s meant?", word_of(o, argv),
+                           o->name);
+            return OPT_BAD;
+        }
         int rc = store(o, args, optarg, text, cap);
         if (rc != OPT_OK) return rc;
     }

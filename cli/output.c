@@ -48,10 +48,7 @@ const vq_format *output_format(const char *path)
 
 int output_folder(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL   ? xprintf(".")
-                   : slash == path ? xprintf("/")
-                                   : xprintf("%.*s", (int)(slash - path), path);
+    char *folder = folder_of(path);
     int code = CLI_DONE;
     if (access(folder, W_OK | X_OK) != 0)
         code = fail(CLI_SYSTEM, "cannot write %s: %s", path, strerror(errno));

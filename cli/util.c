@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -98,10 +99,28 @@ uint32_t processors(void)
     return n > 0 ? (uint32_t)n : 1;
 }
 
-bool same_file(const char *a, const char *b)
+char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) return xprintf(".");
+    return slash == path ? xprintf("/") : xprintf("%.*s", (int)(slash - path), path);
+}
+
+static bool same_place(const char *a, const char *b)
 {
     struct stat x, y;
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool same_file(const char *a, const char *b)
+{
+    if (access(a, F_OK) == 0 || access(b, F_OK) == 0) return same_place(a, b);
+    const char *x = strrchr(a, '/'), *y = strrchr(b, '/');
+    if (strcmp(x != NULL ? x + 1 : a, y != NULL ? y + 1 : b) != 0) return false;
+    char *in_a = folder_of(a), *in_b = folder_of(b);
+    bool same = same_place(in_a, in_b);
+    free(in_a), free(in_b);
+    return same;
 }
 
 bool ends_with(const char *text, const char *end)

@@ -26,7 +26,8 @@ char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 double now_seconds(void);                     /* monotonic */
 uint32_t processors(void);                    /* that this process may run on; at least 1 */
-bool same_file(const char *a, const char *b); /* both exist and are one */
+bool same_file(const char *a, const char *b); /* are one, or would be if they were there */
+char *folder_of(const char *path);            /* free it */
 bool ends_with(const char *text, const char *end);
 
 #endif

@@ -17,7 +17,7 @@
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, positives);
 NO_TAIL(vq_search_opts, threads);
-NO_TAIL(vq_info, why);
+NO_TAIL(vq_info, mapped);
 NO_TAIL(vq_check_report, problems);
 
 struct vq_index {
@@ -106,6 +106,8 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.format_version = m->format;
     i.default_nprobe = m->nprobe;
     i.default_rerank = m->store != VQ_ELEM_NONE ? m->rerank : VQ_NONE;
+    i.train = m->train;
+    i.mapped = m->query_map != 0;
     (void)snprintf(i.codec, sizeof i.codec, "%s", m->codec->name);
     (void)snprintf(i.why, sizeof i.why, "%s", m->why);
     VQ_TRY(vq_opts_export(info, &i, sizeof i, err));

@@ -173,7 +173,10 @@ static vq_status read_queries(build *b, vq_error *err)
         vq_mem_free(rows);
         rows = NULL;
     }
-    VQ_REQUIRE(o->nqueries == 0 || b->queries.n > 0, VQ_EINVAL, "no query in the training queries");
+    VQ_REQUIRE(o->nqueries == 0 || b->queries.n >= 2, VQ_EINVAL,
+               "%s: %zu training queries; 2 are the least, since some teach and some judge, and "
+               "thousands are what serves",
+               o->queries[0]->name, b->queries.n);
     if (b->plan.model.metric == VQ_METRIC_COSINE)
         vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, d);
 out:
@@ -275,9 +278,9 @@ out:
     return rc;
 }
 
-/* Encodes the corpus in memory, lets codebooks, list vectors and query map learn, and keeps the
- * codes for the file. */
-static vq_status distil(build *b, vq_error *err)
+/* Encodes the corpus in memory, lets codes, codebooks, list vectors and query map learn, and keeps
+ * the codes for the file. */
+static vq_status learn(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &b->plan.model;
@@ -285,6 +288,7 @@ static vq_status distil(build *b, vq_error *err)
     vq_learn_opts o = {.loss = b->opts->loss,
                        .temperature = (double)b->opts->temperature,
                        .epochs = b->opts->epochs,
+                       .coded_only = m->train != VQ_TRAIN_DISTILL,
                        .fixed_queries = b->opts->fixed_queries != 0,
                        .log = b->opts->log,
                        .log_ctx = b->opts->log_ctx};
@@ -318,7 +322,7 @@ out:
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    if (b->plan.model.train == VQ_TRAIN_DISTILL) VQ_TRY(distil(b, err));
+    if (b->plan.model.train != VQ_TRAIN_KMEANS) VQ_TRY(learn(b, err));
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
     VQ_TRY(vq_writer_init(&b->writer, &b->plan.model, b->path, b->plan.memory, err));

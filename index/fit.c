@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fit.c -- see fit.h.  In order: axes of the data (those worth no bits are dropped), lists by
  * k-means in these axes, axes of the residuals dealt to sub-spaces and turned by OPQ, codebooks of
- * the turned residuals.  All turns are orthonormal, so the lists stay what they are. */
+ * the turned residuals.  Turns after the first axes are orthonormal, so the lists stay what they
+ * are; where queries train, the first axes are those of a whitened space. */
 #include "index/fit.h"
 
 #include <math.h>

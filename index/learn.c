@@ -310,13 +310,15 @@ vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
                .ntrain = queries->n - judges};
     VQ_TRY(begin(&l, queries, err));
     VQ_TRY(encode_again(&l, FIRST_SWEEPS, err));
-    for (l.round = 0; l.round < ROUNDS; l.round++) VQ_TRY(one_round(&l, err));
-    if (l.best_overlap > l.start_overlap)
-        vq_plan_note(p, "distilled: 10@10 of the codes %.3f to %.3f on %zu held-out queries",
-                     l.start_overlap, l.best_overlap, judges);
-    else
-        vq_plan_note(p, "distilled: nothing beat the start, 10@10 %.3f on %zu held-out queries",
-                     l.start_overlap, judges);
+    double felt = l.best_overlap, before = -1.0;
+    for (; !opts->coded_only && l.round < ROUNDS && l.best_overlap > before; l.round++) {
+        before = l.best_overlap;
+        VQ_TRY(one_round(&l, err));
+    }
+    vq_plan_note(
+        p, "coded as queries feel errors: 10@10 of the codes %.3f to %.3f on %zu held-out queries",
+        l.start_overlap, felt, judges);
+    if (!opts->coded_only) vq_plan_note(p, "distilled: to %.3f", l.best_overlap);
 out:
     end(&l);
     return rc;

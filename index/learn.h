@@ -11,6 +11,7 @@ typedef struct vq_learn_opts {
     const char *loss;   /* NULL: listnet */
     double temperature; /* 0: by the perplexity rule */
     unsigned epochs;    /* of a round; 0: chosen */
+    bool coded_only;    /* no rounds: codes as queries feel them, and nothing learnt */
     bool fixed_queries; /* no map of them is learnt */
     vq_epoch_fn log;    /* may be NULL */
     void *log_ctx;
@@ -22,7 +23,8 @@ size_t vq_judges(size_t nq);
 /* Trains on nine tenths of the queries and judges by the others: the overlap of the ten best by
  * codes with the teacher's ten.  The best state judged is kept, the start included: fitted and the
  * model of p (whose arrays point into fitted) are changed in place, and the codes of the corpus
- * where coding anew was no loss.  Two rounds, the second with fresh false positives. */
+ * where coding anew was no loss.  Two rounds, the second with fresh false positives and only if the
+ * first brought anything. */
 vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
                    const vq_teacher *truth, vq_corpus *corpus, const vq_learn_opts *opts,
                    vq_ticker *ticker, vq_error *err);

@@ -78,7 +78,7 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
                                     : "few dimensions, a byte each");
     } else {
         m->codec = &vq_codec_pq8;
-        vq_plan_note(p, "codec pq8: the best ranking per byte at this dimension");
+        vq_plan_note(p, "codec pq8: product codes of 8 bits");
     }
     uint32_t room = p->code_room;
     if (room == 0 && m->codec->codewords != 0) {
@@ -128,22 +128,39 @@ out:
 /* The first option given that only distillation hears; NULL: none. */
 static const char *distill_option(const vq_build_opts *o)
 {
-    return o->loss != NULL            ? "loss"
-           : o->epochs != 0           ? "epochs"
-           : o->temperature != 0.0f   ? "temperature"
-           : o->teacher_cache != NULL ? "teacher-cache"
-           : o->teacher != NULL       ? "teacher"
-           : o->positives != NULL     ? "qrels"
-           : o->fixed_queries != 0    ? "a fixed query map (learn-query-map no)"
-                                      : NULL;
+    return o->loss != NULL          ? "loss"
+           : o->epochs != 0         ? "epochs"
+           : o->temperature != 0.0f ? "temperature"
+           : o->fixed_queries != 0  ? "a fixed query map (learn-query-map no)"
+                                    : NULL;
+}
+
+/* The first one given that says what is right for training queries. */
+static const char *teacher_option(const vq_build_opts *o)
+{
+    return o->teacher_cache != NULL ? "teacher-cache"
+           : o->teacher != NULL     ? "teacher"
+           : o->positives != NULL   ? "qrels"
+                                    : NULL;
+}
+
+/* What keeps queries from teaching; NULL: nothing. */
+static const char *hindrance(const vq_model *m)
+{
+    bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
+    return m->metric == VQ_METRIC_L2 ? "metric l2 (the default), for which every error weighs "
+                                       "alike: ask for ip or cosine if that is what is meant"
+           : !m->codec->axes         ? "this codec: ask for pq4, pq8 or aq8"
+           : !learnt                 ? "this rotation: ask for pca or opq"
+                                     : NULL;
 }
 
 static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &p->model;
-    bool given = o->nqueries > 0, l2 = m->metric == VQ_METRIC_L2;
-    bool can = m->codec->axes && (m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ);
+    bool given = o->nqueries > 0;
+    const char *no = hindrance(m), *of_distill = distill_option(o), *of_teacher = teacher_option(o);
     VQ_REQUIRE(o->train <= VQ_TRAIN_DISTILL, VQ_EINVAL, "train %u: there is no such way", o->train);
     VQ_REQUIRE(!given || o->queries != NULL, VQ_EINVAL, "train: queries is NULL");
     VQ_REQUIRE(o->loss == NULL || vq_loss_by_name(o->loss) != NULL, VQ_EINVAL,
@@ -153,19 +170,15 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
                "temperature %g: expected a number above 0", (double)o->temperature);
     m->train = o->train;
     if (o->train == VQ_TRAIN_AUTO) {
-        m->train = given && can && !l2 ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
-        VQ_REQUIRE(!given || m->train != VQ_TRAIN_KMEANS, VQ_EINVAL,
-                   "train: queries teach product codes with learnt axes, for ip and cosine; here "
-                   "they would be of no use, so leave them out");
+        m->train = given ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
         if (given) vq_plan_note(p, "train distill: there are queries");
     }
-    const char *of_distill = distill_option(o);
     if (m->train == VQ_TRAIN_KMEANS) {
         VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries; ask for train distill");
-        VQ_REQUIRE(of_distill == NULL, VQ_EINVAL,
+        VQ_REQUIRE(of_distill == NULL && of_teacher == NULL, VQ_EINVAL,
                    "%s: this is for train distill, which learns from training queries: give them "
                    "(--queries)",
-                   of_distill);
+                   of_distill != NULL ? of_distill : of_teacher);
         goto out;
     }
     VQ_REQUIRE(m->train == VQ_TRAIN_DISTILL || of_distill == NULL, VQ_EINVAL,
@@ -176,13 +189,10 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
                "leave it out");
     VQ_REQUIRE(given, VQ_EINVAL,
                "train query-aware and distill: training queries are needed (--queries)");
-    VQ_REQUIRE(!l2, VQ_EINVAL,
-               "train query-aware and distill: for ip and cosine; a distance weighs all alike");
-    VQ_REQUIRE(can, VQ_EINVAL,
-               "train query-aware and distill: for pq4, pq8 and aq8 with rotation pca or opq, not "
-               "%s with what was "
-               "asked for",
-               m->codec->name);
+    VQ_REQUIRE(no == NULL, VQ_EINVAL,
+               "queries teach pq4, pq8 and aq8 with rotation pca or opq, for ip and cosine; they "
+               "cannot with %s",
+               no);
 out:
     return rc;
 }
@@ -193,9 +203,10 @@ static void choose_lists(vq_plan *p, const vq_build_opts *o)
     uint64_t n = m->n, lists = o->nlist;
     if (lists == 0) {
         /* What a list's centroid holds costs a vector no bytes: the shorter the code, the more of
-         * them pay, where the codes alone should rank well. */
-        bool taught = m->train != VQ_TRAIN_KMEANS;
-        unsigned times = !taught ? 2 : m->codec->code_bytes(m->d, m->m) <= 20 ? 6 : 4;
+         * them pay; with queries too, where the codes alone should rank well. */
+        unsigned times = m->codec->code_bytes(m->d, m->m) <= 20 ? 6
+                         : m->train != VQ_TRAIN_KMEANS          ? 4
+                                                                : 2;
         lists = (uint64_t)llround((double)times * sqrt((double)n));
         if (lists > n) lists = n;
         vq_plan_note(p, "nlist %" PRIu64 ": %u times the square root of n", lists, times);

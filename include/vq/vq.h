@@ -128,8 +128,9 @@ typedef enum vq_rotation {
 typedef enum vq_train {
     VQ_TRAIN_AUTO = 0,
     VQ_TRAIN_KMEANS = 1,      /* codes that reproduce the vectors */
-    VQ_TRAIN_QUERY_AWARE = 2, /* error weighed as the queries feel it: axes, lists and codes in the
-                                 space whitened by E[q q^T] */
+    VQ_TRAIN_QUERY_AWARE = 2, /* error weighed as the queries feel it: axes, lists and codebooks in
+                                 the space whitened by E[q q^T], each vector's code by the queries
+                                 that find it */
     VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
 } vq_train;
 
@@ -159,7 +160,8 @@ typedef struct vq_build_opts {
                                  chosen */
     uint32_t metric;          /* VQ_METRIC_*; default l2 */
     uint32_t code_bytes;      /* per vector, everything in `lists` but ids; default from d */
-    uint32_t nlist;           /* inverted lists; default about 2*sqrt(n) */
+    uint32_t nlist;           /* inverted lists; default 2*sqrt(n), 4* where queries train, 6* with
+                                 codes of 20 bytes or fewer */
     uint32_t rotation;        /* VQ_ROTATION_* */
     uint32_t store;           /* VQ_F32.. of the rows kept for rerank, or VQ_ELEM_NONE;
                                  default: f16 for f32 rows, else as they come */
@@ -239,7 +241,9 @@ typedef struct vq_info {
     uint32_t default_nprobe; /* what 0 means in vq_search_opts, for k = 10 */
     uint32_t default_rerank;
     char codec[16];
-    char why[1000]; /* one line an automatic choice, separated by newlines */
+    char why[1000];  /* one line an automatic choice, separated by newlines */
+    uint32_t train;  /* VQ_TRAIN_* as chosen */
+    uint32_t mapped; /* 1: queries have a matrix of their own */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \

@@ -165,17 +165,51 @@ Test(lessons, labels)
     cr_assert(!exists(dir, "3.vq"));
 }
 
+Test(lessons, ids_of_queries)
+{
+    DONE(dir, RUN, "", "run");
+    DONE(dir, "seq -f 'q%%g' 0 299 >qids; sed 's/^/q/' run >run.q");
+    DONE(dir, LEARN "-o 1.vq -q --queries q.fbin --teacher run");
+    DONE(dir, LEARN "-o 2.vq -q --queries q.fbin --teacher run.q --query-ids qids; cmp 1.vq 2.vq");
+    REFUSED(dir, 1, "run:", LEARN "-o 3.vq --queries q.fbin --teacher run --query-ids qids");
+    DONE(dir, "head -n 299 qids >few; sed 2s/q1/q0/ qids >twice");
+    REFUSED(dir, 1, "299 ids for 300",
+            LEARN "-o 3.vq --queries q.fbin --teacher run.q --query-ids few");
+    REFUSED(dir, 1, "twice", LEARN "-o 3.vq --queries q.fbin --teacher run.q --query-ids twice");
+    REFUSED(dir, 2, "--teacher or --qrels", LEARN "-o 3.vq --queries q.fbin --query-ids qids");
+    cr_assert(!exists(dir, "3.vq"));
+}
+
+Test(lessons, a_refused_build_leaves_the_log)
+{
+    DONE(dir, "echo old >t.csv; echo old >want");
+    REFUSED(dir, 2, "metric l2", "\"$VQ\" build b.fbin -o 1.vq --queries q.fbin --log t.csv");
+    DONE(dir, "cmp t.csv want");
+    REFUSED(dir, 3, "/dev/full", LEARN "-o 1.vq --queries q.fbin -q --log /dev/full");
+    REFUSED(dir, 2, "another part", LEARN "-o 1.vq --queries q.fbin --log ./1.vq");
+    cr_assert(!exists(dir, "1.vq"));
+}
+
+Test(lessons, queries_of_another_shape)
+{
+    DONE(dir, "\"$VQ\" gen n.fbin -n 20 -d 8");
+    REFUSED(dir, 1, "n.fbin: queries of 8 dimensions for vectors of 16",
+            LEARN "-o 1.vq --queries n.fbin");
+}
+
 Test(lessons, nothing_to_learn_from)
 {
     static const char *const options[] = {
         "--log t.csv",       "--temperature 2",  "--learn-query-map no", "--loss kl",
         "--teacher-cache c", "--teacher b.fbin", "--qrels b.fbin"};
+    enum { OF_DISTILL = 4 };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         REFUSED(dir, 2, "--queries", "\"$VQ\" build b.fbin -o 1.vq %s", options[i]);
-        REFUSED(dir, 2, "distill",
-                "\"$VQ\" build b.fbin -o 1.vq --metric ip --codec pq8 --queries q.fbin --train "
-                "query-aware %s",
-                options[i]);
+        if (i < OF_DISTILL)
+            REFUSED(dir, 2, "distill",
+                    "\"$VQ\" build b.fbin -o 1.vq --metric ip --codec pq8 --queries q.fbin --train "
+                    "query-aware %s",
+                    options[i]);
         REFUSED(dir, 2, "distill",
                 "\"$VQ\" build b.fbin -o 1.vq --metric ip --codec pq8 --queries q.fbin --train "
                 "kmeans %s",

@@ -79,6 +79,11 @@ Test(usage, wrong_numbers_and_words)
 Test(usage, options_that_belong_together)
 {
     REFUSED("/", 2, "-o OUT is missing", "\"$VQ\" build a");
+    REFUSED("/", 2, "unknown option '--teacher'; is --teacher-cache meant?",
+            "\"$VQ\" retrain a -o b --teacher c");
+    REFUSED("/", 2, "unknown option '--forc'; is --force meant?", "\"$VQ\" build a -o b --forc");
+    REFUSED("/", 2, "unknown option '--epoc=1'; is --epochs meant?",
+            "\"$VQ\" build a --epoc=1 -o b");
     REFUSED("/", 2, "unknown option '--metric'", "\"$VQ\" retrain a -o b --metric ip");
     REFUSED("/", 2, "-o FILE is missing", "\"$VQ\" gt a b");
     REFUSED("/", 2, ".ibin or .ivecs", "\"$VQ\" gt a b -o c.txt");

@@ -114,8 +114,8 @@ Test(teacher, a_file_of_another_kind_is_left_alone)
         cr_assert(len == strlen(texts[i]) && memcmp(now, texts[i], len) == 0);
         free(now);
     }
-    o.train = VQ_TRAIN_QUERY_AWARE;
-    FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
+    o.train = VQ_TRAIN_QUERY_AWARE; /* which asks a teacher too */
+    FAILS(VQ_ECORRUPT, try_build(path, w.x, N, D, VQ_F32, &o));
     cr_assert_eq(count_files(dir, ""), 1);
     end_world(&w);
     free(cache);
@@ -299,7 +299,7 @@ Test(teacher, refuses_what_is_not_about_these_rows_and_queries)
     OK(try_build(path, w.x, N, D, VQ_F32, &o));
     o.teacher_cache = path;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
-    o.teacher_cache = NULL, o.train = VQ_TRAIN_QUERY_AWARE, o.epochs = 0;
+    o.teacher_cache = NULL, o.train = VQ_TRAIN_QUERY_AWARE; /* which has no epochs */
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.teacher = &p, o.nqueries = 0;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
