@@ -16,7 +16,8 @@ enum {
     MOST_JUDGES = 2000,
     EPOCHS = 6,
     ROUNDS = 2,
-    FIRST_SWEEPS = 2
+    FIRST_SWEEPS = 4,
+    NEXT_SWEEPS = 2 /* a round of distillation */
 };
 /* Towards exact answers, longer steps, or steps that nothing pulls back, fit the training queries
  * and not the others.  Another model's answers, and labels, are further away than that. */
@@ -231,7 +232,7 @@ static vq_status one_round(learn *l, vq_error *err)
                            l->corpus, err));
         forget_map(l);
     }
-    VQ_TRY(encode_again(l, 1, err));
+    VQ_TRY(encode_again(l, NEXT_SWEEPS, err));
 out:
     return rc;
 }

@@ -13,8 +13,8 @@
 static const char usage[] =
     "--base FILE --metric l2|ip|cosine --queries FILE [--train-queries FILE]... [--gt FILE]\n"
     "    [--qrels FILE [--ids FILE] [--query-ids FILE]] [--name NAME] [--seeds N]\n"
-    "    [--bytes B,B..] [--methods M,M..] [--threads N] [--work DIR] [--commit TEXT]\n"
-    "    [--csv FILE] [--summary FILE] [--markdown FILE] [--svg FILE]\n"
+    "    [--bytes B,B..] [--methods M,M..] [--nlist N] [--threads N] [--work DIR]\n"
+    "    [--commit TEXT] [--csv FILE] [--summary FILE] [--markdown FILE] [--svg FILE]\n"
     "methods: ";
 
 /* The one that the others are compared with comes before what learns from queries: a table that is
@@ -99,7 +99,7 @@ static void add_training_queries(quality_data *d, const char *path)
 
 static void read_arguments(arguments *a, int argc, char **argv)
 {
-    enum { SEEDS = 1, BYTES, METHOD, METRIC, TRAIN, THREADS, TEXT };
+    enum { SEEDS = 1, BYTES, METHOD, METRIC, TRAIN, NLIST, THREADS, TEXT };
     quality_data *d = &a->data;
     const struct {
         const char *name;
@@ -113,11 +113,12 @@ static void read_arguments(arguments *a, int argc, char **argv)
         {"summary", &a->summary}, {"markdown", &a->markdown},
         {"svg", &a->svg},
     };
-    enum { TEXTS = sizeof texts / sizeof *texts, OTHERS = 6 };
+    enum { TEXTS = sizeof texts / sizeof *texts, OTHERS = 7 };
     struct option options[TEXTS + OTHERS + 1] = {
         {"seeds", 1, NULL, SEEDS},         {"bytes", 1, NULL, BYTES},
         {"methods", 1, NULL, METHOD},      {"metric", 1, NULL, METRIC},
         {"train-queries", 1, NULL, TRAIN}, {"threads", 1, NULL, THREADS},
+        {"nlist", 1, NULL, NLIST},
     };
     for (int i = 0; i < (int)TEXTS; i++)
         options[OTHERS + i] = (struct option){texts[i].name, 1, NULL, TEXT + i};
@@ -129,6 +130,7 @@ static void read_arguments(arguments *a, int argc, char **argv)
         case METHOD: read_methods(a, optarg); break;
         case METRIC: d->metric = bench_metric(optarg); break;
         case TRAIN: add_training_queries(d, optarg); break;
+        case NLIST: d->nlist = (uint32_t)count_of(optarg); break;
         case THREADS: d->threads = (uint32_t)count_of(optarg); break;
         default:
             if (c < TEXT) show_usage();

@@ -5,7 +5,7 @@
 #include "src/train/additive.h"
 #include "src/train/pq.h"
 
-enum { KK = 256, ROUNDS = 6, SWEEPS = 3, TILE = 1024 };
+enum { KK = 256, ROUNDS = 12, SWEEPS = 3, TILE = 1024 };
 /* 512 a codeword.  All d coordinates of one are learnt, so with too few rows the means follow the
  * noise of the sample: with 160 a codeword, recall@10 of text embeddings in 32 bytes is .02 less.
  */
