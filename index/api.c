@@ -202,6 +202,8 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                    VQ_EUNSUPPORTED,
                    "%s: it was built without stored rows, so no candidate can be reranked",
                    vq_file_path(ix[i]->file));
+        if (vq_searcher_effort_of(s, &s->shards[i], 1).exact)
+            VQ_TRY(vq_brief_make(&s->shards[i].brief, &s->shards[i].model, s->k, err));
     }
     VQ_TRY(check_alike(s, err));
     *out = s;

@@ -1,19 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* probe.c -- from a query as given to the coded space, and to the lists worth reading. */
+/* probe.c -- from a query as given to the coded space, and to the lists worth reading.  Where the
+ * shard has a brief both go by integers. */
 #include <math.h>
 #include <string.h>
 
 #include "index/searcher.h"
 
-size_t vq_probe_scratch(const vq_model *m)
+/* prepare: two vectors, and one of 16 bits; probe: scores and hits of all lists, and one of 16
+ * bits.
+ */
+static size_t fixed_bytes(const vq_model *m)
 {
-    return vq_round_up((size_t)m->nlist * sizeof(float), VQ_CACHELINE) +
-           VQ_MAX((size_t)m->nlist * sizeof(vq_hit), 2 * (size_t)m->d * sizeof(float));
+    return vq_round_up((size_t)VQ_MAX(m->d, m->d_code) * sizeof(int16_t), VQ_CACHELINE);
 }
 
-void vq_query_prepare(const vq_model *m, const vq_kernels *k, vq_query *x, void *scratch)
+static size_t score_bytes(const vq_model *m)
 {
-    float *copy = scratch, *work = copy + m->d;
+    return vq_round_up((size_t)m->nlist * sizeof(float), VQ_CACHELINE);
+}
+
+size_t vq_probe_scratch(const vq_model *m)
+{
+    return fixed_bytes(m) + VQ_MAX(score_bytes(m) + (size_t)m->nlist * sizeof(vq_hit),
+                                   2 * (size_t)m->d * sizeof(float));
+}
+
+/* What only scores from the codes need: the term that turns an estimate into a score. */
+static double offset_of(const vq_model *m, const vq_kernels *k, const vq_query *x, const float *q)
+{
+    /* |q - x|^2 = |q - mean|^2 - 2 (product - |x - mean|^2 / 2), vectors less the mean */
+    if (m->metric == VQ_METRIC_L2) return k->l2sq_row_f32(x->wide, m->mean, m->d);
+    return (double)k->dot_f32(q, m->mean, m->d); /* q.x = q.mean + q.(x - mean) */
+}
+
+/* The query as rows are compared with it.  Rows stored scaled are compared as they lie: the query
+ * is scaled for l2, the score after. */
+static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *work)
+{
+    const vq_model *m = &s->model;
+    double scale = (double)m->store_scale;
+    x->unit = m->metric == VQ_METRIC_L2 ? 1.0 / (scale * scale) : 1.0 / scale;
+    const float *q = x->q;
+    if (m->metric == VQ_METRIC_L2 && scale != 1.0) {
+        for (size_t j = 0; j < m->d; j++) {
+            x->wide[j] *= scale;
+            work[j] = (float)x->wide[j];
+        }
+        q = work;
+    }
+    if (s->brief.memory != NULL) vq_fixed_set(&x->fixed, k, q, m->d);
+}
+
+void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch)
+{
+    const vq_model *m = &s->model;
+    vq_fixed fixed = {.x = scratch};
+    float *copy = (float *)(void *)((char *)scratch + fixed_bytes(m)), *work = copy + m->d;
     vq_transform t = m->transform;
     for (size_t j = 0; j < m->d; j++) x->wide[j] = (double)x->q[j];
     x->q_sq = k->sq_row_f32(x->q, m->d);
@@ -21,44 +63,83 @@ void vq_query_prepare(const vq_model *m, const vq_kernels *k, vq_query *x, void 
     if (m->metric == VQ_METRIC_COSINE) {
         float inv = x->q_sq > 0.0 ? (float)(1.0 / sqrt(x->q_sq)) : 0.0f;
         for (size_t j = 0; j < m->d; j++) copy[j] = x->q[j] * inv;
+        if (!isfinite(inv)) /* a query of almost nothing has a direction all the same */
+            for (size_t j = 0; j < m->d; j++) copy[j] = (float)(x->wide[j] / sqrt(x->q_sq));
         q = copy;
     }
-    if (m->metric == VQ_METRIC_L2) {
-        /* |q - x|^2 = |q - mean|^2 - 2 (product - |x - mean|^2 / 2), vectors less the mean */
-        x->offset = k->l2sq_row_f32(x->wide, m->mean, m->d);
-    } else {
-        /* q.x = q.mean + q.(x - mean), so the query keeps its mean */
-        x->offset = (double)k->dot_f32(q, m->mean, m->d);
+    if (m->metric != VQ_METRIC_L2) { /* the query keeps its mean */
         t.mean = NULL;
         if (m->query_map) t.matrix = m->query_matrix;
     }
-    /* Rows stored scaled are compared as they lie: the query is scaled for l2, the score after. */
-    double scale = (double)m->store_scale;
-    x->unit = m->metric == VQ_METRIC_L2 ? 1.0 / (scale * scale) : 1.0 / scale;
-    for (size_t j = 0; m->metric == VQ_METRIC_L2 && scale != 1.0 && j < m->d; j++)
-        x->wide[j] *= scale;
-    vq_transform_one(&t, k, q, work, x->y);
+    if (s->brief.matrix.rows > 0) {
+        vq_transform_centre(&t, q, work);
+        vq_fixed_set(&fixed, k, work, m->d);
+        vq_bytemat_times(&s->brief.matrix, k, &fixed, x->y);
+    } else {
+        vq_transform_one(&t, k, q, work, x->y);
+    }
+    if (s->brief.memory == NULL) x->offset = offset_of(m, k, x, q);
+    widen(s, k, x, work);
 }
 
-void vq_query_probe(const vq_model *m, const vq_kernels *k, vq_query *x, uint32_t nprobe,
+/* A coordinate in bytes is off by up to half a step, evenly: the sum has this standard deviation
+ * for a step of 1.  Where two lists are compared, a difference of four is decided. */
+static float spread_of(const vq_kernels *k, const float *y, size_t d)
+{
+    return 4.0f * sqrtf(k->dot_f32(y, y, d) / 12.0f);
+}
+
+/* Scores of all lists in bytes, then those of lists about which that does not decide in floats.
+ * Returns how many are in hits (room for all), not sorted. */
+static size_t choose_briefly(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                             uint32_t nprobe, void *scratch, float *scores, vq_hit *hits)
+{
+    const vq_model *m = &s->model;
+    vq_fixed fixed = {.x = scratch};
+    size_t d = m->d_code, n = 0;
+    vq_fixed_set(&fixed, k, x->y, d);
+    vq_bytemat_times(&s->brief.centroids, k, &fixed, scores);
+    for (uint32_t l = 0; l < m->nlist; l++) scores[l] -= m->biases[l];
+    float spread = spread_of(k, x->y, d), least = k->kth_f32(scores, m->nlist, nprobe);
+    const float *step = s->brief.centroids.step;
+    for (uint32_t l = 0; l < m->nlist; l++) {
+        hits[n] = (vq_hit){.score = scores[l], .id = l};
+        n += scores[l] >= least - spread * step[l];
+    }
+    for (size_t i = 0; i < n && n > nprobe; i++) {
+        size_t l = hits[i].id;
+        if (hits[i].score > least + spread * step[l]) continue;
+        hits[i].score = k->dot_f32(x->y, m->centroids + l * d, d) - m->biases[l];
+    }
+    return n;
+}
+
+static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint32_t nprobe,
+                     float *scores, vq_hit *hits)
+{
+    const vq_model *m = &s->model;
+    size_t n = 0;
+    k->matvec_f32(m->centroids, m->nlist, m->d_code, m->d_code, x->y, scores);
+    for (uint32_t l = 0; l < m->nlist; l++) scores[l] -= m->biases[l];
+    float least = k->kth_f32(scores, m->nlist, nprobe);
+    for (uint32_t l = 0; l < m->nlist; l++) {
+        hits[n] = (vq_hit){.score = scores[l], .id = l};
+        n += scores[l] >= least;
+    }
+    return n;
+}
+
+void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     void *scratch)
 {
-    float *dots = scratch;
-    vq_hit *hits = (vq_hit *)(void *)((char *)scratch +
-                                      vq_round_up((size_t)m->nlist * sizeof *dots, VQ_CACHELINE));
-    k->matvec_f32(m->centroids, m->nlist, m->d_code, m->d_code, x->y, dots);
-    size_t cap = 2 * (size_t)nprobe + 32;
-    if (cap < m->nlist) { /* few of many: most lists fail one comparison */
-        vq_reservoir r;
-        vq_reservoir_init(&r, hits, cap, nprobe);
-        for (uint32_t l = 0; l < m->nlist; l++) vq_reservoir_push(&r, dots[l] - m->biases[l], l);
-        (void)vq_reservoir_finish(&r);
-    } else {
-        for (uint32_t l = 0; l < m->nlist; l++)
-            hits[l] = (vq_hit){.score = dots[l] - m->biases[l], .id = l};
-        vq_hits_select(hits, m->nlist, nprobe);
-        vq_hits_sort(hits, nprobe);
-    }
+    const vq_model *m = &s->model;
+    float *scores = (float *)(void *)((char *)scratch + fixed_bytes(m));
+    vq_hit *hits = (vq_hit *)(void *)((char *)scores + score_bytes(m));
+    size_t n = s->brief.memory != NULL ? choose_briefly(s, k, x, nprobe, scratch, scores, hits)
+                                       : choose(s, k, x, nprobe, scores, hits);
+    if (VQ_UNLIKELY(n < nprobe)) /* scores that are no numbers: a model that is none */
+        for (n = 0; n < m->nlist; n++) hits[n] = (vq_hit){.score = scores[n], .id = n};
+    vq_hits_sort(hits, n);
     memcpy(x->lists, hits, nprobe * sizeof *hits);
     x->nlists = nprobe;
 }

@@ -1,31 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scan.c -- the codes of the probed lists, block by block; whatever may be among the best goes to
- * the reservoir, whose threshold rises as it fills. */
+ * the pool, whose threshold rises as it fills. */
+#include <math.h>
+
 #include "index/searcher.h"
 
+/* Keeps the best; of equal ones those that came first. */
+static void shrink(vq_pool *p, const vq_kernels *k)
+{
+    if (p->n <= p->keep) return;
+    float least = k->kth_f32(p->scores, p->n, p->keep);
+    size_t above = 0, n = 0;
+    for (size_t i = 0; i < p->n; i++) above += p->scores[i] > least;
+    size_t equals = p->keep - above;
+    for (size_t i = 0; i < p->n; i++) {
+        float score = p->scores[i];
+        size_t equal = score == least && equals > 0;
+        p->scores[n] = score;
+        p->places[n] = p->places[i];
+        equals -= equal;
+        n += equal | (score > least);
+    }
+    p->n = n;
+    p->threshold = least;
+}
+
+enum { AHEAD = 8192, LINE = 64 };
+
+/* The codes of a list that is scanned next: lists lie apart, and hardware starts anew with each. */
+static void prefetch(const vq_shard *s, uint32_t list)
+{
+    const vq_list_view *l = &s->lists[list];
+    if (l->nchunks == 0) return;
+    const vq_chunk_view *v = &l->chunks[0];
+    size_t bytes = (size_t)v->n * s->model.code.code_bytes;
+    for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += LINE) VQ_PREFETCH(v->codes + at);
+}
+
 vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                        const void *tables, vq_arena *arena, vq_reservoir *r, vq_error *err)
+                        const void *tables, vq_arena *arena, size_t keep, vq_pool *pool,
+                        vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
-    size_t room = vq_round_up(s->capacity, VQ_BLOCK);
+    size_t room = vq_round_up(s->capacity, VQ_BLOCK), cap = 2 * keep + 64;
     void *scratch = vq_arena_take(arena, vq_scan_scratch(room), 1);
     uint32_t *idx = vq_arena_take(arena, room, sizeof *idx);
-    float *score = vq_arena_take(arena, room, sizeof *score);
-    VQ_REQUIRE(scratch != NULL && idx != NULL && score != NULL, VQ_ENOMEM, "scan: %zu vectors",
-               room);
+    *pool = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
+    pool->scores = vq_arena_take(arena, cap + room, sizeof *pool->scores);
+    pool->places = vq_arena_take(arena, cap + room, sizeof *pool->places);
+    VQ_REQUIRE(scratch != NULL && idx != NULL && pool->scores != NULL && pool->places != NULL,
+               VQ_ENOMEM, "scan: %zu vectors", room);
     for (uint32_t i = 0; i < x->nlists; i++) {
         uint32_t list = (uint32_t)x->lists[i].id;
         const vq_list_view *l = &s->lists[list];
         float base = x->lists[i].score + m->biases[list];
+        if (i + 1 < x->nlists) prefetch(s, (uint32_t)x->lists[i + 1].id);
         for (uint32_t c = 0; c < l->nchunks; c++) {
             const vq_chunk_view *v = &l->chunks[c];
             uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
             size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
-                                         r->threshold, scratch, idx, score);
-            for (size_t j = 0; j < kept; j++) vq_reservoir_push(r, score[j], place + idx[j]);
+                                         pool->threshold, scratch, idx, pool->scores + pool->n);
+            for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
+            pool->n += kept;
+            if (pool->n >= cap) shrink(pool, k);
         }
     }
+    shrink(pool, k);
 out:
     return rc;
 }

@@ -3,6 +3,7 @@
  * transformed and probed (in parallel), the lists they want are looked up (by this thread alone:
  * the table of lists has no lock), and they are scanned and ranked (in parallel).  A query's answer
  * depends on nothing but the query. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -48,8 +49,8 @@ static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
     vq_arena_reset(arena);
     void *scratch = vq_arena_take(arena, vq_probe_scratch(m), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
-    vq_query_prepare(m, t->s->k, &t->queries[task], scratch);
-    vq_query_probe(m, t->s->k, &t->queries[task], t->effort.nprobe, scratch);
+    vq_query_prepare(t->shard, t->s->k, &t->queries[task], scratch);
+    vq_query_probe(t->shard, t->s->k, &t->queries[task], t->effort.nprobe, scratch);
 out:
     return rc;
 }
@@ -68,7 +69,7 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
             void *scratch = vq_arena_take(&t->s->shared, vq_probe_scratch(m), 1);
             x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
             VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
-            vq_query_probe(m, t->s->k, x, more, scratch);
+            vq_query_probe(t->shard, t->s->k, x, more, scratch);
         }
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(t->shard, list, err));
@@ -85,20 +86,17 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     const vq_model *m = &t->shard->model;
     const vq_query *x = &t->queries[task];
     vq_arena *arena = &t->s->workers[worker];
-    vq_reservoir candidates, best;
-    size_t cap = 2 * (size_t)t->effort.candidates + 256, best_cap = 2 * (size_t)t->effort.k + 64;
+    const vq_code_model *code = t->shard->brief.memory != NULL ? &t->shard->brief.code : &m->code;
+    vq_pool pool;
+    vq_reservoir best;
+    size_t best_cap = 2 * (size_t)t->effort.k + 64;
     vq_arena_reset(arena);
-    const void *tables = m->codec->prepare(&m->code, t->s->k, x->y, arena);
-    vq_hit *hits = vq_arena_take(arena, cap, sizeof *hits);
+    const void *tables = m->codec->prepare(code, t->s->k, x->y, arena);
     vq_hit *final = vq_arena_take(arena, best_cap, sizeof *final);
-    VQ_REQUIRE(tables != NULL && hits != NULL && final != NULL, VQ_ENOMEM, "search: %u candidates",
-               t->effort.candidates);
-    vq_reservoir_init(&candidates, hits, cap, t->effort.candidates);
-    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, &candidates, err));
-    vq_reservoir_shrink(&candidates);
+    VQ_REQUIRE(tables != NULL && final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
+    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.candidates, &pool, err));
     vq_reservoir_init(&best, final, best_cap, t->effort.k);
-    VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, hits, candidates.n, &best,
-                           err));
+    VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, &pool, &best, err));
     size_t n = vq_reservoir_finish(&best);
     uint64_t handle = m->string_ids ? (uint64_t)t->shard_no << 48 : 0;
     for (size_t i = 0; i < n; i++)
@@ -118,9 +116,10 @@ static vq_status search_shard(tile *t, vq_error *err)
         vq_query *x = &t->queries[i];
         x->y = vq_arena_take(shared, m->d_code, sizeof *x->y);
         x->wide = vq_arena_take(shared, m->d, sizeof *x->wide);
+        x->fixed.x = vq_arena_take(shared, m->d, sizeof *x->fixed.x);
         x->lists = vq_arena_take(shared, t->effort.nprobe, sizeof *x->lists);
-        VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->lists != NULL, VQ_ENOMEM,
-                   "search: a tile of %zu queries", t->n);
+        VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->fixed.x != NULL && x->lists != NULL,
+                   VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     for (size_t i = 0; i < t->n; i++) VQ_TRY(load_lists(t, &t->queries[i], err));
@@ -169,19 +168,37 @@ out:
     return rc;
 }
 
+/* Whether all coordinates are finite and at most so large; no branch a coordinate. */
+static bool all_within(const float *q, size_t d, float most)
+{
+    uint32_t bad = 0;
+    for (size_t j = 0; j < d; j++) bad |= (uint32_t) !(fabsf(q[j]) <= most);
+    return bad == 0;
+}
+
+/* Says which coordinate of query i is not within. */
+static vq_status refuse(const float *q, size_t d, size_t i, float most, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t j = 0; j < d; j++) {
+        VQ_REQUIRE(isfinite(q[j]), VQ_EINVAL, "query %zu: coordinate %zu is not finite", i, j);
+        VQ_REQUIRE(fabsf(q[j]) <= most, VQ_EINVAL,
+                   "query %zu: coordinate %zu is %g; beyond %g scores overflow", i, j, (double)q[j],
+                   (double)most);
+    }
+out:
+    return rc;
+}
+
 vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                         float *scores, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t d = s->shards[0].model.d;
-    double most = s->shards[0].model.metric == VQ_METRIC_COSINE ? INFINITY : vq_value_max(d);
-    for (size_t i = 0; i < nq * d; i++) {
-        VQ_REQUIRE(isfinite(q[i]), VQ_EINVAL, "query %zu: coordinate %zu is not finite", i / d,
-                   i % d);
-        VQ_REQUIRE(fabs((double)q[i]) <= most, VQ_EINVAL,
-                   "query %zu: coordinate %zu is %g; beyond %g scores overflow", i / d, i % d,
-                   (double)q[i], most);
-    }
+    float most = s->shards[0].model.metric == VQ_METRIC_COSINE ? FLT_MAX : (float)vq_value_max(d);
+    for (size_t i = 0; i < nq; i++)
+        if (VQ_UNLIKELY(!all_within(q + i * d, d, most)))
+            VQ_TRY(refuse(q + i * d, d, i, most, err));
     for (size_t first = 0; first < nq; first += TILE) {
         size_t n = VQ_MIN(nq - first, (size_t)TILE);
         VQ_TRY(search_tile(s, q + first * d, n, k, ids + first * k,

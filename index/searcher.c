@@ -24,6 +24,7 @@ void vq_shard_close(vq_shard *s)
         vq_mem_free(s->lists[l].chunks);
     vq_mem_free(s->lists);
     vq_mem_free(s->names);
+    vq_brief_free(&s->brief);
     vq_snapshot_end(&s->snapshot);
     memset(s, 0, sizeof *s);
 }

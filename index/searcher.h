@@ -4,6 +4,7 @@
 #ifndef VQ_INDEX_SEARCHER_H
 #define VQ_INDEX_SEARCHER_H
 
+#include "index/brief.h"
 #include "index/model.h"
 #include "src/math/topk.h"
 
@@ -25,6 +26,7 @@ typedef struct vq_list_view {
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
     vq_model model;
+    vq_brief brief;      /* no memory: candidates are not scored from rows, so every bit counts */
     vq_list_view *lists; /* nlist; filled by vq_shard_load, by the owner's thread only */
     uint32_t capacity;   /* vectors of a full chunk */
     uint8_t *names;      /* the last block of names that was unpacked; NULL at first */
@@ -69,6 +71,7 @@ typedef struct vq_query {
     const float *q; /* d, as given */
     float *y;       /* d_code: in coded space */
     double *wide;   /* d */
+    vq_fixed fixed; /* d: wide in integers, for who only orders rows of bytes */
     double q_sq;    /* sum of squares of q */
     double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
@@ -76,21 +79,32 @@ typedef struct vq_query {
     uint32_t nlists;
 } vq_query;
 
-/* probe.c: fills everything of x but q and the memory that y and wide point to (d_code and d; fewer
- * when lists is NULL).  scratch: vq_probe_scratch() bytes. */
+/* What is left of the chunks that were scanned: the best `keep` of them, and what came since they
+ * were last chosen.  Kept in the order of the scan. */
+typedef struct vq_pool {
+    float *scores;    /* cap + the most that one scan adds */
+    uint64_t *places; /* list << 32 | slot */
+    size_t n, keep, cap;
+    float threshold; /* nothing below it can be among the best; -inf at first */
+} vq_pool;
+
+/* probe.c: fills everything of x but q and the memory that y, wide and fixed.x point to (d_code, d
+ * and d; fewer when lists is NULL).  scratch: vq_probe_scratch() bytes. */
 size_t vq_probe_scratch(const vq_model *m);
-void vq_query_prepare(const vq_model *m, const vq_kernels *k, vq_query *x, void *scratch);
-void vq_query_probe(const vq_model *m, const vq_kernels *k, vq_query *x, uint32_t nprobe,
+void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
+void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     void *scratch);
 
-/* scan.c: the candidates of the lists of x into r (id: place, score: estimate). */
+/* scan.c: the candidates of the lists of x: the best `keep` by estimate into pool, whose memory
+ * lies in the arena. */
 vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                        const void *tables, vq_arena *arena, vq_reservoir *r, vq_error *err);
+                        const void *tables, vq_arena *arena, size_t keep, vq_pool *pool,
+                        vq_error *err);
 
-/* rerank.c: candidates hits (n, in any order; reordered) to final scores, into out (id: label,
- * score: larger is better). */
+/* rerank.c: candidates to final scores, into out (id: label, score: larger is better).  The scores
+ * of pool are overwritten. */
 vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                          const void *tables, bool exact, vq_hit *hits, size_t n, vq_reservoir *out,
+                          const void *tables, bool exact, vq_pool *pool, vq_reservoir *out,
                           vq_error *err);
 
 struct vq_searcher {

@@ -2,8 +2,11 @@
 /* aq8.c -- additive code of m books with 256 codewords of full length: one byte each.  A product
  * code of the same bytes is where it starts from, in training and for every vector. */
 #include "src/codec/pq.h"
+#include "src/math/fixed.h"
 #include "src/train/additive.h"
 #include "src/train/pq.h"
+
+_Static_assert(sizeof(vq_bytemat) <= VQ_CACHELINE, "a brief starts with one");
 
 enum { KK = 256, ROUNDS = 12, SWEEPS = 3, TILE = 1024 };
 /* 512 a codeword.  All d coordinates of one are learnt, so with too few rows the means follow the
@@ -97,14 +100,34 @@ static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float
     vq_aq_decode(cm->params + layout_of(cm->d, cm->m).books, cm->d, cm->m, rows, n, x);
 }
 
+/* A brief is a vq_bytemat and, on the next line, what it points to. */
+static size_t brief_size(uint32_t d, uint32_t m)
+{
+    size_t bytes = vq_bytemat_size((size_t)m * KK, d);
+    return vq_add_size(bytes, VQ_CACHELINE, &bytes) ? bytes : SIZE_MAX;
+}
+
+static void brief(const vq_code_model *cm, const vq_kernels *k, void *memory)
+{
+    vq_bytemat_make(memory, k, cm->params + layout_of(cm->d, cm->m).books, (size_t)cm->m * KK,
+                    cm->d, (char *)memory + VQ_CACHELINE);
+}
+
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
     size_t words = (size_t)cm->m * KK;
     float *lut = vq_arena_take(arena, words, sizeof *lut);
     if (lut == NULL) return NULL;
-    k->matvec_f32(cm->params + layout_of(cm->d, cm->m).books, words, cm->d, cm->d, q, lut);
-    return vq_pq_tables_make(k, lut, cm->m, KK, arena);
+    if (cm->brief != NULL) {
+        vq_fixed f = {.x = vq_arena_take(arena, cm->d, sizeof *f.x)};
+        if (f.x == NULL) return NULL;
+        vq_fixed_set(&f, k, q, cm->d);
+        vq_bytemat_times(cm->brief, k, &f, lut);
+    } else {
+        k->matvec_f32(cm->params + layout_of(cm->d, cm->m).books, words, cm->d, cm->d, q, lut);
+    }
+    return vq_pq_tables_make(k, lut, cm->m, KK, 1.0f, 0.0f, arena);
 }
 
 static size_t books(uint32_t d, uint32_t m)
@@ -135,6 +158,8 @@ const vq_codec vq_codec_aq8 = {
     .additive = 1,
     .pack = vq_pq8_pack,
     .unpack = vq_pq8_unpack,
+    .brief_size = brief_size,
+    .brief = brief,
     .prepare = prepare,
     .scan = vq_pq8_scan,
     .score = vq_pq8_score,

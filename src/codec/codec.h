@@ -29,6 +29,7 @@ typedef struct vq_code_model {
     uint32_t m;          /* sub-quantizers or books (pq, aq), else 0 */
     uint32_t code_bytes; /* per vector, without the factor */
     const float *params; /* nparams(d, m) floats, 64-byte aligned */
+    const void *brief;   /* the codewords in bytes: prepare makes its tables of these; or NULL */
 } vq_code_model;
 
 struct vq_codec {
@@ -58,6 +59,11 @@ struct vq_codec {
     /* rows <-> blocks; unpack takes one slot's row out. */
     void (*pack)(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
     void (*unpack)(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row);
+    /* For who only orders candidates: the codewords in bytes, a quarter of what prepare has to read
+     * for each query.  brief fills memory of brief_size bytes, 64-byte aligned.  NULL: nothing of
+     * the kind. */
+    size_t (*brief_size)(uint32_t d, uint32_t m);
+    void (*brief)(const vq_code_model *cm, const vq_kernels *k, void *memory);
     /* Tables of one query (q: d floats, which must outlive them) in the arena; NULL: no memory. */
     const void *(*prepare)(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "src/math/fixed.h"
 #include "src/train/pq.h"
 
 enum { TRAIN_ITERS = 20 };
@@ -42,17 +43,76 @@ out:
     return rc;
 }
 
+/* Where things stand in a brief: step (d), low (d), then for each sub-space pairs of coordinates:
+ * the two bytes of a codeword adjacent, codewords rising.  An odd coordinate has a zero beside it.
+ */
+typedef struct brief_layout {
+    size_t dsub, pairs, low, bytes, end; /* low, bytes, end: offsets in bytes */
+} brief_layout;
+
+static brief_layout brief_layout_of(uint32_t d, uint32_t m, size_t kk)
+{
+    brief_layout l = {.dsub = d / m};
+    l.pairs = (l.dsub + 1) / 2;
+    l.low = d * sizeof(float);
+    l.bytes = vq_round_up(2 * l.low, VQ_CACHELINE);
+    l.end = l.bytes + 2 * l.pairs * m * kk;
+    return l;
+}
+
+size_t vq_pq_brief_size(uint32_t d, uint32_t m, size_t kk)
+{
+    return brief_layout_of(d, m, kk).end;
+}
+
+void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *memory)
+{
+    brief_layout l = brief_layout_of(cm->d, cm->m, kk);
+    float *step = memory, *low = (float *)(void *)((char *)memory + l.low);
+    uint8_t *book = (uint8_t *)memory + l.bytes, row[256];
+    memset(book, 0, l.end - l.bytes);
+    for (size_t t = 0; t < cm->d; t++) {
+        size_t j = t / l.dsub, in = t % l.dsub;
+        uint8_t *at = book + 2 * (j * l.pairs + in / 2) * kk + in % 2;
+        vq_bytes_make(k, cm->params + t * kk, kk, row, &step[t], &low[t]);
+        for (size_t c = 0; c < kk; c++) at[2 * c] = row[c];
+    }
+}
+
+/* The table from codewords in bytes: of integers, with the steps in the query. */
+static const vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kernels *k,
+                                         const float *q, size_t kk, float *lut, vq_arena *arena)
+{
+    brief_layout l = brief_layout_of(cm->d, cm->m, kk);
+    const char *brief = cm->brief;
+    const float *step = cm->brief, *low = (const float *)(const void *)(brief + l.low);
+    size_t wide = 2 * l.pairs * cm->m;
+    float *scaled = vq_arena_take(arena, wide, sizeof *scaled);
+    vq_fixed f = {.x = vq_arena_take(arena, wide, sizeof *f.x)};
+    if (scaled == NULL || f.x == NULL) return NULL;
+    const float *at = q;
+    for (size_t j = 0; j < cm->m; j++, at += l.dsub, step += l.dsub) {
+        float *out = scaled + 2 * l.pairs * j;
+        for (size_t t = 0; t < l.dsub; t++) out[t] = at[t] * step[t];
+        if (l.dsub % 2 != 0) out[l.dsub] = 0.0f;
+    }
+    vq_fixed_set(&f, k, scaled, wide);
+    k->lut_u8(f.x, (const uint8_t *)brief + l.bytes, cm->m, l.pairs, kk, lut);
+    return vq_pq_tables_make(k, lut, cm->m, kk, f.unit, k->dot_f32(q, low, cm->d), arena);
+}
+
 const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                                   size_t kk, vq_arena *arena)
 {
     float *lut = vq_arena_take(arena, cm->m * kk, sizeof *lut);
     if (lut == NULL) return NULL;
+    if (cm->brief != NULL) return prepare_brief(cm, k, q, kk, lut, arena);
     k->lut_f32(q, cm->params, cm->m, cm->d / cm->m, kk, lut);
-    return vq_pq_tables_make(k, lut, cm->m, kk, arena);
+    return vq_pq_tables_make(k, lut, cm->m, kk, 1.0f, 0.0f, arena);
 }
 
 const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
-                                      vq_arena *arena)
+                                      float unit, float offset, vq_arena *arena)
 {
     vq_pq_tables *t = vq_arena_take(arena, 1, sizeof *t);
     uint8_t *lut8 = vq_arena_take(arena, m * kk, 1);
@@ -68,7 +128,12 @@ const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, siz
     /* One step for all sub-spaces: sums of bytes then order like sums of floats. */
     float inv = range > 0.0f ? 255.0f / range : 0.0f;
     for (size_t j = 0; j < m; j++) k->quantize_u8(lut + j * kk, kk, low[j], inv, lut8 + j * kk);
-    *t = (vq_pq_tables){.lut = lut, .lut8 = lut8, .scale = range / 255.0f, .low = sum};
+    *t = (vq_pq_tables){.lut = lut,
+                        .lut8 = lut8,
+                        .unit = unit,
+                        .offset = offset,
+                        .scale = unit * (range / 255.0f),
+                        .low = unit * sum + offset};
     return t;
 }
 
@@ -128,5 +193,5 @@ float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tab
     const uint8_t *at = blocks + slot / VQ_BLOCK * cm->m * VQ_BLOCK + slot % VQ_BLOCK;
     float sum = 0.0f;
     for (size_t j = 0; j < cm->m; j++) sum += t->lut[j * 256 + at[j * VQ_BLOCK]];
-    return sum;
+    return t->unit * sum + t->offset;
 }

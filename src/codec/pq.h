@@ -20,14 +20,19 @@ vq_status vq_pq_plan(const char *name, uint32_t d, uint32_t bytes, uint32_t bits
 typedef struct vq_pq_tables {
     const float *lut;    /* m x kk */
     const uint8_t *lut8; /* the same, quantized: lut ~ low[j] + scale * lut8; 64-byte aligned */
-    float scale;
-    float low; /* sum of low[j] over j */
+    float unit;          /* of lut: a score is unit * (sum of lut) + offset */
+    float offset;
+    float scale; /* of sums of lut8 */
+    float low;   /* what these are added to: offset + unit * (sum of low[j] over j) */
 } vq_pq_tables;
 const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                                   size_t kk, vq_arena *arena);
 /* The same of a table (m x kk) that the arena holds: quantizes it.  NULL: no memory. */
 const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
-                                      vq_arena *arena);
+                                      float unit, float offset, vq_arena *arena);
+/* Codewords in bytes, as vq_codec.brief: every coordinate with its own range. */
+size_t vq_pq_brief_size(uint32_t d, uint32_t m, size_t kk);
+void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *memory);
 /* From the u16 sums of a scan to survivors; see vq_codec.scan. */
 size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,

@@ -68,6 +68,16 @@ static void unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, 
     vq_block_unpack(blocks, slot, cm->m / 2, row);
 }
 
+static size_t brief_size(uint32_t d, uint32_t m)
+{
+    return vq_pq_brief_size(d, m, KK);
+}
+
+static void brief(const vq_code_model *cm, const vq_kernels *k, void *memory)
+{
+    vq_pq_brief(cm, k, KK, memory);
+}
+
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
@@ -91,7 +101,7 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     const uint8_t *at = blocks + slot / VQ_BLOCK * (cm->m / 2) * VQ_BLOCK + slot % VQ_BLOCK;
     float sum = 0.0f;
     for (size_t j = 0; j < cm->m; j++) sum += t->lut[j * KK + code_at(at, VQ_BLOCK, j)];
-    return sum;
+    return t->unit * sum + t->offset;
 }
 
 static void refresh(uint32_t d, uint32_t m, float *params)
@@ -114,6 +124,8 @@ const vq_codec vq_codec_pq4 = {
     .refresh = refresh,
     .pack = pack,
     .unpack = unpack,
+    .brief_size = brief_size,
+    .brief = brief,
     .prepare = prepare,
     .scan = scan,
     .score = score_slot,

@@ -39,6 +39,16 @@ static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float
     }
 }
 
+static size_t brief_size(uint32_t d, uint32_t m)
+{
+    return vq_pq_brief_size(d, m, KK);
+}
+
+static void brief(const vq_code_model *cm, const vq_kernels *k, void *memory)
+{
+    vq_pq_brief(cm, k, KK, memory);
+}
+
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
@@ -65,6 +75,8 @@ const vq_codec vq_codec_pq8 = {
     .refresh = refresh,
     .pack = vq_pq8_pack,
     .unpack = vq_pq8_unpack,
+    .brief_size = brief_size,
+    .brief = brief,
     .prepare = prepare,
     .scan = vq_pq8_scan,
     .score = vq_pq8_score,

@@ -22,14 +22,16 @@ extern const vq_kernels vq_kernels_scalar;
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-extern const vq_kernels vq_kernels_avx2, vq_kernels_avx2_pq;
-extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq;
+extern const vq_kernels vq_kernels_avx2, vq_kernels_avx2_pq, vq_kernels_avx2_int;
+extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq, vq_kernels_avx512_int;
 extern const vq_kernels vq_kernels_avx512vbmi;
 
 static const level levels[] = {
     {"scalar", 0, {&vq_kernels_scalar}},
-    {"avx2", VQ_CPU_AVX2, {&vq_kernels_avx2, &vq_kernels_avx2_pq}},
-    {"avx512", VQ_CPU_AVX2 | VQ_CPU_AVX512, {&vq_kernels_avx512, &vq_kernels_avx512_pq}},
+    {"avx2", VQ_CPU_AVX2, {&vq_kernels_avx2, &vq_kernels_avx2_pq, &vq_kernels_avx2_int}},
+    {"avx512",
+     VQ_CPU_AVX2 | VQ_CPU_AVX512,
+     {&vq_kernels_avx512, &vq_kernels_avx512_pq, &vq_kernels_avx512_int}},
     {"avx512vbmi", VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI, {&vq_kernels_avx512vbmi}},
 };
 static const char *const level_names[] = {"scalar", "avx2", "avx512", "avx512vbmi", NULL};
@@ -159,6 +161,11 @@ vq_row_sq_fn vq_row_sq(const vq_kernels *k, uint32_t elem)
     case VQ_U8: return k->sq_row_u8;
     default: return NULL;
     }
+}
+
+vq_near_row_fn vq_near_row(const vq_kernels *k, uint32_t elem)
+{
+    return elem == VQ_I8 ? k->near_row_i8 : elem == VQ_U8 ? k->near_row_u8 : NULL;
 }
 
 void vq_to_f32(const vq_kernels *k, uint32_t elem, const void *in, size_t n, float *out)

@@ -10,6 +10,9 @@
  *   (Missing elements of the last, partial group leave their lanes untouched: a product that
  *   underflows can make a lane -0, which adding fma(0, 0, lane) would turn to +0.)
  *
+ * What only orders candidates is summed in integers, which are exact in any order: a query of 15
+ * bits (i16) with bytes, in 32 bits.  The caller keeps the sums there: src/math/fixed.h.
+ *
  * Pointers need no alignment unless a slot says so.  Shapes are in elements.
  */
 #ifndef VQ_MATH_KERNELS_H
@@ -67,6 +70,26 @@
     /* out[i] = (x[i] - lo) * inv rounded to the nearest (even) integer, clamped to 0..255;        \
      * the difference and the product each rounded to f32 */                                       \
     K(void, quantize_u8, (const float *x, size_t n, float lo, float inv, uint8_t *restrict out))   \
+    /* out[i] = x[i] * inv rounded to f32, then to the nearest (even) integer, clamped to -16383.. \
+     * 16383; *sum = their sum, and the sum of their magnitudes is returned; n < 2^17 */           \
+    K(uint32_t, quantize_i16,                                                                      \
+      (const float *x, size_t n, float inv, int16_t *restrict out, int32_t *sum))                  \
+    /* out[i] = fma(step[i] * unit, s, low[i] * sum), s = sum over j of a[i*stride + j] * x[j]     \
+     * (an i32 rounded to f32), the other two products rounded to f32; i < rows */                 \
+    K(void, matvec_u8,                                                                             \
+      (const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,                   \
+       const float *step, const float *low, float unit, float sum, float *restrict out))           \
+    /* tables: out[j*kk + c] = sum over p < pairs of the products of x[2*(j*pairs+p)] and its      \
+     * right neighbour with the two bytes at cb[2*((j*pairs+p)*kk + c)], an i32 rounded to f32;    \
+     * j < m; kk is 16 or 256 */                                                                   \
+    K(void, lut_u8,                                                                                \
+      (const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,                     \
+       float *restrict out))                                                                       \
+    /* *ip = sum x_j row_j, *sq = sum row_j^2; d <= 65536 */                                       \
+    K(void, near_row_i8, (const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)) \
+    K(void, near_row_u8, (const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)) \
+    /* the k-th largest of n values, none of them NaN; 1 <= k <= n; a zero comes as +0 */          \
+    K(float, kth_f32, (const float *x, size_t n, size_t k))                                        \
     /* sums[b*32 + i] = sum over j < m of lut[j*256 + code], wrapping in 16 bits (the caller's     \
      * tables make a wrap impossible); block b holds m rows of 32 codes: codes[(b*m + j)*32 + i].  \
      * codes is 32-byte aligned, lut 64-byte, sums 64-byte */                                      \
@@ -113,6 +136,9 @@ typedef double (*vq_row_sq_fn)(const void *row, size_t d);
 vq_row_ip_fn vq_row_ip(const vq_kernels *k, uint32_t elem);
 vq_row_ip_fn vq_row_l2sq(const vq_kernels *k, uint32_t elem);
 vq_row_sq_fn vq_row_sq(const vq_kernels *k, uint32_t elem);
+typedef void (*vq_near_row_fn)(const int16_t *x, const void *row, size_t d, int32_t *ip,
+                               uint32_t *sq);
+vq_near_row_fn vq_near_row(const vq_kernels *k, uint32_t elem); /* NULL: not of bytes */
 /* n elements of type elem to f32. */
 void vq_to_f32(const vq_kernels *k, uint32_t elem, const void *in, size_t n, float *out);
 

@@ -3,6 +3,7 @@
  * instructions computes must be these bits; it may only be faster.  Speed does not count here: on
  * x86 without FMA each fma() is a call of libm, which rounds once just the same. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/elem.h"
@@ -194,6 +195,97 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     }
     return found;
 }
+
+/* Bisects between the least and the largest, by the numbers of their bit patterns in order. */
+static int32_t ordered(float f)
+{
+    int32_t b;
+    memcpy(&b, &f, sizeof b);
+    return b < 0 ? b ^ INT32_MAX : b;
+}
+
+static float from_ordered(int32_t b)
+{
+    float f;
+    b = b < 0 ? b ^ INT32_MAX : b;
+    memcpy(&f, &b, sizeof f);
+    return f;
+}
+
+static float kth_f32(const float *x, size_t n, size_t k)
+{
+    float least, most;
+    minmax_f32(x, n, &least, &most);
+    int32_t lo = ordered(least), hi = ordered(most); /* at least k are >= lo, fewer are > hi */
+    while (lo < hi) {
+        int32_t mid = (int32_t)(hi - ((int64_t)hi - lo) / 2);
+        float at = from_ordered(mid);
+        size_t count = 0;
+        for (size_t i = 0; i < n; i++) count += x[i] >= at;
+        if (count >= k)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return from_ordered(lo) + 0.0f;
+}
+
+/* ---- sums in integers ---------------------------------------------------------------------- */
+
+static uint32_t quantize_i16(const float *x, size_t n, float inv, int16_t *restrict out,
+                             int32_t *sum)
+{
+    uint32_t all = 0;
+    *sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float t = x[i] * inv;
+        t = t > -16383.0f ? t : -16383.0f;
+        t = t < 16383.0f ? t : 16383.0f;
+        out[i] = (int16_t)lrintf(t);
+        *sum += out[i];
+        all += (uint32_t)abs(out[i]);
+    }
+    return all;
+}
+
+static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,
+                      const float *step, const float *low, float unit, float sum,
+                      float *restrict out)
+{
+    for (size_t i = 0; i < rows; i++) {
+        uint32_t s = 0;
+        for (size_t j = 0; j < d; j++) s += (uint32_t)(a[i * stride + j] * x[j]);
+        out[i] = fmaf(step[i] * unit, (float)(int32_t)s, low[i] * sum);
+    }
+}
+
+static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
+                   float *restrict out)
+{
+    for (size_t j = 0; j < m; j++, x += 2 * pairs, cb += 2 * pairs * kk)
+        for (size_t c = 0; c < kk; c++) {
+            uint32_t s = 0;
+            for (size_t t = 0; t < 2 * pairs; t++)
+                s += (uint32_t)(x[t] * cb[(t / 2 * kk + c) * 2 + t % 2]);
+            out[j * kk + c] = (float)(int32_t)s;
+        }
+}
+
+#define NEAR_ROW(name, type)                                                                       \
+    static void name(const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)       \
+    {                                                                                              \
+        const type *r = row;                                                                       \
+        uint32_t product = 0, square = 0;                                                          \
+        for (size_t j = 0; j < d; j++) {                                                           \
+            product += (uint32_t)(x[j] * r[j]);                                                    \
+            square += (uint32_t)(r[j] * r[j]);                                                     \
+        }                                                                                          \
+        *ip = (int32_t)product;                                                                    \
+        *sq = square;                                                                              \
+    }
+
+NEAR_ROW(near_row_i8, int8_t)
+NEAR_ROW(near_row_u8, uint8_t)
 
 /* ---- product quantization ------------------------------------------------------------------ */
 

@@ -114,8 +114,7 @@ void vq_hadamard_rotate(float *x, size_t d, uint64_t seed)
     }
 }
 
-/* out = x - mean; out may be x. */
-static void centre(const vq_transform *t, const float *x, float *out)
+void vq_transform_centre(const vq_transform *t, const float *x, float *out)
 {
     if (t->mean == NULL) {
         if (out != x) memcpy(out, x, t->d * sizeof *x);
@@ -128,7 +127,7 @@ static void centre(const vq_transform *t, const float *x, float *out)
 static void pad_and_rotate(const vq_transform *t, const float *x, float *y)
 {
     assert(t->d_out >= t->d);
-    centre(t, x, y);
+    vq_transform_centre(t, x, y);
     for (size_t j = t->d; j < t->d_out; j++) y[j] = 0.0f;
     if (t->kind == VQ_TRANSFORM_HADAMARD) vq_hadamard_rotate(y, t->d_out, t->seed);
 }
@@ -140,7 +139,7 @@ void vq_transform_one(const vq_transform *t, const vq_kernels *k, const float *x
         pad_and_rotate(t, x, y);
         return;
     }
-    centre(t, x, scratch);
+    vq_transform_centre(t, x, scratch);
     k->matvec_f32(t->matrix, t->d_out, t->d, t->d, scratch, y);
 }
 
@@ -150,7 +149,7 @@ void vq_transform_many(const vq_transform *t, const vq_kernels *k, float *x, siz
     for (size_t i = 0; i < n; i++) {
         float *row = x + i * t->d;
         if (t->kind == VQ_TRANSFORM_DENSE)
-            centre(t, row, row);
+            vq_transform_centre(t, row, row);
         else
             pad_and_rotate(t, row, y + i * t->d_out);
     }

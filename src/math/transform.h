@@ -27,6 +27,8 @@ typedef struct vq_transform {
 /* One vector; scratch: d floats.  The same bits on every instruction set. */
 void vq_transform_one(const vq_transform *t, const vq_kernels *k, const float *x, float *scratch,
                       float *y);
+/* Its first step: out = x - mean; out may be x. */
+void vq_transform_centre(const vq_transform *t, const float *x, float *out);
 /* n vectors (n x d -> n x d_out) by GEMM (dense); x is overwritten (the mean is taken off). */
 void vq_transform_many(const vq_transform *t, const vq_kernels *k, float *x, size_t n, float *y);
 

@@ -77,6 +77,82 @@ Test(search, full_effort_is_exact)
     test_rmdir(dir);
 }
 
+/* Rows of bytes are first scored in integers: whatever the query, none of the best may be lost. */
+Test(search, full_effort_is_exact_for_any_query_of_rows_of_bytes)
+{
+    static answers got, want;
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(1, N, D), q[NQ * D];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 12);
+    for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++)
+        for (uint32_t elem = VQ_I8; elem <= VQ_U8; elem++) {
+            vq_build_opts o = VQ_BUILD_OPTS_INIT;
+            o.metric = metric, o.force = 1;
+            int8_t *rows = as_elem(x, (size_t)N * D, elem);
+            memset(rows + 3 * D, 0, 2 * D); /* rows of zeros, and twins */
+            memcpy(rows + 50 * D, rows + 60 * D, 8 * D);
+            build(path, rows, N, D, elem, &o);
+            vq_index *ix = open_index(path);
+            vq_searcher *s = open_searcher(ix, VQ_ALL, N);
+            for (int kind = 0; kind < 6; kind++) {
+                static const float sizes[] = {1.0f, 30.0f, 1e-30f, 1e-42f, 1e15f, 0.0f};
+                fill_normal(&r, q, VQ_COUNT(q));
+                for (size_t i = 0; i < VQ_COUNT(q); i++) q[i] *= sizes[kind];
+                if (kind < 2) q[5] *= 1000.0f; /* one coordinate outweighs all */
+                search(s, q, NQ, K, &got);
+                exact(rows, N, D, elem, metric, q, NQ, K, &want);
+                same(&got, &want, vq_metric_name(metric));
+            }
+            vq_searcher_close(s);
+            vq_close(ix);
+            vq_mem_free(rows);
+        }
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Lists chosen by centroids in bytes are nearly those that floats choose, in nearly that order. */
+Test(search, lists_by_bytes_are_the_lists)
+{
+    enum { ROWS = 6000, LISTS = 300, DIM = 48, MANY = 200 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    static vq_hit lists[2][LISTS];
+    static double wide[DIM];
+    static int16_t fixed[DIM];
+    float y[2 * DIM], *q = clusters(7, MANY, DIM);
+    for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++) {
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        o.metric = metric, o.nlist = LISTS, o.force = 1;
+        build_clusters(path, 7, ROWS, DIM, &o);
+        vq_index *ix = open_index(path);
+        vq_searcher *s = open_searcher(ix, 10, 100);
+        vq_shard plain = s->shards[0];
+        memset(&plain.brief, 0, sizeof plain.brief);
+        void *scratch = vq_mem_alloc(vq_probe_scratch(&plain.model), 1);
+        size_t common = 0, all = 0;
+        for (size_t i = 0; i < MANY; i++) {
+            for (int way = 0; way < 2; way++) {
+                vq_query query = {.q = q + i * DIM, .y = y, .wide = wide, .fixed.x = fixed};
+                const vq_shard *shard = way == 0 ? &plain : &s->shards[0];
+                query.lists = lists[way];
+                vq_query_prepare(shard, s->k, &query, scratch);
+                vq_query_probe(shard, s->k, &query, 10, scratch);
+            }
+            for (int a = 0; a < 10; a++, all++)
+                for (int b = 0; b < 10; b++) common += lists[0][a].id == lists[1][b].id;
+        }
+        cr_assert((double)common >= 0.99 * (double)all, "%zu of %zu", common, all);
+        vq_mem_free(scratch);
+        vq_searcher_close(s);
+        vq_close(ix);
+    }
+    vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(search, single_batch_threads_and_instruction_sets)
 {
     static answers want, got;

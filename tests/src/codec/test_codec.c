@@ -43,7 +43,7 @@ static coded code(const vq_codec *codec, uint32_t d, uint32_t bytes, size_t n)
     uint32_t m;
     cr_assert_eq(codec->plan(d, bytes, &m, &err), VQ_OK, "%s: %s", codec->name, err.text);
     if (m != 0) d = (uint32_t)vq_round_up(d, m);
-    c.cm = (vq_code_model){codec, d, m, codec->code_bytes(d, m), NULL};
+    c.cm = (vq_code_model){codec, d, m, codec->code_bytes(d, m), NULL, NULL};
     c.x = make_rows(1, TRAINING, d);
     c.params = vq_alloc_f32(1, codec->nparams(d, m) + 1);
     cr_assert_eq(codec->train(c.x, TRAINING, d, m, 1, 1, &ticker, c.params, &err), VQ_OK);
@@ -309,6 +309,17 @@ Test(codec, a_query_of_zeros)
     }
 }
 
+/* The codewords in bytes, which prepare then uses; vq_mem_free() them.  NULL: it has none. */
+static void *make_brief(coded *c, const vq_kernels *k)
+{
+    if (c->cm.codec->brief_size == NULL) return NULL;
+    size_t size = c->cm.codec->brief_size(c->cm.d, c->cm.m);
+    void *memory = vq_mem_alloc(size, 1);
+    c->cm.codec->brief(&c->cm, k, memory);
+    c->cm.brief = memory;
+    return memory;
+}
+
 static void compare_levels(const coded *c, const vq_kernels *k, const float *q)
 {
     const vq_kernels *kernels[2] = {vq_kernels_named("scalar"), k};
@@ -347,8 +358,61 @@ Test(codec, all_instruction_sets_give_the_same_bits)
             coded c = code(vq_codecs[i], dims[j], vq_codecs[i]->codewords != 0 ? 6 : 0,
                            sizes[j % VQ_COUNT(sizes)] + 60 % (j + 1));
             fill_normal(&r, q, VQ_COUNT(q));
-            for (const char *const *name = vq_kernels_levels() + 1; *name != NULL; name++)
-                if (vq_kernels_named(*name) != NULL) compare_levels(&c, vq_kernels_named(*name), q);
+            for (const char *const *name = vq_kernels_levels() + 1; *name != NULL; name++) {
+                if (vq_kernels_named(*name) == NULL) continue;
+                compare_levels(&c, vq_kernels_named(*name), q);
+                void *memory = make_brief(&c, vq_kernels_named(*name));
+                compare_levels(&c, vq_kernels_named(*name), q);
+                c.cm.brief = NULL;
+                vq_mem_free(memory);
+            }
+            coded_fini(&c);
+        }
+}
+
+/* How far a score may be off when each coordinate of a codeword is rounded to one of 256 values. */
+static double brief_bound(const coded *c, const float *q)
+{
+    const vq_codec *codec = c->cm.codec;
+    const float *book = c->params + codec->books(c->cm.d, c->cm.m);
+    size_t n = (size_t)c->cm.d * codec->codewords * (codec->additive ? c->cm.m : 1);
+    double size = 0.0;
+    float lo, hi;
+    vq_kernels_get()->minmax_f32(book, n, &lo, &hi);
+    for (uint32_t t = 0; t < c->cm.d; t++) size += fabs((double)q[t]);
+    return 0.51 / 255.0 * (double)(hi - lo) * size * (codec->additive ? c->cm.m : 1) + 1e-3;
+}
+
+Test(codec, codewords_in_bytes_score_nearly_alike)
+{
+    static const uint32_t dims[] = {6, 30, 50};
+    float q[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 5);
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (size_t j = 0; j < VQ_COUNT(dims) && vq_codecs[i]->brief != NULL; j++) {
+            coded c = code(vq_codecs[i], dims[j], 6, sizes[j + 2]);
+            const vq_kernels *k = vq_kernels_get();
+            fill_normal(&r, q, VQ_COUNT(q));
+            double bound = brief_bound(&c, q);
+            vq_arena arena;
+            vq_arena_init(&arena);
+            const void *full = c.cm.codec->prepare(&c.cm, k, q, &arena);
+            void *memory = make_brief(&c, k);
+            const void *tables = c.cm.codec->prepare(&c.cm, k, q, &arena);
+            uint32_t idx[128];
+            float all[128];
+            cr_assert_eq(scan(&c, k, tables, NULL, 0.0f, -INFINITY, idx, all), c.n);
+            for (size_t s = 0; s < c.n; s++) {
+                double want = (double)c.cm.codec->score(&c.cm, k, full, c.blocks, s);
+                double got = (double)c.cm.codec->score(&c.cm, k, tables, c.blocks, s);
+                cr_assert(fabs(got - want) <= bound, "%s: %g is not %g", c.cm.codec->name, got,
+                          want);
+                cr_assert(fabs((double)all[s] - got) <= scan_bound(&c, tables), "%s: scan",
+                          c.cm.codec->name);
+            }
+            vq_arena_fini(&arena);
+            vq_mem_free(memory);
             coded_fini(&c);
         }
 }
@@ -367,7 +431,7 @@ Test(codec, training_on_one_row_and_on_equal_rows)
             cr_assert_eq(codec->plan(8, codec->codewords != 0 ? 4 : 0, &m, &err), VQ_OK);
             float *params = vq_alloc_f32(1, codec->nparams(8, m) + 1);
             cr_assert_eq(codec->train(x, n, 8, m, 1, 1, &ticker, params, &err), VQ_OK);
-            vq_code_model cm = {codec, 8, m, codec->code_bytes(8, m), params};
+            vq_code_model cm = {codec, 8, m, codec->code_bytes(8, m), params, NULL};
             cr_assert_eq(codec->encode(&cm, vq_kernels_get(), x, n, rows, &err), VQ_OK);
             codec->decode(&cm, rows, n, back);
             for (size_t t = 0; t < n * 8; t++)

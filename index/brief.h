@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* brief.h -- what every query reads of a model, as bytes: a quarter of the memory that a query must
+ * pull through the caches.  It only chooses lists and candidates; answers are scored from rows. */
+#ifndef VQ_INDEX_BRIEF_H
+#define VQ_INDEX_BRIEF_H
+
+#include "index/model.h"
+#include "src/math/fixed.h"
+
+typedef struct vq_brief {
+    vq_bytemat matrix; /* what a query is multiplied by; no rows unless the transform is dense */
+    vq_bytemat centroids;
+    vq_code_model code; /* the model's, with codewords in bytes where the codec has them */
+    void *memory;       /* owned */
+} vq_brief;
+
+/* Quantizes the arrays of m, which must outlive b. */
+vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_error *err);
+void vq_brief_free(vq_brief *b); /* accepts one that is all zero */
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fixed.c -- see fixed.h. */
+#include "src/math/fixed.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+enum { MOST = 16383 };
+
+void vq_fixed_set(vq_fixed *f, const vq_kernels *k, const float *x, size_t d)
+{
+    float lo = 0.0f, hi = 0.0f;
+    f->unit = f->sum = 0.0f;
+    if (d > 0) k->minmax_f32(x, d, &lo, &hi);
+    float most = fmaxf(-lo, hi);
+    if (!(most > 0.0f) || !isfinite(most)) {
+        memset(f->x, 0, d * sizeof *f->x);
+        return;
+    }
+    int exponent; /* 2^exponent * most < MOST; the unit must be a normal number */
+    (void)frexpf((float)MOST / most, &exponent);
+    exponent = exponent - 1 > 126 ? 126 : exponent - 1;
+    int32_t sum;
+    while (k->quantize_i16(x, d, ldexpf(1.0f, exponent), f->x, &sum) > VQ_FIXED_MOST) exponent--;
+    f->unit = ldexpf(1.0f, -exponent);
+    f->sum = f->unit * (float)sum;
+}
+
+void vq_bytes_make(const vq_kernels *k, const float *x, size_t n, uint8_t *out, float *step,
+                   float *low)
+{
+    float hi;
+    k->minmax_f32(x, n, low, &hi);
+    float range = hi - *low;
+    k->quantize_u8(x, n, *low, range > 0.0f ? 255.0f / range : 0.0f, out);
+    *step = range / 255.0f;
+}
+
+/* Rows on lines of the cache. */
+static size_t stride_of(size_t d)
+{
+    return vq_round_up(d, VQ_CACHELINE);
+}
+
+size_t vq_bytemat_size(size_t rows, size_t d)
+{
+    size_t bytes;
+    if (!vq_mul_size(rows, stride_of(d) + 2 * sizeof(float), &bytes)) return SIZE_MAX;
+    return bytes;
+}
+
+void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t rows, size_t d,
+                     void *memory)
+{
+    size_t stride = stride_of(d);
+    uint8_t *a = memory;
+    float *step = (float *)(void *)(a + rows * stride), *low = step + rows;
+    for (size_t i = 0; i < rows; i++, x += d) {
+        vq_bytes_make(k, x, d, a + i * stride, &step[i], &low[i]);
+        memset(a + i * stride + d, 0, stride - d);
+    }
+    *m = (vq_bytemat){.a = a, .step = step, .low = low, .rows = rows, .d = d, .stride = stride};
+}
+
+void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x, float *out)
+{
+    k->matvec_u8(m->a, m->rows, m->d, m->stride, x->x, m->step, m->low, x->unit, x->sum, out);
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* avx2_int.c -- sums in integers with AVX2: bytes are widened to 16 bits and multiplied in pairs.
+ * Integers add up to the same in any order. */
+#include <immintrin.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_avx2_int;
+
+INLINE __m256i i16_at(const int16_t *x)
+{
+    return _mm256_loadu_si256((const __m256i *)x);
+}
+
+INLINE __m256i u8_at(const void *p)
+{
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
+}
+
+INLINE __m256i i8_at(const void *p)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+}
+
+INLINE __m256i madd(__m256i sum, __m256i x, __m256i y)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+}
+
+INLINE int32_t reduce(__m256i v)
+{
+    __m128i w = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    w = _mm_add_epi32(w, _mm_unpackhi_epi64(w, w));
+    return _mm_cvtsi128_si32(_mm_add_epi32(w, _mm_shuffle_epi32(w, 1)));
+}
+
+static uint32_t quantize_i16(const float *x, size_t n, float inv, int16_t *restrict out,
+                             int32_t *sum)
+{
+    const __m256 factor = _mm256_set1_ps(inv);
+    const __m256 most = _mm256_set1_ps(16383.0f), least = _mm256_set1_ps(-16383.0f);
+    __m256i plain = _mm256_setzero_si256(), all = plain;
+    for (size_t i = 0; i < n; i += 8) {
+        float tmp[8] = {0};
+        const float *at = x + i;
+        size_t here = n - i < 8 ? n - i : 8;
+        if (here < 8) {
+            __builtin_memcpy(tmp, at, here * sizeof *tmp);
+            at = tmp;
+        }
+        __m256 t = _mm256_mul_ps(_mm256_loadu_ps(at), factor);
+        if (here < 8) { /* 0 * infinity is no 0 */
+            _mm256_storeu_ps(tmp, t);
+            for (size_t l = here; l < 8; l++) tmp[l] = 0.0f;
+            t = _mm256_loadu_ps(tmp);
+        }
+        /* the second operand is what comes of a NaN */
+        __m256i v = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(t, least), most));
+        plain = _mm256_add_epi32(plain, v);
+        all = _mm256_add_epi32(all, _mm256_abs_epi32(v));
+        __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        if (here == 8) {
+            _mm_storeu_si128((__m128i *)(out + i), w);
+        } else {
+            int16_t last[8];
+            _mm_storeu_si128((__m128i *)last, w);
+            __builtin_memcpy(out + i, last, here * sizeof *last);
+        }
+    }
+    *sum = reduce(plain);
+    return (uint32_t)reduce(all);
+}
+
+/* Products of the last few elements, one by one. */
+INLINE int32_t tail(const uint8_t *a, const int16_t *x, size_t j, size_t d)
+{
+    uint32_t sum = 0;
+    for (; j < d; j++) sum += (uint32_t)(a[j] * x[j]);
+    return (int32_t)sum;
+}
+
+/* Four rows at once share the loads of x. */
+static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,
+                      const float *step, const float *low, float unit, float sum,
+                      float *restrict out)
+{
+    size_t i = 0;
+    for (; i < rows; i += 4) {
+        size_t n = rows - i < 4 ? rows - i : 4, j = 0;
+        const uint8_t *row[4];
+        for (size_t r = 0; r < 4; r++) row[r] = a + (i + (r < n ? r : n - 1)) * stride;
+        __m256i s[4];
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) s[r] = _mm256_setzero_si256();
+        for (; j + 16 <= d; j += 16) {
+            __m256i v = i16_at(x + j);
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; r++) s[r] = madd(s[r], u8_at(row[r] + j), v);
+        }
+        for (size_t r = 0; r < n; r++) {
+            uint32_t dot = (uint32_t)reduce(s[r]) + (uint32_t)tail(row[r], x, j, d);
+            out[i + r] = __builtin_fmaf(step[i + r] * unit, (float)(int32_t)dot, low[i + r] * sum);
+        }
+    }
+}
+
+/* 8 * regs neighbouring codewords of one sub-space. */
+INLINE void lut_book(const int16_t *x, const uint8_t *cb, size_t pairs, size_t kk, float *out,
+                     const int regs)
+{
+    __m256i sum[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < regs; r++) sum[r] = _mm256_setzero_si256();
+    for (size_t p = 0; p < pairs; p++, cb += 2 * kk) {
+        int32_t both;
+        __builtin_memcpy(&both, x + 2 * p, sizeof both);
+        __m256i v = _mm256_set1_epi32(both);
+#pragma GCC unroll 8
+        for (int r = 0; r < regs; r++) sum[r] = madd(sum[r], u8_at(cb + 16 * r), v);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < regs; r++) _mm256_storeu_ps(out + 8 * r, _mm256_cvtepi32_ps(sum[r]));
+}
+
+static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
+                   float *restrict out)
+{
+    for (size_t j = 0; j < m; j++, x += 2 * pairs, cb += 2 * pairs * kk, out += kk) {
+        size_t c = 0;
+        for (; c + 64 <= kk; c += 64) lut_book(x, cb + 2 * c, pairs, kk, out + c, 8);
+        for (; c < kk; c += 16) lut_book(x, cb + 2 * c, pairs, kk, out + c, 2);
+    }
+}
+
+#define NEAR_ROW(name, type, widen)                                                                \
+    static void name(const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)       \
+    {                                                                                              \
+        const type *r = row;                                                                       \
+        __m256i product = _mm256_setzero_si256(), square = product;                                \
+        size_t j = 0;                                                                              \
+        for (; j + 16 <= d; j += 16) {                                                             \
+            __m256i v = widen(r + j);                                                              \
+            product = madd(product, v, i16_at(x + j));                                             \
+            square = madd(square, v, v);                                                           \
+        }                                                                                          \
+        uint32_t p = (uint32_t)reduce(product), s = (uint32_t)reduce(square);                      \
+        for (; j < d; j++) {                                                                       \
+            p += (uint32_t)(x[j] * r[j]);                                                          \
+            s += (uint32_t)(r[j] * r[j]);                                                          \
+        }                                                                                          \
+        *ip = (int32_t)p;                                                                          \
+        *sq = s;                                                                                   \
+    }
+
+NEAR_ROW(near_row_i8, int8_t, i8_at)
+NEAR_ROW(near_row_u8, uint8_t, u8_at)
+
+/* ---- the k-th largest ---------------------------------------------------------------------- */
+
+INLINE size_t count_from(const float *x, size_t n, float at)
+{
+    const __m256 least = _mm256_set1_ps(at);
+    __m256i count = _mm256_setzero_si256();
+    size_t i = 0, rest = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 k = _mm256_cmp_ps(_mm256_loadu_ps(x + i), least, _CMP_GE_OQ);
+        count = _mm256_sub_epi32(count, _mm256_castps_si256(k));
+    }
+    for (; i < n; i++) rest += x[i] >= at;
+    return (size_t)(uint32_t)reduce(count) + rest;
+}
+
+/* The least value not below at, and the largest of all. */
+INLINE float least_from(const float *x, size_t n, float at)
+{
+    float least = __builtin_inff();
+    for (size_t i = 0; i < n; i++) least = x[i] >= at && x[i] < least ? x[i] : least;
+    return least;
+}
+
+INLINE float largest(const float *x, size_t n)
+{
+    float most = x[0];
+    for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+/* As in scalar.c, but ends as soon as a bound has exactly k values on its right side. */
+static float kth_f32(const float *x, size_t n, size_t k)
+{
+    float least = least_from(x, n, -__builtin_inff()) + 0.0f, most = largest(x, n) + 0.0f;
+    int32_t lo, hi;
+    __builtin_memcpy(&lo, &least, sizeof lo);
+    __builtin_memcpy(&hi, &most, sizeof hi);
+    lo = lo < 0 ? lo ^ INT32_MAX : lo;
+    hi = hi < 0 ? hi ^ INT32_MAX : hi;
+    float at = least;
+    while (lo < hi) {
+        int32_t mid = (int32_t)(hi - ((int64_t)hi - lo) / 2),
+                bits = mid < 0 ? mid ^ INT32_MAX : mid;
+        float between;
+        __builtin_memcpy(&between, &bits, sizeof between);
+        size_t count = count_from(x, n, between);
+        if (count < k) {
+            hi = mid - 1;
+            continue;
+        }
+        at = between;
+        if (count == k) break;
+        lo = mid;
+    }
+    return least_from(x, n, at) + 0.0f;
+}
+
+const vq_kernels vq_kernels_avx2_int = {
+    .isa = "avx2",
+    .quantize_i16 = quantize_i16,
+    .matvec_u8 = matvec_u8,
+    .lut_u8 = lut_u8,
+    .near_row_i8 = near_row_i8,
+    .near_row_u8 = near_row_u8,
+    .kth_f32 = kth_f32,
+};

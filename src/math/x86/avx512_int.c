@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* avx512_int.c -- sums in integers with AVX-512 F, BW, VL and DQ: bytes are widened to 16 bits and
+ * multiplied in pairs.  Integers add up to the same in any order. */
+#include <immintrin.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_avx512_int;
+
+INLINE __mmask16 first16(size_t n)
+{
+    return (__mmask16)((1u << n) - 1u);
+}
+
+INLINE __mmask32 first32(size_t n)
+{
+    return (__mmask32)((1ull << n) - 1u);
+}
+
+INLINE __m512i u8_at(const void *p)
+{
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+
+INLINE __m512i madd(__m512i sum, __m512i x, __m512i y)
+{
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(x, y));
+}
+
+static uint32_t quantize_i16(const float *x, size_t n, float inv, int16_t *restrict out,
+                             int32_t *sum)
+{
+    const __m512 factor = _mm512_set1_ps(inv);
+    const __m512 most = _mm512_set1_ps(16383.0f), least = _mm512_set1_ps(-16383.0f);
+    __m512i plain = _mm512_setzero_si512(), all = plain;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        __m512 t = _mm512_mul_ps(_mm512_maskz_loadu_ps(k, x + i), factor);
+        /* the second operand is what comes of a NaN */
+        __m512i v = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(t, least), most));
+        v = _mm512_maskz_mov_epi32(k, v);
+        plain = _mm512_add_epi32(plain, v);
+        all = _mm512_add_epi32(all, _mm512_abs_epi32(v));
+        _mm256_mask_storeu_epi16(out + i, k, _mm512_cvtepi32_epi16(v));
+    }
+    *sum = _mm512_reduce_add_epi32(plain);
+    return (uint32_t)_mm512_reduce_add_epi32(all);
+}
+
+/* The sums of eight registers. */
+INLINE __m256i reduce8(const __m512i v[8])
+{
+    __m256i w[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        w[i] = _mm256_add_epi32(_mm512_castsi512_si256(v[i]), _mm512_extracti64x4_epi64(v[i], 1));
+    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(w[0], w[1]), _mm256_hadd_epi32(w[2], w[3]));
+    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(w[4], w[5]), _mm256_hadd_epi32(w[6], w[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                            _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* n <= 8 rows at once; `n` is constant where this is inlined. */
+INLINE void dots(const uint8_t *a, size_t d, size_t stride, const int16_t *x, __m512i sum[8],
+                 const int n)
+{
+    size_t j = 0;
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) sum[r] = _mm512_setzero_si512();
+    for (; j + 32 <= d; j += 32) {
+        __m512i v = _mm512_loadu_si512(x + j);
+#pragma GCC unroll 8
+        for (int r = 0; r < n; r++) {
+            if (j % 64 == 0) _mm_prefetch(a + ((size_t)r + 8) * stride + j, _MM_HINT_T0);
+            sum[r] = madd(sum[r], u8_at(a + (size_t)r * stride + j), v);
+        }
+    }
+    if (j == d) return;
+    __mmask32 k = first32(d - j);
+    __m512i v = _mm512_maskz_loadu_epi16(k, x + j);
+#pragma GCC unroll 8
+    for (int r = 0; r < n; r++) {
+        __m256i c = _mm256_maskz_loadu_epi8(k, a + (size_t)r * stride + j);
+        sum[r] = madd(sum[r], _mm512_cvtepu8_epi16(c), v);
+    }
+}
+
+static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,
+                      const float *step, const float *low, float unit, float sum,
+                      float *restrict out)
+{
+    size_t i = 0;
+    for (; i + 8 <= rows; i += 8) {
+        __m512i s[8];
+        dots(a + i * stride, d, stride, x, s, 8);
+        __m256 dot = _mm256_cvtepi32_ps(reduce8(s));
+        __m256 factor = _mm256_mul_ps(_mm256_loadu_ps(step + i), _mm256_set1_ps(unit));
+        __m256 term = _mm256_mul_ps(_mm256_loadu_ps(low + i), _mm256_set1_ps(sum));
+        _mm256_storeu_ps(out + i, _mm256_fmadd_ps(factor, dot, term));
+    }
+    for (; i < rows; i++) {
+        __m512i s[8];
+        dots(a + i * stride, d, stride, x, s, 1);
+        float dot = (float)_mm512_reduce_add_epi32(s[0]);
+        out[i] = __builtin_fmaf(step[i] * unit, dot, low[i] * sum);
+    }
+}
+
+/* 16 * regs codewords of one sub-space. */
+INLINE void lut_book(const int16_t *x, const uint8_t *cb, size_t pairs, float *out, const int regs)
+{
+    __m512i sum[16];
+#pragma GCC unroll 16
+    for (int r = 0; r < regs; r++) sum[r] = _mm512_setzero_si512();
+    for (size_t p = 0; p < pairs; p++, cb += 32 * regs) {
+        int32_t both;
+        __builtin_memcpy(&both, x + 2 * p, sizeof both);
+        __m512i v = _mm512_set1_epi32(both);
+#pragma GCC unroll 16
+        for (int r = 0; r < regs; r++) sum[r] = madd(sum[r], u8_at(cb + 32 * r), v);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < regs; r++) _mm512_storeu_ps(out + 16 * r, _mm512_cvtepi32_ps(sum[r]));
+}
+
+static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
+                   float *restrict out)
+{
+    for (size_t j = 0; j < m; j++, x += 2 * pairs, cb += 2 * pairs * kk, out += kk) {
+        if (kk == 16)
+            lut_book(x, cb, pairs, out, 1);
+        else
+            lut_book(x, cb, pairs, out, 16);
+    }
+}
+
+#define NEAR_ROW(name, widen)                                                                      \
+    static void name(const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)       \
+    {                                                                                              \
+        const char *r = row;                                                                       \
+        __m512i product = _mm512_setzero_si512(), square = product;                                \
+        size_t j = 0;                                                                              \
+        for (; j + 32 <= d; j += 32) {                                                             \
+            __m512i v = widen(_mm256_loadu_si256((const __m256i *)(r + j)));                       \
+            product = madd(product, v, _mm512_loadu_si512(x + j));                                 \
+            square = madd(square, v, v);                                                           \
+        }                                                                                          \
+        if (j < d) {                                                                               \
+            __mmask32 k = first32(d - j);                                                          \
+            __m512i v = widen(_mm256_maskz_loadu_epi8(k, r + j));                                  \
+            product = madd(product, v, _mm512_maskz_loadu_epi16(k, x + j));                        \
+            square = madd(square, v, v);                                                           \
+        }                                                                                          \
+        *ip = _mm512_reduce_add_epi32(product);                                                    \
+        *sq = (uint32_t)_mm512_reduce_add_epi32(square);                                           \
+    }
+
+NEAR_ROW(near_row_i8, _mm512_cvtepi8_epi16)
+NEAR_ROW(near_row_u8, _mm512_cvtepu8_epi16)
+
+/* ---- the k-th largest ---------------------------------------------------------------------- */
+
+INLINE size_t count_from(const float *x, size_t n, float at)
+{
+    const __m512 least = _mm512_set1_ps(at);
+    __m512i count = _mm512_setzero_si512();
+    const __m512i one = _mm512_set1_epi32(1);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __mmask16 k = _mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), least, _CMP_GE_OQ);
+        count = _mm512_mask_add_epi32(count, k, count, one);
+    }
+    if (i < n) {
+        __mmask16 k = first16(n - i);
+        k = _mm512_mask_cmp_ps_mask(k, _mm512_maskz_loadu_ps(k, x + i), least, _CMP_GE_OQ);
+        count = _mm512_mask_add_epi32(count, k, count, one);
+    }
+    return (size_t)(uint32_t)_mm512_reduce_add_epi32(count);
+}
+
+/* The least value not below at; there is one. */
+INLINE float least_from(const float *x, size_t n, float at)
+{
+    const __m512 bound = _mm512_set1_ps(at);
+    __m512 least = _mm512_set1_ps(__builtin_inff());
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        __m512 v = _mm512_maskz_loadu_ps(k, x + i);
+        k = _mm512_mask_cmp_ps_mask(k, v, bound, _CMP_GE_OQ);
+        least = _mm512_mask_min_ps(least, k, least, v);
+    }
+    return _mm512_reduce_min_ps(least);
+}
+
+INLINE float largest(const float *x, size_t n)
+{
+    __m512 most = _mm512_set1_ps(x[0]);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        most = _mm512_mask_max_ps(most, k, most, _mm512_maskz_loadu_ps(k, x + i));
+    }
+    return _mm512_reduce_max_ps(most);
+}
+
+/* As in scalar.c, but ends as soon as a bound has exactly k values on its right side. */
+static float kth_f32(const float *x, size_t n, size_t k)
+{
+    float least = least_from(x, n, -__builtin_inff()) + 0.0f, most = largest(x, n) + 0.0f;
+    int32_t lo, hi;
+    __builtin_memcpy(&lo, &least, sizeof lo);
+    __builtin_memcpy(&hi, &most, sizeof hi);
+    lo = lo < 0 ? lo ^ INT32_MAX : lo;
+    hi = hi < 0 ? hi ^ INT32_MAX : hi;
+    float at = least;
+    while (lo < hi) {
+        int32_t mid = (int32_t)(hi - ((int64_t)hi - lo) / 2),
+                bits = mid < 0 ? mid ^ INT32_MAX : mid;
+        float between;
+        __builtin_memcpy(&between, &bits, sizeof between);
+        size_t count = count_from(x, n, between);
+        if (count < k) {
+            hi = mid - 1;
+            continue;
+        }
+        at = between;
+        if (count == k) break;
+        lo = mid;
+    }
+    return least_from(x, n, at) + 0.0f;
+}
+
+const vq_kernels vq_kernels_avx512_int = {
+    .isa = "avx512",
+    .quantize_i16 = quantize_i16,
+    .matvec_u8 = matvec_u8,
+    .lut_u8 = lut_u8,
+    .near_row_i8 = near_row_i8,
+    .near_row_u8 = near_row_u8,
+    .kth_f32 = kth_f32,
+};

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vectors and matrices of integers: how near they are, and that sums cannot overflow. */
+#include "src/math/fixed.h"
+
+#include <criterion/criterion.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "src/base/mem.h"
+#include "tests/harness/harness.h"
+
+Test(fixed, half_a_unit)
+{
+    enum { D = 300 };
+    static const float sizes[] = {1.0f, 1e-38f, FLT_MIN / 64.0f, 1e30f, 250.0f};
+    static float x[D];
+    static int16_t room[D];
+    vq_fixed f = {.x = room};
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 1);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        double sum = 0.0;
+        fill_normal(&r, x, D);
+        for (size_t j = 0; j < D; j++) x[j] *= sizes[s];
+        vq_fixed_set(&f, vq_kernels_get(), x, D);
+        for (size_t j = 0; j < D; j++) {
+            cr_assert(fabs((double)x[j] - (double)f.unit * room[j]) <= 0.5 * (double)f.unit);
+            sum += (double)f.unit * room[j];
+        }
+        cr_assert(fabs(sum - (double)f.sum) <= 1e-6 * fabs(sum) + 1e-42);
+    }
+}
+
+Test(fixed, small_integers_are_exact)
+{
+    float x[100];
+    int16_t room[100];
+    vq_fixed f = {.x = room};
+    for (int j = 0; j < 100; j++) x[j] = (float)(j * 5 - 255);
+    vq_fixed_set(&f, vq_kernels_get(), x, 100);
+    for (int j = 0; j < 100; j++) cr_assert(f.unit * (float)room[j] == x[j]);
+}
+
+Test(fixed, nothing_and_what_is_no_number)
+{
+    int16_t room[4] = {1, 1, 1, 1};
+    vq_fixed f = {.x = room};
+    const float zeros[4] = {0.0f, -0.0f, 0.0f, 0.0f}, bad[4] = {1.0f, INFINITY, 0.0f, 2.0f};
+    vq_fixed_set(&f, vq_kernels_get(), zeros, 4);
+    cr_assert(f.unit == 0.0f && f.sum == 0.0f && room[0] == 0 && room[3] == 0);
+    room[0] = 1;
+    vq_fixed_set(&f, vq_kernels_get(), bad, 4);
+    cr_assert(f.unit == 0.0f && room[0] == 0);
+    vq_fixed_set(&f, vq_kernels_get(), zeros, 0);
+    cr_assert(f.unit == 0.0f);
+}
+
+/* The most dimensions, all as large as they can be: a product with bytes of 255 stays in 32 bits.
+ */
+Test(fixed, sums_stay_in_32_bits)
+{
+    enum { D = 2 * 65536 - 1 };
+    float *x = vq_alloc_f32(1, D);
+    int16_t *room = vq_mem_alloc(D, sizeof *room);
+    vq_fixed f = {.x = room};
+    for (size_t j = 0; j < D; j++) x[j] = 3.0f;
+    vq_fixed_set(&f, vq_kernels_get(), x, D);
+    int64_t sum = 0;
+    for (size_t j = 0; j < D; j++) sum += 255 * (int64_t)room[j];
+    cr_assert(sum > INT32_MAX / 4 && sum <= INT32_MAX, "%lld", (long long)sum);
+    vq_mem_free(x);
+    vq_mem_free(room);
+}
+
+Test(fixed, products_are_near)
+{
+    enum { ROWS = 37, D = 77 };
+    static float a[ROWS * D], x[D], out[ROWS];
+    static int16_t room[D];
+    vq_fixed f = {.x = room};
+    vq_bytemat m;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 2);
+    fill_normal(&r, a, ROWS * D);
+    fill_normal(&r, x, D);
+    for (size_t j = 0; j < D; j++) a[5 * D + j] = 2.5f; /* no range at all */
+    void *memory = vq_mem_alloc(vq_bytemat_size(ROWS, D), 1);
+    vq_bytemat_make(&m, vq_kernels_get(), a, ROWS, D, memory);
+    vq_fixed_set(&f, vq_kernels_get(), x, D);
+    vq_bytemat_times(&m, vq_kernels_get(), &f, out);
+    for (size_t i = 0; i < ROWS; i++) {
+        double want = 0.0, bound = 0.0;
+        for (size_t j = 0; j < D; j++) {
+            want += (double)a[i * D + j] * (double)x[j];
+            bound += 0.5 * (double)m.step[i] * fabs((double)x[j]) + (double)f.unit * 4.0;
+        }
+        cr_assert(fabs((double)out[i] - want) <= bound, "row %zu: %g is not %g", i, (double)out[i],
+                  want);
+    }
+    cr_assert_eq(vq_bytemat_size(SIZE_MAX / 8, D), SIZE_MAX);
+    vq_mem_free(memory);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_kernels_int.c -- sums in integers, and the k-th largest: every level gives the bits of
+ * scalar.c, and these are right. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "tests/src/math/levels.h"
+#include "vq/vq.h"
+
+enum { ROUNDS = 600, LEN = 700 };
+
+static playground ground_a, ground_b, ground_c, ground_d;
+
+static void setup(void)
+{
+    ground_a = playground_new();
+    ground_b = playground_new();
+    ground_c = playground_new();
+    ground_d = playground_new();
+}
+
+static void teardown(void)
+{
+    playground_free(&ground_a);
+    playground_free(&ground_b);
+    playground_free(&ground_c);
+    playground_free(&ground_d);
+}
+
+TestSuite(kernels_int, .init = setup, .fini = teardown);
+
+#define SEED (unsigned long long)test_seed()
+
+/* Any that a query may hold; all at one end now and then. */
+static void fill_i16(vq_rng *r, int16_t *x, size_t n)
+{
+    uint64_t kind = vq_rng_below(r, 4);
+    for (size_t i = 0; i < n; i++)
+        x[i] = kind == 0   ? (int16_t)-16383
+               : kind == 1 ? (int16_t)16383
+                           : (int16_t)((int)vq_rng_below(r, 32767) - 16383);
+}
+
+Test(kernels_int, quantize)
+{
+    static int16_t want_x[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 31);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        float *x = place(&ground_a, n * 4, it), inv = ldexpf(1.0f, (int)vq_rng_below(&r, 40) - 20);
+        int16_t *got = place(&ground_b, n * 2, it);
+        int32_t sum[2];
+        fill_any(&r, x, n);
+        if (n > 0 && it % 5 == 0) x[vq_rng_below(&r, n)] = it % 2 == 0 ? INFINITY : NAN;
+        FOR_LEVELS(want, k)
+        {
+            uint32_t all = want->quantize_i16(x, n, inv, want_x, &sum[0]);
+            cr_assert_eq(k->quantize_i16(x, n, inv, got, &sum[1]), all, "%s, n=%zu (seed %llu)",
+                         k->isa, n, SEED);
+            cr_assert(sum[0] == sum[1] && (n == 0 || memcmp(want_x, got, n * 2) == 0),
+                      "%s, n=%zu (seed %llu)", k->isa, n, SEED);
+        }
+        for (size_t i = 0; i < n && isfinite(x[i]); i++)
+            cr_assert(fabs((double)want_x[i] - fmax(-16383, fmin(16383, (double)(x[i] * inv)))) <=
+                      0.5);
+    }
+}
+
+Test(kernels_int, matvec)
+{
+    static float want_out[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 32);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t rows = any_size(&r, 40), d = any_size(&r, 300), stride = d + vq_rng_below(&r, 20);
+        size_t n = rows == 0 ? 0 : (rows - 1) * stride + d;
+        uint8_t *a = place(&ground_a, n, it);
+        int16_t *x = place(&ground_b, d * 2, it);
+        float *steps = place(&ground_c, rows * 8, it), *got = place(&ground_d, rows * 4, it);
+        fill_u8(&r, a, n);
+        fill_i16(&r, x, d);
+        fill_any(&r, steps, 2 * rows);
+        FOR_LEVELS(want, k)
+        {
+            want->matvec_u8(a, rows, d, stride, x, steps, steps + rows, 0.25f, 7.5f, want_out);
+            k->matvec_u8(a, rows, d, stride, x, steps, steps + rows, 0.25f, 7.5f, got);
+            cr_assert(rows == 0 || memcmp(want_out, got, rows * 4) == 0,
+                      "%s, %zu x %zu (seed %llu)", k->isa, rows, d, SEED);
+        }
+    }
+}
+
+Test(kernels_int, tables)
+{
+    static float want_lut[40 * 256];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 33);
+    for (int it = 0; it < ROUNDS / 3; it++) {
+        size_t kk = it % 4 < 2 ? 16 : 256, m = any_size(&r, 40), pairs = 1 + vq_rng_below(&r, 12);
+        size_t n = 2 * m * pairs;
+        int16_t *x = place(&ground_a, n * 2, it);
+        uint8_t *cb = place(&ground_b, n * kk, it);
+        float *got = place(&ground_c, m * kk * 4, it);
+        fill_i16(&r, x, n);
+        fill_u8(&r, cb, n * kk);
+        FOR_LEVELS(want, k)
+        {
+            want->lut_u8(x, cb, m, pairs, kk, want_lut);
+            k->lut_u8(x, cb, m, pairs, kk, got);
+            cr_assert(m == 0 || memcmp(want_lut, got, m * kk * 4) == 0,
+                      "%s, m=%zu pairs=%zu kk=%zu (seed %llu)", k->isa, m, pairs, kk, SEED);
+        }
+    }
+}
+
+Test(kernels_int, rows)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 34);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t d = any_size(&r, LEN);
+        int16_t *x = place(&ground_a, d * 2, it);
+        uint8_t *row = place(&ground_b, d, it);
+        if (it % 4 == 1) row += vq_rng_below(&r, 64); /* a row may lie anywhere */
+        fill_i16(&r, x, d);
+        fill_u8(&r, row, d);
+        for (uint32_t elem = VQ_I8; elem <= VQ_U8; elem++) {
+            int32_t ip[2];
+            uint32_t sq[2];
+            int64_t sum = 0;
+            for (size_t j = 0; j < d; j++)
+                sum += x[j] * (elem == VQ_I8 ? (int8_t)row[j] : (int)row[j]);
+            FOR_LEVELS(want, k)
+            {
+                vq_near_row(want, elem)(x, row, d, &ip[0], &sq[0]);
+                vq_near_row(k, elem)(x, row, d, &ip[1], &sq[1]);
+                cr_assert(ip[0] == ip[1] && sq[0] == sq[1], "%s, d=%zu (seed %llu)", k->isa, d,
+                          SEED);
+                cr_assert_eq((uint32_t)sum, (uint32_t)ip[0]);
+            }
+        }
+    }
+}
+
+static int falling(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+Test(kernels_int, kth)
+{
+    static float sorted[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 35);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = 1 + any_size(&r, LEN - 1), at = 1 + vq_rng_below(&r, n);
+        float *x = place(&ground_a, n * 4, it);
+        fill_any(&r, x, n);
+        if (it % 7 == 0) x[vq_rng_below(&r, n)] = -INFINITY;
+        memcpy(sorted, x, n * 4);
+        qsort(sorted, n, 4, falling);
+        float want_v = sorted[at - 1] + 0.0f;
+        for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+            const vq_kernels *k = vq_kernels_named(*name);
+            if (k == NULL) continue;
+            float got = k->kth_f32(x, n, at);
+            cr_assert(memcmp(&got, &want_v, 4) == 0, "%s: %zu of %zu: %a, not %a (seed %llu)",
+                      k->isa, at, n, (double)got, (double)want_v, SEED);
+        }
+    }
+}
