@@ -33,6 +33,17 @@ static double offset_of(const vq_model *m, const vq_kernels *k, const vq_query *
     return (double)k->dot_f32(q, m->mean, m->d); /* q.x = q.mean + q.(x - mean) */
 }
 
+/* Whether sums over rows of bytes, in double, are all exact.  Of l2 these are of (q - row)^2: with
+ * a unit of 2^-10 or more and 2^16 dimensions they stay below 2^53 units squared. */
+static bool is_whole(const vq_model *m, const vq_query *x)
+{
+    const vq_fixed *f = &x->fixed;
+    if (m->metric == VQ_METRIC_L2 && !(f->unit >= 0x1p-10f && f->unit <= 1.0f)) return false;
+    uint32_t differs = 0;
+    for (size_t j = 0; j < m->d; j++) differs |= f->unit * (float)f->x[j] != x->q[j];
+    return differs == 0;
+}
+
 /* The query as rows are compared with it.  Rows stored scaled are compared as they lie: the query
  * is scaled for l2, the score after. */
 static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *work)
@@ -48,7 +59,9 @@ static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *wo
         }
         q = work;
     }
-    if (s->brief.memory != NULL) vq_fixed_set(&x->fixed, k, q, m->d);
+    if (s->brief.memory == NULL) return;
+    vq_fixed_set(&x->fixed, k, q, m->d);
+    x->whole = scale == 1.0 && is_whole(m, x);
 }
 
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch)

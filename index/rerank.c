@@ -12,13 +12,42 @@
 
 enum { AHEAD = 8, LINE = 64 };
 
-static vq_status prefetch_row(const vq_shard *s, uint64_t place, vq_error *err)
+/* Where the rows of a group of candidates lie; their first and last bytes are on their way.  As a
+ * rule a row's page is one that the processor has forgotten: what it costs is the walk of the page
+ * tables, and several are under way only if nothing but these stands between them. */
+static vq_status find_rows(const vq_shard *s, const uint64_t *places, size_t n,
+                           const uint8_t **rows, vq_error *err)
 {
-    const uint8_t *row;
-    vq_status rc = vq_shard_row(s, place, &row, err);
-    if (rc != VQ_OK) return rc;
-    for (size_t at = 0; at < s->model.shape.row_bytes && at < 16 * LINE; at += LINE)
+    vq_status rc = VQ_OK;
+    size_t last = s->model.shape.row_bytes;
+    for (size_t i = 0; i < n; i++) VQ_TRY(vq_shard_row(s, places[i], &rows[i], err));
+    for (size_t i = 0; i < n; i++) {
+        VQ_PREFETCH(rows[i]);
+        VQ_PREFETCH(rows[i] + last - 1);
+    }
+out:
+    return rc;
+}
+
+static void prefetch_row(const vq_shard *s, const uint8_t *row)
+{
+    for (size_t at = LINE; at < s->model.shape.row_bytes && at < 16 * LINE; at += LINE)
         VQ_PREFETCH(row + at);
+}
+
+/* Row i of the candidates, all of which are asked for in turn. */
+static vq_status next_row(const vq_shard *s, vq_pool *p, size_t i, const uint8_t **row,
+                          vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t at = i % VQ_POOL_ROWS, n = VQ_MIN(p->n - (i - at), (size_t)VQ_POOL_ROWS);
+    if (at == 0) {
+        VQ_TRY(find_rows(s, p->places + i, n, p->rows, err));
+        for (size_t j = 0; j < VQ_MIN(n, (size_t)AHEAD); j++) prefetch_row(s, p->rows[j]);
+    }
+    if (at + AHEAD < n) prefetch_row(s, p->rows[at + AHEAD]);
+    *row = p->rows[at];
+out:
     return rc;
 }
 
@@ -41,8 +70,8 @@ static float estimate(const vq_shard *s, const vq_kernels *k, const vq_query *x,
  * some more for the rounding of what was rounded to it. */
 #define HALF 0.502
 
-/* A score from integers (larger is better, in the unit of rows as stored) and what it may be off
- * by: by Cauchy and Schwarz no more than the error's length times the row's. */
+/* A score from integers (larger is better, in the unit of rows as stored) and what it may be off by:
+ * by Cauchy and Schwarz no more than the error's length times the row's. */
 static float near_score(const vq_model *m, const vq_query *x, int32_t ip, uint32_t sq, double err,
                         double *off)
 {
@@ -63,6 +92,16 @@ static float near_score(const vq_model *m, const vq_query *x, int32_t ip, uint32
     return (float)score;
 }
 
+/* vq_exact_score (larger is better) of a query that is whole, when no sum there is ever rounded. */
+static float whole_score(const vq_model *m, const vq_query *x, int32_t ip, uint32_t sq)
+{
+    double product = (double)x->fixed.unit * (double)ip, row_sq = (double)sq;
+    if (m->metric == VQ_METRIC_L2) return -(float)(x->q_sq - 2.0 * product + row_sq);
+    if (m->metric != VQ_METRIC_COSINE) return (float)(product * x->unit);
+    if (!(x->q_sq > 0.0) || sq == 0) return 0.0f;
+    return (float)(product / (sqrt(x->q_sq) * sqrt(row_sq)));
+}
+
 /* Scores all candidates in integers, and drops those that cannot be among the best k. */
 static vq_status thin_out(const vq_shard *s, const vq_kernels *k, const vq_query *x,
                           vq_near_row_fn near, size_t best, vq_pool *pool, vq_error *err)
@@ -74,20 +113,43 @@ static vq_status thin_out(const vq_shard *s, const vq_kernels *k, const vq_query
         const uint8_t *row;
         int32_t ip;
         uint32_t sq;
-        double off;
-        if (i + AHEAD < pool->n) VQ_TRY(prefetch_row(s, pool->places[i + AHEAD], err));
-        VQ_TRY(vq_shard_row(s, pool->places[i], &row, err));
+        double off = 0.0;
+        VQ_TRY(next_row(s, pool, i, &row, err));
         near(x->fixed.x, row, m->d, &ip, &sq);
-        pool->scores[i] = near_score(m, x, ip, sq, err_length, &off);
+        pool->scores[i] = x->whole ? whole_score(m, x, ip, sq)
+                                   : near_score(m, x, ip, sq, err_length, &off);
         worst = VQ_MAX(worst, off);
     }
-    float least = k->kth_f32(pool->scores, pool->n, best);
+    if (pool->n <= best) goto out;
+    double least = (double)k->kth_f32(pool->scores, pool->n, best) - 2.0 * worst;
     size_t n = 0;
     for (size_t i = 0; i < pool->n; i++) {
         pool->places[n] = pool->places[i];
-        n += (double)pool->scores[i] >= (double)least - 2.0 * worst;
+        pool->scores[n] = pool->scores[i];
+        n += (double)pool->scores[i] >= least;
     }
     pool->n = n;
+out:
+    return rc;
+}
+
+/* Scores as they are handed out. */
+static vq_status finish(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                        const void *tables, bool exact, vq_pool *pool, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &s->model;
+    for (size_t i = 0; i < pool->n; i++) {
+        float score;
+        if (exact) {
+            const uint8_t *row;
+            VQ_TRY(next_row(s, pool, i, &row, err));
+            score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
+        } else {
+            score = estimate(s, k, x, tables, pool->places[i]);
+        }
+        pool->scores[i] = vq_metric_larger(m->metric) ? score : -score;
+    }
 out:
     return rc;
 }
@@ -97,27 +159,14 @@ vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query
                           vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_model *m = &s->model;
-    vq_near_row_fn near = vq_near_row(k, m->store);
-    for (size_t i = 0; exact && i < VQ_MIN(pool->n, (size_t)AHEAD); i++)
-        VQ_TRY(prefetch_row(s, pool->places[i], err));
-    if (exact && near != NULL && s->brief.memory != NULL && pool->n > out->k)
-        VQ_TRY(thin_out(s, k, x, near, out->k, pool, err));
+    vq_near_row_fn near = vq_near_row(k, s->model.store);
+    bool briefly = exact && near != NULL && s->brief.memory != NULL;
+    if (briefly) VQ_TRY(thin_out(s, k, x, near, out->k, pool, err));
+    if (!briefly || !x->whole) VQ_TRY(finish(s, k, x, tables, exact, pool, err));
     for (size_t i = 0; i < pool->n; i++) {
         uint32_t slot;
-        uint64_t place = pool->places[i];
-        const vq_chunk_view *v = vq_shard_at(s, place, &slot);
-        float score;
-        if (exact) {
-            const uint8_t *row;
-            if (i + AHEAD < pool->n) VQ_TRY(prefetch_row(s, pool->places[i + AHEAD], err));
-            VQ_TRY(vq_shard_row(s, place, &row, err));
-            score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
-        } else {
-            score = estimate(s, k, x, tables, place);
-        }
-        vq_reservoir_push(out, vq_metric_larger(m->metric) ? score : -score,
-                          vq_le64(v->labels + 8 * (size_t)slot));
+        const vq_chunk_view *v = vq_shard_at(s, pool->places[i], &slot);
+        vq_reservoir_push(out, pool->scores[i], vq_le64(v->labels + 8 * (size_t)slot));
     }
 out:
     return rc;

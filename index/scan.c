@@ -25,16 +25,27 @@ static void shrink(vq_pool *p, const vq_kernels *k)
     p->threshold = least;
 }
 
-enum { AHEAD = 8192, LINE = 64 };
+enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
 
-/* The codes of a list that is scanned next: lists lie apart, and hardware starts anew with each. */
+/* One line of every page of the codes of lists that come later: walks of the page tables, which
+ * overlap only when they stand together. */
+static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
+{
+    for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->nlists); i++) {
+        const vq_list_view *l = &s->lists[x->lists[i].id];
+        size_t bytes = l->nchunks > 0 ? (size_t)l->chunks[0].n * s->model.code.code_bytes : 0;
+        for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += PAGE)
+            VQ_PREFETCH(l->chunks[0].codes + at);
+    }
+}
+
+/* The codes of the list that is next: lists lie apart, and hardware starts anew with each. */
 static void prefetch(const vq_shard *s, uint32_t list)
 {
     const vq_list_view *l = &s->lists[list];
-    if (l->nchunks == 0) return;
-    const vq_chunk_view *v = &l->chunks[0];
-    size_t bytes = (size_t)v->n * s->model.code.code_bytes;
-    for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += LINE) VQ_PREFETCH(v->codes + at);
+    size_t bytes = l->nchunks > 0 ? (size_t)l->chunks[0].n * s->model.code.code_bytes : 0;
+    for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += LINE)
+        VQ_PREFETCH(l->chunks[0].codes + at);
 }
 
 vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *x,
@@ -55,6 +66,8 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *
         uint32_t list = (uint32_t)x->lists[i].id;
         const vq_list_view *l = &s->lists[list];
         float base = x->lists[i].score + m->biases[list];
+        if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);
+        if (i == 0) touch_pages(s, x, GROUP);
         if (i + 1 < x->nlists) prefetch(s, (uint32_t)x->lists[i + 1].id);
         for (uint32_t c = 0; c < l->nchunks; c++) {
             const vq_chunk_view *v = &l->chunks[c];

@@ -71,7 +71,8 @@ typedef struct vq_query {
     const float *q; /* d, as given */
     float *y;       /* d_code: in coded space */
     double *wide;   /* d */
-    vq_fixed fixed; /* d: wide in integers, for who only orders rows of bytes */
+    vq_fixed fixed; /* d: wide in integers, for rows of bytes */
+    bool whole;     /* fixed is wide, and small enough that no product of it is ever rounded */
     double q_sq;    /* sum of squares of q */
     double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
@@ -81,11 +82,13 @@ typedef struct vq_query {
 
 /* What is left of the chunks that were scanned: the best `keep` of them, and what came since they
  * were last chosen.  Kept in the order of the scan. */
+enum { VQ_POOL_ROWS = 64 };
 typedef struct vq_pool {
     float *scores;    /* cap + the most that one scan adds */
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
     float threshold; /* nothing below it can be among the best; -inf at first */
+    const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
 } vq_pool;
 
 /* probe.c: fills everything of x but q and the memory that y, wide and fixed.x point to (d_code, d
