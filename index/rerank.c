@@ -70,8 +70,8 @@ static float estimate(const vq_shard *s, const vq_kernels *k, const vq_query *x,
  * some more for the rounding of what was rounded to it. */
 #define HALF 0.502
 
-/* A score from integers (larger is better, in the unit of rows as stored) and what it may be off by:
- * by Cauchy and Schwarz no more than the error's length times the row's. */
+/* A score from integers (larger is better, in the unit of rows as stored) and what it may be off
+ * by: by Cauchy and Schwarz no more than the error's length times the row's. */
 static float near_score(const vq_model *m, const vq_query *x, int32_t ip, uint32_t sq, double err,
                         double *off)
 {
@@ -116,8 +116,8 @@ static vq_status thin_out(const vq_shard *s, const vq_kernels *k, const vq_query
         double off = 0.0;
         VQ_TRY(next_row(s, pool, i, &row, err));
         near(x->fixed.x, row, m->d, &ip, &sq);
-        pool->scores[i] = x->whole ? whole_score(m, x, ip, sq)
-                                   : near_score(m, x, ip, sq, err_length, &off);
+        pool->scores[i] =
+            x->whole ? whole_score(m, x, ip, sq) : near_score(m, x, ip, sq, err_length, &off);
         worst = VQ_MAX(worst, off);
     }
     if (pool->n <= best) goto out;

@@ -87,7 +87,7 @@ typedef struct vq_pool {
     float *scores;    /* cap + the most that one scan adds */
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
-    float threshold; /* nothing below it can be among the best; -inf at first */
+    float threshold;                   /* nothing below it can be among the best; -inf at first */
     const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
 } vq_pool;
 

@@ -251,11 +251,28 @@ static void f16_from_f32(const float *in, size_t n, void *restrict out)
     }
 }
 
+INLINE __m512i quantize16(const float *x, __m512 least, __m512 factor)
+{
+    __m512 t = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x), least), factor);
+    t = _mm512_min_ps(_mm512_max_ps(t, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
+    return _mm512_cvtps_epi32(t);
+}
+
+/* 64 at once are packed within lanes of 128 bits, and then put in order. */
 static void quantize_u8(const float *x, size_t n, float lo, float inv, uint8_t *restrict out)
 {
     const __m512 least = _mm512_set1_ps(lo), factor = _mm512_set1_ps(inv);
     const __m512 zero = _mm512_setzero_ps(), most = _mm512_set1_ps(255.0f);
-    for (size_t i = 0; i < n; i += 16) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        __m512i a = _mm512_packs_epi32(quantize16(x + i, least, factor),
+                                       quantize16(x + i + 16, least, factor));
+        __m512i b = _mm512_packs_epi32(quantize16(x + i + 32, least, factor),
+                                       quantize16(x + i + 48, least, factor));
+        _mm512_storeu_si512(out + i, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b)));
+    }
+    for (; i < n; i += 16) {
         __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
         __m512 t = _mm512_sub_ps(_mm512_maskz_loadu_ps(k, x + i), least);
         t = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(t, factor), zero), most);
