@@ -16,6 +16,7 @@
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/math/kernels.h"
+#include "vq/vq.h"
 
 enum { RUNS = 7, BYTES = 64 << 20 };
 
@@ -214,6 +215,64 @@ static void bench_select(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, 2);
 }
 
+/* The query side in integers: d bytes a row, with a 16-bit query. */
+static void bench_matvec_u8(const vq_kernels *k, const memory *mem, shape *s)
+{
+    const float *steps = (const float *)mem->table;
+    k->matvec_u8(mem->in, s->n, s->d, s->d, (const int16_t *)mem->table, steps, steps + s->n, 1.0f,
+                 1.0f, mem->out);
+    units(s, s->n, s->d);
+}
+
+static void bench_lut_u8(const vq_kernels *k, const memory *mem, shape *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        k->lut_u8((const int16_t *)mem->in + i * s->d, mem->table, s->m, s->d / s->m / 2, 256,
+                  mem->out);
+    units(s, s->n, s->d * 256);
+}
+
+static void bench_near_row(const vq_kernels *k, const memory *mem, shape *s, uint32_t elem)
+{
+    int32_t ip;
+    uint32_t sq, sum = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        vq_near_row(k, elem)((const int16_t *)mem->table, mem->in + i * s->d, s->d, &ip, &sq);
+        sum += (uint32_t)ip + sq;
+    }
+    sink = (double)sum;
+    units(s, s->n, s->d);
+}
+
+static void bench_near_i8(const vq_kernels *k, const memory *mem, shape *s)
+{
+    bench_near_row(k, mem, s, VQ_I8);
+}
+
+static void bench_near_u8(const vq_kernels *k, const memory *mem, shape *s)
+{
+    bench_near_row(k, mem, s, VQ_U8);
+}
+
+static void bench_quantize_i16(const vq_kernels *k, const memory *mem, shape *s)
+{
+    int32_t sum;
+    for (size_t i = 0; i < s->n; i++)
+        sink = (double)k->quantize_i16((const float *)mem->in + i * s->d, s->d, 8192.0f,
+                                       (int16_t *)mem->out, &sum);
+    units(s, s->n, 4 * s->d);
+}
+
+/* The largest tenth of d values. */
+static void bench_kth(const vq_kernels *k, const memory *mem, shape *s)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < s->n; i++)
+        sum += (double)k->kth_f32((const float *)mem->in + i * s->d, s->d, s->d / 10);
+    sink = sum;
+    units(s, s->n, 4 * s->d);
+}
+
 typedef struct slot {
     const char *name;
     bench_fn fn;
@@ -248,6 +307,12 @@ static const slot slots[] = {
     { "quantize_u8", bench_quantize, true, { { .n = 100, .d = 256 }, { .n = 100, .d = 8192 } } },
     { "lut_f32 K=16", bench_lut16, true, { { .n = 20, .m = 192, .d = 768 }, { .n = 20, .m = 64, .d = 256 } } },
     { "lut_f32 K=256", bench_lut256, true, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
+    { "quantize_i16", bench_quantize_i16, true, { { .n = 100, .d = 768 } } },
+    { "matvec_u8", bench_matvec_u8, false, { { .n = 256, .d = 768 }, { .n = 512, .d = 256 }, { .n = 768, .d = 768 } } },
+    { "lut_u8 K=256", bench_lut_u8, false, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
+    { "near_row_i8", bench_near_i8, false, { { .n = 100, .d = 768 } } },
+    { "near_row_u8", bench_near_u8, false, { { .n = 100, .d = 784 } } },
+    { "kth_f32", bench_kth, true, { { .n = 100, .d = 300 }, { .n = 100, .d = 1024 } } },
     { "pq_nearest K=16", bench_nearest16, true, { { .n = 100, .m = 192, .d = 768 }, { .n = 100, .m = 64, .d = 256 } } },
     { "pq_nearest K=256", bench_nearest256, true, { { .n = 20, .m = 32, .d = 768 }, { .n = 20, .m = 32, .d = 256 }, { .n = 20, .m = 96, .d = 192 } } },
     { "pq8_scan", bench_pq8, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 }, { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 } } },
