@@ -29,6 +29,15 @@ INLINE __m512i madd(__m512i sum, __m512i x, __m512i y)
     return _mm512_add_epi32(sum, _mm512_madd_epi16(x, y));
 }
 
+/* Not the compiler's own, which adds as signed integers in C: sums of squares may pass 2^31. */
+INLINE int32_t reduce(__m512i v)
+{
+    __m256i w = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    x = _mm_add_epi32(x, _mm_unpackhi_epi64(x, x));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 1)));
+}
+
 static uint32_t quantize_i16(const float *x, size_t n, float inv, int16_t *restrict out,
                              int32_t *sum)
 {
@@ -45,8 +54,8 @@ static uint32_t quantize_i16(const float *x, size_t n, float inv, int16_t *restr
         all = _mm512_add_epi32(all, _mm512_abs_epi32(v));
         _mm256_mask_storeu_epi16(out + i, k, _mm512_cvtepi32_epi16(v));
     }
-    *sum = _mm512_reduce_add_epi32(plain);
-    return (uint32_t)_mm512_reduce_add_epi32(all);
+    *sum = reduce(plain);
+    return (uint32_t)reduce(all);
 }
 
 /* The sums of eight registers. */
@@ -103,7 +112,7 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
     for (; i < rows; i++) {
         __m512i s[8];
         dots(a + i * stride, d, stride, x, s, 1);
-        float dot = (float)_mm512_reduce_add_epi32(s[0]);
+        float dot = (float)reduce(s[0]);
         out[i] = __builtin_fmaf(step[i] * unit, dot, low[i] * sum);
     }
 }
@@ -153,8 +162,8 @@ static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, 
             product = madd(product, v, _mm512_maskz_loadu_epi16(k, x + j));                        \
             square = madd(square, v, v);                                                           \
         }                                                                                          \
-        *ip = _mm512_reduce_add_epi32(product);                                                    \
-        *sq = (uint32_t)_mm512_reduce_add_epi32(square);                                           \
+        *ip = reduce(product);                                                                     \
+        *sq = (uint32_t)reduce(square);                                                            \
     }
 
 NEAR_ROW(near_row_i8, _mm512_cvtepi8_epi16)
@@ -177,7 +186,7 @@ INLINE size_t count_from(const float *x, size_t n, float at)
         k = _mm512_mask_cmp_ps_mask(k, _mm512_maskz_loadu_ps(k, x + i), least, _CMP_GE_OQ);
         count = _mm512_mask_add_epi32(count, k, count, one);
     }
-    return (size_t)(uint32_t)_mm512_reduce_add_epi32(count);
+    return (size_t)(uint32_t)reduce(count);
 }
 
 /* The least value not below at; there is one. */
