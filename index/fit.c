@@ -18,8 +18,8 @@ enum {
     PCA_ROWS = 16384,
     OPQ_ROWS = 16384,
     OPQ_ROUNDS = 6,
-    CODEC_ROWS = 65536,
-    KMEANS_ITERS = 10
+    CODEC_ROWS = 32768,
+    KMEANS_ITERS = 8
 };
 
 /* How far H = E[q q^T] is shrunk towards the identity: flat between .1 and .5 on held-out queries,
