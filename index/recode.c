@@ -9,8 +9,8 @@
 #include "src/train/perdoc.h"
 
 /* What the queries of a vector weigh beside the length of its error, for queries of mean square
- * length d: on held-out questions .03 to .06 at 16 and 32 bytes; at .1 the codes follow the training
- * queries away from the others, at .015 they gain less. */
+ * length d: on held-out questions .03 to .06 at 16 and 32 bytes; at .1 the codes follow the
+ * training queries away from the others, at .015 they gain less. */
 #define BETA 0.05
 
 void vq_codes_spread(const vq_model *m, const uint8_t *codes, size_t n, uint8_t *one)

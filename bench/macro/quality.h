@@ -48,7 +48,7 @@ typedef struct quality_data {
     const char **train; /* ntrain files of training queries, owned */
     size_t ntrain;
     uint32_t metric, d, threads;
-    uint32_t nlist;   /* of every index; 0: as many as its build chooses */
+    uint32_t nlist; /* of every index; 0: as many as its build chooses */
     size_t n, nq;
     float *queries;   /* nq x d: no build sees them; owned */
     uint64_t *truth;  /* nq x QUALITY_K rows, owned */
