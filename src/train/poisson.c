@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* poisson.c -- see poisson.h.  McCullagh and Nelder, Generalized Linear Models, chapter 6. */
+#include "src/train/poisson.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { P = VQ_POISSON_MAX, STEPS = 40, HALVINGS = 12 };
+
+#define RIDGE    1e-3
+#define LOG_MOST 30.0 /* exp() of more would drown everything else */
+
+struct vq_poisson {
+    size_t p;
+    const double *coef;
+    double total, loss;          /* weight; minus log likelihood */
+    double gradient[P], h[P][P]; /* of the log likelihood; minus its second derivative */
+};
+
+void vq_poisson_add(vq_poisson *fit, const double *x, double y, double weight)
+{
+    double e = 0;
+    for (size_t i = 0; i < fit->p; i++) e += fit->coef[i] * x[i];
+    if (e > LOG_MOST) e = LOG_MOST;
+    double mu = exp(e);
+    fit->total += weight;
+    fit->loss += weight * (mu - y * e);
+    for (size_t i = 0; i < fit->p; i++) {
+        fit->gradient[i] += weight * (y - mu) * x[i];
+        for (size_t j = 0; j <= i; j++) fit->h[i][j] += weight * mu * x[i] * x[j];
+    }
+}
+
+/* One pass at coef, with the pull and the fixed features in place. */
+static void pass(vq_poisson *fit, vq_poisson_each each, void *ctx, size_t p,
+                 const unsigned char *fixed, const double *coef)
+{
+    memset(fit, 0, sizeof *fit);
+    fit->p = p;
+    fit->coef = coef;
+    each(ctx, fit);
+    for (size_t i = 0; i < p; i++) {
+        double pull = i == 0 ? 1e-9 : RIDGE;
+        fit->loss += pull * coef[i] * coef[i] / 2;
+        fit->gradient[i] -= pull * coef[i];
+        fit->h[i][i] += pull;
+        if (!fixed[i]) continue;
+        fit->gradient[i] = 0;
+        for (size_t j = 0; j < p; j++) fit->h[i > j ? i : j][i > j ? j : i] = i == j;
+    }
+}
+
+/* step = h^-1 gradient by Cholesky; false if h is not positive definite. */
+static bool solve(vq_poisson *fit, double *step)
+{
+    size_t p = fit->p;
+    double l[P][P];
+    for (size_t i = 0; i < p; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            double s = fit->h[i][j];
+            for (size_t t = 0; t < j; t++) s -= l[i][t] * l[j][t];
+            if (i == j && !(s > 0)) return false;
+            l[i][j] = i == j ? sqrt(s) : s / l[j][j];
+        }
+    }
+    for (size_t i = 0; i < p; i++) {
+        step[i] = fit->gradient[i];
+        for (size_t t = 0; t < i; t++) step[i] -= l[i][t] * step[t];
+        step[i] /= l[i][i];
+    }
+    for (size_t i = p; i-- > 0;) {
+        for (size_t t = i + 1; t < p; t++) step[i] -= l[t][i] * step[t];
+        step[i] /= l[i][i];
+    }
+    return true;
+}
+
+void vq_poisson_fit(vq_poisson_each each, void *ctx, size_t p, const unsigned char *fixed,
+                    double *coef)
+{
+    vq_poisson fit, next;
+    double step[P], tried[P];
+    memset(coef, 0, p * sizeof *coef);
+    pass(&fit, each, ctx, p, fixed, coef);
+    if (!(fit.total > 0)) return;
+    /* Start where the constant alone would be: the first steps are short then. */
+    double mean = fit.gradient[0] / fit.total + 1.0;
+    coef[0] = log(mean > 1e-12 ? mean : 1e-12);
+    pass(&fit, each, ctx, p, fixed, coef);
+    for (int i = 0; i < STEPS && solve(&fit, step); i++) {
+        double length = 1.0, before = fit.loss;
+        bool better = false;
+        for (int h = 0; h < HALVINGS && !better; h++, length /= 2) {
+            for (size_t j = 0; j < p; j++) tried[j] = coef[j] + length * step[j];
+            pass(&next, each, ctx, p, fixed, tried);
+            better = next.loss < before;
+        }
+        if (!better) break;
+        memcpy(coef, tried, p * sizeof *coef);
+        fit = next;
+        if (before - fit.loss < 1e-9 * (fabs(before) + 1e-9)) break;
+    }
+}
