@@ -10,15 +10,18 @@
 #include "index/opts.h"
 #include "index/searcher.h"
 #include "index/stored.h"
+#include "index/tune.h"
 
 /* Fields may be appended to these; padding at the end would read an old caller's garbage. */
 #define NO_TAIL(type, last)                                                                        \
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
-NO_TAIL(vq_build_opts, positives);
+NO_TAIL(vq_build_opts, reserved4);
 NO_TAIL(vq_search_opts, threads);
 NO_TAIL(vq_info, mapped);
 NO_TAIL(vq_check_report, problems);
+NO_TAIL(vq_search_stats, rows);
+NO_TAIL(vq_tune_opts, progress_ctx);
 
 struct vq_index {
     vq_file *file;
@@ -36,8 +39,8 @@ vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts, 
     VQ_REQUIRE(path != NULL && path[0] != '\0' && src != NULL, VQ_EINVAL,
                "build: a path and a source are needed");
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
-    VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0 && o.reserved3 == 0, VQ_EINVAL,
-               "build: the reserved fields must be 0");
+    VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0 && o.reserved3 == 0 && o.reserved4 == 0,
+               VQ_EINVAL, "build: the reserved fields must be 0");
     vq_stored_defaults(src, &o);
     VQ_TRY(vq_build_file(path, src, &o, err));
 out:
@@ -183,17 +186,22 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
     *out = NULL;
     VQ_REQUIRE(ix != NULL && nix >= 1 && nix <= 65536, VQ_EINVAL, "searcher: %zu indexes", nix);
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
-    VQ_REQUIRE(o.recall == 0.0f, VQ_EUNSUPPORTED,
-               "searcher: recall is reserved; set nprobe and rerank");
+    VQ_REQUIRE(o.recall >= 0.0f && o.recall <= 1.0f, VQ_EINVAL,
+               "searcher: recall %g: expected a number above 0, at most 1", (double)o.recall);
+    VQ_REQUIRE(o.recall == 0.0f || (o.nprobe == 0 && o.rerank == 0), VQ_EINVAL,
+               "searcher: recall chooses nprobe and rerank; give either");
     s = vq_mem_calloc(1, sizeof *s);
     VQ_REQUIRE(s != NULL, VQ_ENOMEM, "searcher: out of memory");
     s->nprobe = o.nprobe;
     s->rerank = o.rerank;
+    s->recall = o.recall;
     s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
     s->k = vq_kernels_get();
     s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
     s->shards = vq_mem_calloc(nix, sizeof *s->shards);
-    VQ_REQUIRE(s->workers != NULL && s->shards != NULL, VQ_ENOMEM, "searcher: %zu indexes", nix);
+    s->stats = vq_mem_calloc((size_t)s->threads, sizeof *s->stats);
+    VQ_REQUIRE(s->workers != NULL && s->shards != NULL && s->stats != NULL, VQ_ENOMEM,
+               "searcher: %zu indexes", nix);
     for (size_t i = 0; i < nix; i++) {
         VQ_REQUIRE(ix[i] != NULL, VQ_EINVAL, "searcher: index %zu is NULL", i);
         VQ_TRY(vq_shard_open(&s->shards[i], ix[i]->file, err));
@@ -202,6 +210,11 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                    VQ_EUNSUPPORTED,
                    "%s: it was built without stored rows, so no candidate can be reranked",
                    vq_file_path(ix[i]->file));
+        VQ_REQUIRE(o.recall == 0.0f || o.recall == 1.0f || s->shards[i].model.tune != NULL,
+                   VQ_EUNSUPPORTED,
+                   "%s: it is not tuned, so nobody knows what a recall of %g takes; vq tune "
+                   "measures it",
+                   vq_file_path(ix[i]->file), (double)o.recall);
         if (vq_searcher_effort_of(s, &s->shards[i], 1).exact)
             VQ_TRY(vq_brief_make(&s->shards[i].brief, &s->shards[i].model, s->k, err));
     }
@@ -226,6 +239,7 @@ void vq_searcher_close(vq_searcher *s)
     for (int i = 0; s->workers != NULL && i < s->threads; i++) vq_arena_fini(&s->workers[i]);
     vq_arena_fini(&s->shared);
     vq_mem_free(s->workers);
+    vq_mem_free(s->stats);
     vq_mem_free(s->shards);
     vq_mem_free(s);
 }
@@ -250,6 +264,68 @@ void vq_searcher_effort(const vq_searcher *s, uint32_t k, uint32_t *nprobe, uint
     vq_effort e = vq_searcher_effort_of(s, &s->shards[0], k);
     if (nprobe != NULL) *nprobe = e.nprobe;
     if (rerank != NULL) *rerank = e.exact ? e.candidates : VQ_NONE;
+}
+
+float vq_searcher_recall(const vq_searcher *s, uint32_t k)
+{
+    return vq_searcher_effort_of(s, &s->shards[0], k).recall;
+}
+
+vq_status vq_searcher_stats(const vq_searcher *s, vq_search_stats *stats, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_search_stats sum = VQ_SEARCH_STATS_INIT;
+    VQ_REQUIRE(s != NULL && stats != NULL, VQ_EINVAL, "stats: a searcher and a struct are needed");
+    for (int i = 0; i < s->threads; i++) {
+        sum.queries += s->stats[i].queries;
+        sum.lists += s->stats[i].lists;
+        sum.vectors += s->stats[i].vectors;
+        sum.rows += s->stats[i].rows;
+    }
+    VQ_TRY(vq_opts_export(stats, &sum, sizeof sum, err));
+out:
+    return rc;
+}
+
+/* ---- tuning ---- */
+
+vq_status vq_tune(const char *path, const vq_tune_opts *opts, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_tune_opts o;
+    VQ_REQUIRE(path != NULL && path[0] != '\0', VQ_EINVAL, "tune: a path is needed");
+    VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
+    VQ_REQUIRE(o.reserved == 0, VQ_EINVAL, "tune: the reserved field must be 0");
+    VQ_REQUIRE(o.nqueries == 0 || o.queries != NULL, VQ_EINVAL, "tune: queries is NULL");
+    VQ_TRY(vq_tune_index(path, &o, err));
+out:
+    return rc;
+}
+
+vq_status vq_tune_points(vq_index *ix, vq_tune_point *points, size_t max, size_t *count,
+                         vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard shard;
+    memset(&shard, 0, sizeof shard);
+    VQ_REQUIRE(ix != NULL && count != NULL && (points != NULL || max == 0), VQ_EINVAL,
+               "tune: an index, room and a count are needed");
+    VQ_TRY(vq_shard_open(&shard, ix->file, err));
+    *count = shard.model.tune_rows;
+    for (size_t i = 0; i < VQ_MIN(max, *count); i++) {
+        vq_setting s = vq_setting_get(shard.model.tune + i * VQ_TUNE_COLS);
+        points[i] = (vq_tune_point){.k = (uint32_t)s.k,
+                                    .recall = s.recall,
+                                    .lists = s.mean_lists,
+                                    .vectors = s.mean_vectors,
+                                    .rows = s.mean_rows,
+                                    .most_lists = (uint32_t)s.nprobe,
+                                    .most_rows = (uint32_t)s.depth,
+                                    .queries = (uint32_t)s.queries};
+    }
+out:
+    vq_shard_close(&shard);
+    return rc;
 }
 
 /* ---- ids ---- */

@@ -13,13 +13,18 @@
 #include "index/learn.h"
 #include "index/stored.h"
 #include "index/teachcache.h"
+#include "index/tune.h"
 #include "index/writer.h"
 #include "src/base/bytes.h"
 #include "src/base/hash.h"
 #include "src/base/rng.h"
 #include "src/train/kmeans.h"
 
-enum { READ_ROWS = 4096, READ_BYTES = 8 << 20 };
+enum {
+    READ_ROWS = 4096,
+    READ_BYTES = 8 << 20,
+    JUDGES_MIN = 200, /* with fewer all training queries tune */
+};
 
 typedef struct build {
     const char *path;
@@ -319,6 +324,37 @@ out:
     return rc;
 }
 
+/* What does recall take here?  Measured while nobody knows of the file; on the queries that judged
+ * where others taught, since those that taught find their answers too easily: unless they are too
+ * few. */
+static vq_status tune(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &b->plan.model;
+    vq_file *f = NULL;
+    float *rows = NULL;
+    size_t n = 0, judges = b->queries.n > 0 ? vq_judges(b->queries.n) : 0;
+    bool taught = b->queries.n >= JUDGES_MIN;
+    if (judges < JUDGES_MIN) judges = b->queries.n;
+    vq_tune_job job = {.queries = taught ? b->queries.x + (b->queries.n - judges) * m->d : NULL,
+                       .nq = judges,
+                       .threads = b->plan.threads,
+                       .ticker = &b->ticker};
+    if (vq_tune_hindrance(m, taught) != NULL) return VQ_OK;
+    VQ_TRY(vq_store_pause(b->store, err));
+    VQ_TRY(vq_file_open_private(&f, vq_store_temp(b->store), err));
+    VQ_TRY(vq_tune_file(f, &job, &rows, &n, err));
+    vq_file_close(f);
+    f = NULL;
+    VQ_TRY(vq_store_resume(b->store, err));
+    if (n > 0) VQ_TRY(vq_tune_write(rows, n, b->store, err));
+    VQ_TRY(vq_tick(&b->ticker, "tune", n, n, err));
+out:
+    vq_file_close(f);
+    vq_mem_free(rows);
+    return rc;
+}
+
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -340,6 +376,7 @@ static vq_status write_all(build *b, vq_error *err)
     VQ_TRY(vq_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
     VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));
     VQ_TRY(vq_meta_write(&b->plan.model, b->store, err));
+    if (b->opts->no_tune == 0) VQ_TRY(tune(b, err));
     VQ_TRY(vq_tick(&b->ticker, "sync", 0, 0, err));
     VQ_TRY(vq_store_finish(b->store, err));
 out:

@@ -73,12 +73,12 @@ out:
     return rc;
 }
 
-static vq_status open_env(vq_file *f, vq_error *err)
+static vq_status open_env(vq_file *f, bool private, vq_error *err)
 {
     unsigned flags = MDB_NOSUBDIR | MDB_RDONLY | MDB_NOTLS;
     int m = 0;
     /* Where no lock file can be made, nobody can be writing either: read-only media. */
-    for (int nolock = 0; nolock < 2; nolock++) {
+    for (int nolock = private; nolock < 2; nolock++) {
         m = mdb_env_create(&f->env);
         if (m == 0) m = mdb_env_set_maxreaders(f->env, 1022);
         if (m == 0) m = mdb_env_open(f->env, f->path, flags | (nolock ? MDB_NOLOCK : 0u), 0664);
@@ -108,7 +108,7 @@ static void file_free(vq_file *f)
 
 /* Under files_lock. */
 static vq_status file_new(vq_file **out, const char *path, int fd, const struct stat *st,
-                          vq_error *err)
+                          bool private, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_pages pages;
@@ -131,7 +131,7 @@ static vq_status file_new(vq_file **out, const char *path, int fd, const struct 
         rc = vq_fail_context(err, rc, "%s", path);
         goto out;
     }
-    VQ_TRY(open_env(f, err));
+    VQ_TRY(open_env(f, private, err));
     f->next = files;
     files = *out = f;
     f = NULL;
@@ -140,7 +140,14 @@ out:
     return rc;
 }
 
-vq_status vq_file_open(vq_file **out, const char *path, vq_error *err)
+static vq_file *find_open(const struct stat *st) /* under files_lock */
+{
+    vq_file *f = files;
+    while (f != NULL && !(f->dev == st->st_dev && f->ino == st->st_ino)) f = f->next;
+    return f;
+}
+
+static vq_status file_open(vq_file **out, const char *path, bool private, vq_error *err)
 {
     vq_status rc = VQ_OK;
     struct stat st;
@@ -154,16 +161,26 @@ vq_status vq_file_open(vq_file **out, const char *path, vq_error *err)
         return rc;
     }
     (void)pthread_mutex_lock(&files_lock);
-    for (f = files; f != NULL && !(f->dev == st.st_dev && f->ino == st.st_ino);) f = f->next;
+    f = find_open(&st);
     if (f != NULL) {
         f->users++;
         *out = f;
         (void)close(fd);
     } else {
-        rc = file_new(out, path, fd, &st, err);
+        rc = file_new(out, path, fd, &st, private, err);
     }
     (void)pthread_mutex_unlock(&files_lock);
     return rc;
+}
+
+vq_status vq_file_open(vq_file **out, const char *path, vq_error *err)
+{
+    return file_open(out, path, false, err);
+}
+
+vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err)
+{
+    return file_open(out, path, true, err);
 }
 
 void vq_file_close(vq_file *f)
@@ -250,4 +267,47 @@ vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_
     return rc == VQ_OK || rc == VQ_ENOENT
                ? rc
                : vq_fail_context(err, rc, "%s: %s", s->file->path, vq_db_names[db]);
+}
+
+/* One transaction in an environment of its own. */
+static int put_value(MDB_env *env, const char *path, size_t map, vq_db db, MDB_val *key,
+                     MDB_val *value)
+{
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi;
+    int m = mdb_env_set_maxdbs(env, VQ_DB_COUNT);
+    if (m == 0) m = mdb_env_set_mapsize(env, map);
+    if (m == 0) m = mdb_env_set_maxreaders(env, 1022);
+    if (m == 0) m = mdb_env_open(env, path, MDB_NOSUBDIR, 0664);
+    if (m == 0) m = mdb_txn_begin(env, NULL, 0, &txn);
+    if (m != 0) return m;
+    m = mdb_dbi_open(txn, vq_db_names[db], 0, &dbi);
+    if (m == 0) m = mdb_put(txn, dbi, key, value, 0);
+    if (m == 0) return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return m;
+}
+
+vq_status vq_file_put(const char *path, vq_db db, const char *key, const void *value, size_t len,
+                      vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    struct stat st;
+    MDB_env *env = NULL;
+    MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v = {len, (void *)(uintptr_t)value};
+    (void)pthread_mutex_lock(&files_lock); /* nobody opens it meanwhile: LMDB forbids two of them */
+    if (stat(path, &st) != 0) {
+        rc = vq_fail_errno(err, errno, "%s", path);
+        goto out;
+    }
+    VQ_REQUIRE(find_open(&st) == NULL, VQ_EBUSY,
+               "%s is open in this process; close it before it is changed", path);
+    size_t map = vq_round_up((size_t)st.st_size + 4 * len + (16u << 20), 1u << 20);
+    int m = mdb_env_create(&env);
+    if (m == 0) m = put_value(env, path, map, db, &k, &v);
+    if (m != 0) rc = vq_mdb_status(m, path, err);
+out:
+    if (env != NULL) mdb_env_close(env);
+    (void)pthread_mutex_unlock(&files_lock);
+    return rc;
 }

@@ -29,6 +29,8 @@ extern const char *const vq_db_names[VQ_DB_COUNT];
  * inode shares the first.  Thread-safe. */
 typedef struct vq_file vq_file;
 vq_status vq_file_open(vq_file **out, const char *path, vq_error *err);
+/* A file that nobody else can know of yet: without LMDB's lock file.  Not while it is written. */
+vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err);
 void vq_file_close(vq_file *f); /* accepts NULL */
 const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
@@ -46,6 +48,14 @@ void vq_snapshot_end(vq_snapshot *s); /* accepts one that is all zero */
 vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_t key_len,
                           const uint8_t **value, size_t *len, vq_error *err);
 
+/* ---- changing a file ---- */
+
+/* Puts one value under a key, in the place of what was there, and syncs: all or nothing; who reads
+ * keeps the snapshot they have.  LMDB writes, and believes the pages: verify them first.  VQ_EBUSY:
+ * this process has the file open. */
+vq_status vq_file_put(const char *path, vq_db db, const char *key, const void *value, size_t len,
+                      vq_error *err);
+
 /* ---- writing a new file (store.c) ---- */
 
 /* A private file PATH.tmp-PID that becomes PATH when it is whole. */
@@ -58,6 +68,10 @@ size_t vq_store_value_min(const vq_store *st); /* see vq_shape */
  * and names must come in rising order. */
 vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
                        uint8_t **room, vq_error *err);
+/* Commits, so that vq_file_open_private can read what is there, and goes on after that. */
+vq_status vq_store_pause(vq_store *st, vq_error *err);
+vq_status vq_store_resume(vq_store *st, vq_error *err);
+const char *vq_store_temp(const vq_store *st); /* the name of the file until it is finished */
 /* Commits, syncs file and folder, renames.  On failure the old file is as before. */
 vq_status vq_store_finish(vq_store *st, vq_error *err);
 void vq_store_free(vq_store *st); /* removes the temporary file unless finished; accepts NULL */

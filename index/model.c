@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index/relation.h"
+#include "src/base/bytes.h"
 #include "src/io/source.h"
 
 static const char *const rotation_names[] = {"auto", "none", "random", "pca", "opq"};
@@ -283,6 +285,32 @@ out:
     return rc;
 }
 
+/* What tuning has left: any number of settings, or nothing. */
+static vq_status read_tune(vq_model *m, const vq_snapshot *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const uint8_t *value;
+    size_t len;
+    rc = vq_snapshot_get(s, VQ_DB_MODEL, VQ_TUNE_KEY, strlen(VQ_TUNE_KEY), &value, &len, err);
+    if (rc == VQ_ENOENT) return VQ_OK;
+    if (rc != VQ_OK) goto out;
+    VQ_TRY(vq_record_verify(value, len, VQ_TUNE_KEY, err));
+    VQ_TRY(vq_relation_parse(value, len, &m->tune, &m->tune_rows, err));
+out:
+    return rc;
+}
+
+vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t min = vq_store_value_min(st), size = vq_array_size(n, VQ_TUNE_COLS, min);
+    uint8_t *room;
+    VQ_TRY(vq_store_put(st, VQ_DB_MODEL, VQ_TUNE_KEY, strlen(VQ_TUNE_KEY), size, &room, err));
+    vq_array_write(room, rows, n, VQ_TUNE_COLS, min);
+out:
+    return rc;
+}
+
 vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -301,6 +329,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err)
     }
     VQ_TRY(check_values(m, err));
     VQ_TRY(read_arrays(m, s, err));
+    VQ_TRY(read_tune(m, s, err));
     vq_model_derive(m, s->pages.size / 2);
 out:
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->file));

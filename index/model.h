@@ -32,6 +32,8 @@ typedef struct vq_model {
     const float *centroids;    /* nlist x d_code */
     const float *biases; /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
     const float *params; /* codec's */
+    const float *tune;   /* tune_rows x VQ_TUNE_COLS: recall and effort (relation.h); NULL: none */
+    size_t tune_rows;
 
     /* derived by vq_model_derive */
     vq_transform transform;
@@ -47,6 +49,8 @@ uint32_t vq_model_code_bytes(const vq_model *m);
 vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err);
 /* meta comes last: a file without it is no index. */
 vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err);
+/* The settings of relation.h (n x VQ_TUNE_COLS) beside the arrays of the model. */
+vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err);
 /* Reads both and checks every value against what the format allows, and all checksums. */
 vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err);
 

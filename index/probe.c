@@ -143,7 +143,7 @@ static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
 }
 
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
-                    void *scratch)
+                    uint32_t sorted, void *scratch)
 {
     const vq_model *m = &s->model;
     float *scores = (float *)(void *)((char *)scratch + fixed_bytes(m));
@@ -152,7 +152,11 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
                                        : choose(s, k, x, nprobe, scores, hits);
     if (VQ_UNLIKELY(n < nprobe)) /* scores that are no numbers: a model that is none */
         for (n = 0; n < m->nlist; n++) hits[n] = (vq_hit){.score = scores[n], .id = n};
-    vq_hits_sort(hits, n);
+    sorted = VQ_MIN(sorted, nprobe);
+    vq_hits_select(hits, n, nprobe);
+    vq_hits_select(hits, nprobe, sorted);
+    vq_hits_sort(hits, sorted);
     memcpy(x->lists, hits, nprobe * sizeof *hits);
     x->nlists = nprobe;
+    x->sorted = sorted;
 }

@@ -31,7 +31,7 @@ enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
  * overlap only when they stand together. */
 static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
 {
-    for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->nlists); i++) {
+    for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->sorted); i++) {
         const vq_list_view *l = &s->lists[x->lists[i].id];
         size_t bytes = l->nchunks > 0 ? (size_t)l->chunks[0].n * s->model.code.code_bytes : 0;
         for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += PAGE)
@@ -48,8 +48,8 @@ static void prefetch(const vq_shard *s, uint32_t list)
         VQ_PREFETCH(l->chunks[0].codes + at);
 }
 
-vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                        const void *tables, vq_arena *arena, size_t keep, vq_pool *pool,
+vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
+                        vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -62,22 +62,28 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *
     pool->places = vq_arena_take(arena, cap + room, sizeof *pool->places);
     VQ_REQUIRE(scratch != NULL && idx != NULL && pool->scores != NULL && pool->places != NULL,
                VQ_ENOMEM, "scan: %zu vectors", room);
+    *lists = 0;
     for (uint32_t i = 0; i < x->nlists; i++) {
+        if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
+        ++*lists;
         uint32_t list = (uint32_t)x->lists[i].id;
         const vq_list_view *l = &s->lists[list];
         float base = x->lists[i].score + m->biases[list];
         if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);
         if (i == 0) touch_pages(s, x, GROUP);
-        if (i + 1 < x->nlists) prefetch(s, (uint32_t)x->lists[i + 1].id);
+        if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         for (uint32_t c = 0; c < l->nchunks; c++) {
             const vq_chunk_view *v = &l->chunks[c];
             uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
             size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
                                          pool->threshold, scratch, idx, pool->scores + pool->n);
             for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
+            for (size_t j = 0; stop != NULL && j < kept; j++)
+                vq_kth_push(&stop->kth, pool->scores[pool->n + j]);
             pool->n += kept;
             if (pool->n >= cap) shrink(pool, k);
         }
+        if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     shrink(pool, k);
 out:

@@ -10,7 +10,7 @@
 #include "index/searcher.h"
 #include "src/math/score.h"
 
-enum { TILE = 64 };
+enum { TILE = 64, FEW_LISTS = 4096 };
 
 typedef struct tile {
     vq_searcher *s;
@@ -22,10 +22,36 @@ typedef struct tile {
     vq_reservoir *answers; /* n: the best k over all shards, id as handed out */
 } tile;
 
+/* What a wanted recall takes: the rules, and bounds on what they may do. */
+static vq_effort effort_for_recall(const vq_model *m, uint32_t k, float recall, bool exact)
+{
+    vq_effort e = {.k = k, .nprobe = m->nlist, .exact = exact, .recall = recall};
+    if (recall >= 1.0f) { /* everything: exact search, where there are rows */
+        uint64_t all = exact ? m->n : 2 * (uint64_t)k + 64;
+        e.candidates = (uint32_t)VQ_MIN(VQ_MAX(all, (uint64_t)k), m->n);
+        return e;
+    }
+    vq_setting s = vq_relation_at(m->tune, m->tune_rows, k, recall);
+    double depth = exact ? (double)s.depth : 2.0 * k + 64.0;
+    e.adaptive = true;
+    e.lists = s.lists;
+    e.rows = s.rows;
+    e.gap = VQ_MAX(vq_rule_gap(&s.rows, 0.0f), 0.0f);
+    /* All that are not many: then the rule alone decides. */
+    double most = m->nlist <= FEW_LISTS ? m->nlist : VQ_MIN((double)s.nprobe, (double)m->nlist);
+    e.nprobe = (uint32_t)most;
+    e.candidates = (uint32_t)VQ_MIN(VQ_MAX(depth, (double)k), (double)m->n);
+    return e;
+}
+
 vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uint32_t k)
 {
     const vq_model *m = &shard->model;
     vq_effort e = {.k = k};
+    float recall = s->recall;
+    if (recall == 0.0f && s->nprobe == 0 && s->rerank == 0 && m->tune != NULL)
+        recall = VQ_RECALL_DEFAULT;
+    if (recall != 0.0f) return effort_for_recall(m, k, recall, m->store != VQ_ELEM_NONE);
     uint64_t nprobe = s->nprobe != 0 ? s->nprobe : m->nprobe;
     e.nprobe = (uint32_t)VQ_MIN(VQ_MAX(nprobe, (uint64_t)1), (uint64_t)m->nlist);
     e.exact = s->rerank != VQ_NONE && m->store != VQ_ELEM_NONE;
@@ -50,7 +76,8 @@ static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
     void *scratch = vq_arena_take(arena, vq_probe_scratch(m), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
     vq_query_prepare(t->shard, t->s->k, &t->queries[task], scratch);
-    vq_query_probe(t->shard, t->s->k, &t->queries[task], t->effort.nprobe, scratch);
+    vq_query_probe(t->shard, t->s->k, &t->queries[task], t->effort.nprobe,
+                   t->effort.adaptive ? (uint32_t)VQ_SORT_LISTS : t->effort.nprobe, scratch);
 out:
     return rc;
 }
@@ -62,14 +89,14 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &t->shard->model;
     uint64_t found = 0;
-    for (uint32_t i = 0;; i++) {
+    for (uint32_t i = 0; !t->shard->complete || found < t->effort.k; i++) {
         if (i == x->nlists) {
             if (found >= t->effort.k || x->nlists == m->nlist) break;
             uint32_t more = (uint32_t)VQ_MIN(2 * (uint64_t)x->nlists, (uint64_t)m->nlist);
             void *scratch = vq_arena_take(&t->s->shared, vq_probe_scratch(m), 1);
             x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
             VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
-            vq_query_probe(t->shard, t->s->k, x, more, scratch);
+            vq_query_probe(t->shard, t->s->k, x, more, more, scratch);
         }
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(t->shard, list, err));
@@ -79,22 +106,50 @@ out:
     return rc;
 }
 
+/* Which lists an adaptive search will want is not known before. */
+static vq_status load_all(vq_shard *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (uint32_t l = 0; l < s->model.nlist && !s->complete; l++) VQ_TRY(vq_shard_load(s, l, err));
+    s->complete = true;
+out:
+    return rc;
+}
+
+static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uint32_t lists,
+                  size_t rows)
+{
+    to->queries++;
+    to->lists += lists;
+    to->rows += rows;
+    for (uint32_t i = 0; i < lists; i++) to->vectors += s->lists[x->lists[i].id].n;
+}
+
 static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
     tile *t = ctx;
     const vq_model *m = &t->shard->model;
-    const vq_query *x = &t->queries[task];
+    vq_query *x = &t->queries[task];
     vq_arena *arena = &t->s->workers[worker];
     const vq_code_model *code = t->shard->brief.memory != NULL ? &t->shard->brief.code : &m->code;
     vq_pool pool;
     vq_reservoir best;
+    vq_stop stop;
+    uint32_t lists;
     size_t best_cap = 2 * (size_t)t->effort.k + 64;
     vq_arena_reset(arena);
     const void *tables = m->codec->prepare(code, t->s->k, x->y, arena);
     vq_hit *final = vq_arena_take(arena, best_cap, sizeof *final);
     VQ_REQUIRE(tables != NULL && final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
-    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.candidates, &pool, err));
+    if (t->effort.adaptive)
+        VQ_REQUIRE(vq_stop_init(&stop, &t->effort, m, t->s->k, x->y, arena), VQ_ENOMEM,
+                   "search: k = %u", t->effort.k);
+    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
+                         t->effort.candidates, &pool, &lists, err));
+    if (t->effort.adaptive && t->effort.exact)
+        VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
+    count(&t->s->stats[worker], t->shard, x, lists, t->effort.exact ? pool.n : 0);
     vq_reservoir_init(&best, final, best_cap, t->effort.k);
     VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, &pool, &best, err));
     size_t n = vq_reservoir_finish(&best);
@@ -122,6 +177,7 @@ static vq_status search_shard(tile *t, vq_error *err)
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
+    if (t->effort.adaptive) VQ_TRY(load_all(t->shard, err));
     for (size_t i = 0; i < t->n; i++) VQ_TRY(load_lists(t, &t->queries[i], err));
     VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
 out:

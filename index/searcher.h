@@ -6,6 +6,8 @@
 
 #include "index/brief.h"
 #include "index/model.h"
+#include "index/relation.h"
+#include "src/math/kth.h"
 #include "src/math/topk.h"
 
 /* One chunk of a list, where it lies in the map. */
@@ -28,6 +30,7 @@ typedef struct vq_shard { /* one index */
     vq_model model;
     vq_brief brief;      /* no memory: candidates are not scored from rows, so every bit counts */
     vq_list_view *lists; /* nlist; filled by vq_shard_load, by the owner's thread only */
+    bool complete;       /* all lists are loaded */
     uint32_t capacity;   /* vectors of a full chunk */
     uint8_t *names;      /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;
@@ -65,7 +68,18 @@ vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_
 typedef struct vq_effort {
     uint32_t k, nprobe, candidates; /* candidates: kept by the scan for the second pass */
     bool exact;                     /* the second pass reads stored rows; else the codec's score */
+    bool adaptive;                  /* nprobe and candidates are bounds; the rules decide within */
+    float recall;                   /* that was asked for; 0: none */
+    vq_rule lists, rows;
+    float gap; /* no candidate so far below the k-th is taken; not below 0 */
 } vq_effort;
+
+/* When to stop: lives while a query is scanned. */
+typedef struct vq_stop {
+    const vq_effort *effort;
+    vq_kth kth;
+    float unit; /* of gaps: the length of the query */
+} vq_stop;
 
 typedef struct vq_query {
     const float *q; /* d, as given */
@@ -77,7 +91,7 @@ typedef struct vq_query {
     double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
     vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
-    uint32_t nlists;
+    uint32_t nlists, sorted; /* the first so many are in order, the others in none */
 } vq_query;
 
 /* What is left of the chunks that were scanned: the best `keep` of them, and what came since they
@@ -96,13 +110,39 @@ typedef struct vq_pool {
 size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
-                    void *scratch);
+                    uint32_t sorted, void *scratch);
+
+/* The length of a query in the coded space, the unit of gaps; above 0. */
+float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
 
 /* scan.c: the candidates of the lists of x: the best `keep` by estimate into pool, whose memory
- * lies in the arena. */
-vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                        const void *tables, vq_arena *arena, size_t keep, vq_pool *pool,
+ * lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
+ * brings lists into order as they are reached.  *lists is how many were scanned. */
+vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
+                        vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err);
+
+enum { VQ_SORT_LISTS = 16 }; /* lists brought into order before any is scanned */
+
+/* stop.c: the rules of relation.h at work.  false: out of memory. */
+bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_model *m, const vq_kernels *k,
+                  const float *y, vq_arena *arena);
+/* Drops the lists that the rule cannot reach any more, and brings more of those that are left into
+ * order, from x->sorted on. */
+void vq_stop_order(const vq_stop *t, vq_query *x);
+/* Is the list of this rank worth scanning?  rank < x->nlists. */
+static inline bool vq_stop_goes_on(const vq_stop *t, vq_query *x, uint32_t rank)
+{
+    if (rank == x->sorted) vq_stop_order(t, x);
+    if (rank >= x->nlists) return false;
+    if (t->kth.n < t->kth.k) return true;
+    float gap = (t->kth.worst - x->lists[rank].score) / t->unit;
+    return vq_rule_on(&t->effort->lists, gap, vq_lb(rank + 1));
+}
+/* The score below which no candidate is taken, whatever its rank. */
+float vq_stop_floor(const vq_stop *t);
+/* Leaves in the pool the candidates that are worth their rows.  false: out of memory. */
+bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena);
 
 /* rerank.c: candidates to final scores, into out (id: label, score: larger is better).  The scores
  * of pool are overwritten. */
@@ -114,10 +154,12 @@ struct vq_searcher {
     vq_shard *shards;
     size_t nshards;
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
+    float recall;            /* as asked; 0: the default, where neither of those is given either */
     int threads;
     const vq_kernels *k;
-    vq_arena shared;   /* of a tile of queries */
-    vq_arena *workers; /* threads */
+    vq_arena shared;        /* of a tile of queries */
+    vq_arena *workers;      /* threads */
+    vq_search_stats *stats; /* threads: what each worker has done */
 };
 
 vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uint32_t k);

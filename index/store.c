@@ -197,6 +197,29 @@ out:
     return rc;
 }
 
+vq_status vq_store_pause(vq_store *st, vq_error *err)
+{
+    vq_status rc = commit(st, err);
+    mdb_env_close(st->env);
+    st->env = NULL;
+    return rc;
+}
+
+vq_status vq_store_resume(vq_store *st, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    st->opened = false;
+    VQ_TRY(open_env(st, err));
+    VQ_TRY(begin(st, err));
+out:
+    return rc;
+}
+
+const char *vq_store_temp(const vq_store *st)
+{
+    return st->temp;
+}
+
 static vq_status open_folder(const char *path, int *fd, vq_error *err)
 {
     vq_status rc = VQ_OK;

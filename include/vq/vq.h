@@ -197,6 +197,9 @@ typedef struct vq_build_opts {
                                   count as the lowest pair of the query */
     const vq_pairs *positives; /* labels: rows that are right, whatever the teacher says; they get
                                   its best score of the query */
+    uint32_t no_tune;          /* not 0: do not measure at the end what recall takes (vq_tune), on
+                                  held-out training queries, or stored vectors where there are none */
+    uint32_t reserved4;        /* 0 */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \
@@ -259,12 +262,18 @@ VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
-    float recall;       /* reserved: 0 */
-    uint32_t nprobe;    /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;    /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
-                           needs stored rows: VQ_EUNSUPPORTED */
-    uint32_t threads;   /* for batches; 0 = one */
+    float recall;     /* the share of the true k best to find, on the average of queries like those
+                         the index was tuned with: each then gets as many lists and rows as it
+                         needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
+                         list and every row: exact search.  Not with nprobe or rerank.
+                         0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
+                         tuned */
+    uint32_t nprobe;  /* lists read per query; 0 = chosen, VQ_ALL = every list */
+    uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                         needs stored rows: VQ_EUNSUPPORTED */
+    uint32_t threads; /* for batches; 0 = one */
 } vq_search_opts;
+#define VQ_RECALL_DEFAULT 0.95f
 #define VQ_SEARCH_OPTS_INIT                                                                        \
     {                                                                                              \
         .struct_size = sizeof(vq_search_opts)                                                      \
@@ -282,15 +291,73 @@ VQ_API void vq_searcher_close(vq_searcher *s);
  * Single queries and batches, one thread and many, any instruction set: the same bits. */
 VQ_API vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                            float *scores, vq_error *err);
-/* The values in force for k results: what 0 became. */
+/* The values in force for k results: what 0 became.  With a recall they are the most that a query
+ * may take, not what it does: see vq_searcher_stats. */
 VQ_API void vq_searcher_effort(const vq_searcher *s, uint32_t k, uint32_t *nprobe,
                                uint32_t *rerank);
+/* The recall that rules a search for k results; 0: nprobe and rerank do. */
+VQ_API float vq_searcher_recall(const vq_searcher *s, uint32_t k);
+
+typedef struct vq_search_stats { /* sums over all queries since the searcher was opened */
+    size_t struct_size;          /* set by VQ_SEARCH_STATS_INIT */
+    uint64_t queries;            /* of many indexes: once for each */
+    uint64_t lists;              /* scanned */
+    uint64_t vectors;            /* scanned, by their codes */
+    uint64_t rows;               /* scored in full */
+} vq_search_stats;
+#define VQ_SEARCH_STATS_INIT                                                                       \
+    {                                                                                              \
+        .struct_size = sizeof(vq_search_stats)                                                     \
+    }
+VQ_API vq_status vq_searcher_stats(const vq_searcher *s, vq_search_stats *stats, vq_error *err);
 /* The stored row of an id, as f32 (d).  VQ_ENOENT: no such id; VQ_EUNSUPPORTED: no stored rows. */
 VQ_API vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err);
 /* The id of a name, and the name of an id: the string, or the number in decimal.  cap bytes of
  * room, 501 suffice.  VQ_ENOENT: no such id. */
 VQ_API vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err);
 VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err);
+
+/* ---- tuning ------------------------------------------------------------------------------- */
+
+typedef struct vq_tune_opts {
+    size_t struct_size;        /* set by VQ_TUNE_OPTS_INIT */
+    vq_source *const *queries; /* nqueries sources of queries like those that will be asked; none:
+                                  stored vectors serve, each left out of its own answers */
+    uint64_t nqueries;
+    uint32_t max_queries; /* of them, evenly spaced; 0 = what takes seconds: 256 to 2,000 */
+    uint32_t k;           /* the number of answers to measure for; 0 = 1, 3, 10, 30 and 100, other
+                             numbers lie between */
+    uint32_t threads;     /* 0 = as many as there are processors; nothing depends on it */
+    uint32_t reserved;    /* 0 */
+    vq_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} vq_tune_opts;
+#define VQ_TUNE_OPTS_INIT                                                                          \
+    {                                                                                              \
+        .struct_size = sizeof(vq_tune_opts)                                                        \
+    }
+
+/* Measures what each recall takes on an index, and stores it in the file in place of what was
+ * measured before; who has the file open keeps what they see.  Recall is that against exact search
+ * over the stored rows.  Without stored rows queries are needed, and recall is that against a scan
+ * of all codes.  vq_build() does this at its end.  Expected errors: VQ_EUNSUPPORTED (too few
+ * vectors, or no rows and no queries), VQ_EBUSY (this process has the index open), VQ_ECORRUPT,
+ * VQ_EIO, VQ_ECANCELED. */
+VQ_API vq_status vq_tune(const char *path, const vq_tune_opts *opts, vq_error *err);
+
+typedef struct vq_tune_point { /* what tuning found; means are of its queries */
+    uint32_t k;
+    float recall;                   /* of k results, on the average */
+    float lists;                    /* scanned, on the average */
+    float vectors;                  /* scanned, on the average */
+    float rows;                     /* scored in full, on the average; 0: none are stored */
+    uint32_t most_lists, most_rows; /* that a search at this recall may take */
+    uint32_t queries;               /* it was measured on */
+} vq_tune_point;
+/* The points by k and recall: at most max of them into points, *count is how many there are; 0: the
+ * index is not tuned. */
+VQ_API vq_status vq_tune_points(vq_index *ix, vq_tune_point *points, size_t max, size_t *count,
+                                vq_error *err);
 
 /* ---- verifying ---------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include "index/layout.h"
 #include "index/pagecheck.h"
 #include "index/pages.h"
+#include "index/relation.h"
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
 
@@ -55,11 +56,16 @@ static uint64_t parse_others(const uint8_t *value, size_t len)
     const float *x;
     if (vq_array_parse(value, len, "x", rows, cols, &x, NULL) == VQ_OK)
         seen += sum(x, (size_t)rows * (size_t)cols * sizeof *x);
+    size_t n = 0;
+    if (vq_relation_parse(value, len, &x, &n, NULL) == VQ_OK) {
+        vq_setting s = vq_relation_at(x, n, 1 + (uint32_t)(n % 200), 0.93f);
+        seen += sum(x, n * VQ_TUNE_COLS * sizeof *x) + vq_rule_on(&s.lists, 1.0f, 2.0f) +
+                (vq_rule_gap(&s.rows, 0.0f) > 0.0f);
+    }
     uint8_t *raw = vq_mem_alloc(vq_names_raw_max(), 1);
     uint32_t count = 0;
     if (vq_names_parse(value, len, raw, vq_names_raw_max(), &count, NULL) == VQ_OK)
         for (uint32_t i = 0; i < count; i++) {
-            size_t n;
             const char *name = vq_names_at(raw, i, &n);
             seen += sum(name, n);
         }
@@ -119,6 +125,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 enum { PAGE = 512, PAGES = 6, MOST = 16384 };
 
+static void make_relation(uint8_t *bytes, uint32_t n, size_t *len)
+{
+    float rows[40 * VQ_TUNE_COLS];
+    for (uint32_t i = 0; i < n; i++) {
+        const float row[VQ_TUNE_COLS] = {(float)(i / 7 + 1),
+                                         0.1f + 0.1f * (float)(i % 7),
+                                         1,
+                                         2,
+                                         -1,
+                                         -1,
+                                         1,
+                                         -2,
+                                         0,
+                                         -1,
+                                         3,
+                                         300,
+                                         20,
+                                         40,
+                                         9,
+                                         100};
+        memcpy(rows + i * VQ_TUNE_COLS, row, sizeof row);
+    }
+    *len = vq_array_size(n, VQ_TUNE_COLS, 256);
+    vq_array_write(bytes, rows, n, VQ_TUNE_COLS, 256);
+}
+
 static size_t make_record(vq_rng *r, uint8_t *bytes)
 {
     const vq_shape *s = &shapes[vq_rng_below(r, 2)];
@@ -129,7 +161,8 @@ static size_t make_record(vq_rng *r, uint8_t *bytes)
     size_t len = 0;
     for (uint32_t i = 0; i < n; i++) names[i] = i % 2 == 0 ? "a" : "name";
     memset(bytes, 0, MOST);
-    switch (vq_rng_below(r, 4)) {
+    switch (vq_rng_below(r, 5)) {
+    case 3: make_relation(bytes, 1 + n % 40, &len); break;
     case 0:
         (void)vq_list_chunk_write(s, bytes, 3, 4, n, labels, x);
         len = vq_list_chunk_size(s, n);

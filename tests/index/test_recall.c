@@ -52,7 +52,7 @@ Test(recall, debian, .timeout = 300)
     vq_index *ix = open_index(path);
     double usual = recall(ix, 0, 0, q, truth), few = recall(ix, 8, 0, q, truth);
     double codes = recall(ix, VQ_ALL, VQ_NONE, q, truth), all = recall(ix, VQ_ALL, 20000, q, truth);
-    cr_assert(usual >= 0.99, "defaults: recall@10 is %.4f", usual);
+    cr_assert(usual >= 0.9 && usual < 0.99, "defaults, recall .95: recall@10 is %.4f", usual);
     cr_assert(all == 1.0, "with everything: %.4f", all);
     cr_assert(codes >= 0.6 && codes <= usual, "codes alone: %.4f", codes);
     cr_assert(few >= 0.5 && few < usual, "8 lists: %.4f", few);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stop.c -- the rules of relation.h at work on one query: which lists, which candidates. */
+#include "index/searcher.h"
+
+float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y)
+{
+    float unit = (float)sqrt(k->sq_row_f32(y, m->d_code));
+    return unit > 0.0f && isfinite(unit) ? unit : 1.0f;
+}
+
+bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_model *m, const vq_kernels *k,
+                  const float *y, vq_arena *arena)
+{
+    float *heap = vq_arena_take(arena, e->k, sizeof *heap);
+    t->effort = e;
+    t->unit = vq_query_unit(m, k, y);
+    vq_kth_init(&t->kth, heap, e->k);
+    return heap != NULL;
+}
+
+/* Keeps the hits from `from` on whose score is not below `floor`; returns how many there are then.
+ */
+static size_t keep(vq_hit *hits, size_t from, size_t n, float floor)
+{
+    size_t kept = from;
+    for (size_t i = from; i < n; i++)
+        if (hits[i].score >= floor) hits[kept++] = hits[i];
+    return kept;
+}
+
+void vq_stop_order(const vq_stop *t, vq_query *x)
+{
+    uint32_t at = x->sorted;
+    if (t->kth.n >= t->kth.k) {
+        /* At this rank and with this k-th best: neither becomes smaller.  A little more than the
+         * rule's gap, since it is the rule that decides. */
+        float gap = vq_rule_gap(&t->effort->lists, vq_lb(at + 1));
+        gap += 1e-4f * fabsf(gap);
+        x->nlists = (uint32_t)keep(x->lists, at, x->nlists, t->kth.worst - gap * t->unit);
+    }
+    uint32_t left = x->nlists - at, more = VQ_MIN(left, VQ_MAX(at, (uint32_t)VQ_SORT_LISTS));
+    vq_hits_select(x->lists + at, left, more);
+    vq_hits_sort(x->lists + at, more);
+    x->sorted = at + more;
+}
+
+float vq_stop_floor(const vq_stop *t)
+{
+    if (t->kth.n < t->kth.k || !t->effort->exact) return -INFINITY;
+    return t->kth.worst - t->effort->gap * t->unit; /* rounded the same everywhere */
+}
+
+bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
+{
+    uint32_t k = t->effort->k;
+    float floor = vq_stop_floor(t), least = -INFINITY;
+    vq_hit *hits = vq_arena_take(arena, pool->n, sizeof *hits);
+    size_t n = 0, left = 0, taken;
+    if (hits == NULL) return false;
+    for (size_t i = 0; i < pool->n; i++)
+        if (pool->scores[i] >= floor) hits[n++] = (vq_hit){.score = pool->scores[i], .id = i};
+    vq_hits_sort(hits, n);
+    for (taken = VQ_MIN(n, (size_t)k); taken > 0 && taken < n; taken++)
+        if (!vq_rule_on(&t->effort->rows, (hits[k - 1].score - hits[taken].score) / t->unit,
+                        vq_lb((uint32_t)taken + 1) - vq_lb(k)))
+            break;
+    if (taken > 0) least = hits[taken - 1].score;
+    for (size_t i = 0; i < pool->n; i++) { /* in the order of the scan, which is that of places */
+        pool->scores[left] = pool->scores[i];
+        pool->places[left] = pool->places[i];
+        left += pool->scores[i] >= least;
+    }
+    pool->n = left;
+    return true;
+}

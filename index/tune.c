@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tune.c -- see tune.h. */
+#include "index/tune.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "index/calibrate.h"
+#include "index/pagecheck.h"
+#include "index/stored.h"
+#include "src/base/bytes.h"
+#include "src/eval/exact.h"
+
+enum {
+    N_MIN = 1000,        /* vectors: fewer are scanned in no time */
+    PER_K = 40,          /* vectors for each answer of a measured k */
+    QUERIES_MIN = 256,   /* of a budget; what a recall of .95 needs to be known to .01 */
+    QUERIES_MOST = 2000, /* known to .003 */
+    DEPTH = 512,         /* candidates traced, and 4 more for each answer */
+    TRACE_BYTES = 256 << 20,
+};
+
+#define WORK 1.5e11 /* multiply-adds of the exact search: seconds */
+
+/* In the price of scanning one code, which is about a nanosecond: finding a list and starting on
+ * it; and a row, which is a cache miss or two and its bytes. */
+#define LIST_COST     32.0
+#define ROW_COST      60.0
+#define ROW_BYTE_COST 0.05
+
+static const uint32_t measured_k[] = {1, 3, 10, 30, 100};
+
+typedef struct tuner {
+    const vq_tune_job *job;
+    vq_file *file;
+    vq_shard shard;
+    vq_probes probes;
+    uint32_t ks[VQ_COUNT(measured_k)];
+    size_t nks;
+} tuner;
+
+const char *vq_tune_hindrance(const vq_model *m, bool queries)
+{
+    if (m->n < N_MIN || m->nlist < 2) return "so few vectors are all scanned in no time";
+    if (m->store == VQ_ELEM_NONE && !queries)
+        return "it stores no rows, so there are no vectors to tune with: give queries (--queries)";
+    return NULL;
+}
+
+static size_t queries_to_follow(const tuner *t)
+{
+    const vq_model *m = &t->shard.model;
+    double most = WORK / ((double)m->n * m->d);
+    most = VQ_MIN(VQ_MAX(most, (double)QUERIES_MIN), (double)QUERIES_MOST);
+    if (t->job->max != 0) most = (double)t->job->max;
+    double room = (double)TRACE_BYTES / (24.0 * m->nlist + 12.0 * DEPTH);
+    size_t n = (size_t)VQ_MAX(VQ_MIN(most, room), 8.0);
+    return VQ_MIN(n, t->job->queries != NULL ? t->job->nq : (size_t)(m->n / 2));
+}
+
+static void choose_ks(tuner *t)
+{
+    uint64_t n = t->shard.model.n;
+    if (t->job->k != 0) {
+        t->ks[t->nks++] = (uint32_t)VQ_MIN((uint64_t)t->job->k, n / 2);
+        return;
+    }
+    for (size_t i = 0; i < VQ_COUNT(measured_k); i++)
+        if (measured_k[i] <= 10 || (uint64_t)PER_K * measured_k[i] <= n)
+            t->ks[t->nks++] = measured_k[i];
+}
+
+/* Stored vectors, drawn by number: list by list, slot by slot. */
+static vq_status draw_stored(tuner *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *s = &t->shard;
+    const vq_model *m = &s->model;
+    vq_probes *p = &t->probes;
+    const vq_kernels *k = vq_kernels_get();
+    uint64_t first = 0; /* number of the list's first vector */
+    uint32_t list = 0;
+    VQ_TRY(vq_shard_load(s, 0, err));
+    for (size_t i = 0; i < p->n; i++) {
+        uint64_t number = (2 * i + 1) * m->n / (2 * p->n); /* evenly: each list has its share */
+        while (number - first >= s->lists[list].n) {
+            first += s->lists[list].n;
+            list++;
+            VQ_REQUIRE(list < m->nlist, VQ_ECORRUPT, "%s: fewer vectors in the lists than %" PRIu64,
+                       vq_file_path(t->file), m->n);
+            VQ_TRY(vq_shard_load(s, list, err));
+        }
+        uint64_t place = (uint64_t)list << 32 | (number - first);
+        uint32_t slot;
+        const uint8_t *row;
+        const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+        VQ_TRY(vq_shard_row(s, place, &row, err));
+        float *x = p->x + i * m->d;
+        vq_to_f32(k, m->store, row, m->d, x);
+        for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) x[j] /= m->store_scale;
+        p->self[i] = vq_le64(v->labels + 8 * (size_t)slot);
+    }
+out:
+    return rc;
+}
+
+static vq_status take_queries(tuner *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_tune_job *job = t->job;
+    vq_probes *p = &t->probes;
+    size_t d = t->shard.model.d;
+    p->n = queries_to_follow(t);
+    VQ_REQUIRE(p->n >= 8, VQ_EINVAL,
+               "%s: %zu queries to tune with; 8 are the least, and hundreds are what serves",
+               vq_file_path(t->file), p->n);
+    p->x = vq_alloc_f32(p->n, d);
+    p->self = vq_mem_alloc(p->n, sizeof *p->self);
+    VQ_REQUIRE(p->x != NULL && p->self != NULL, VQ_ENOMEM, "tune: %zu queries", p->n);
+    if (job->queries == NULL) {
+        VQ_TRY(draw_stored(t, err));
+        goto out;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        memcpy(p->x + i * d, job->queries + i * job->nq / p->n * d, d * sizeof *p->x);
+        p->self[i] = VQ_NO_ID;
+    }
+out:
+    return rc;
+}
+
+static int on_progress(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)phase;
+    return vq_tick(ctx, "tune", done, total, NULL) == VQ_OK ? 0 : 1;
+}
+
+/* The true answers, from the stored rows.  Without any the codes' own are all there is. */
+static vq_status find_truth(tuner *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_probes *p = &t->probes;
+    vq_source *src = NULL;
+    vq_build_opts ids = VQ_BUILD_OPTS_INIT;
+    uint32_t most = t->ks[t->nks - 1], k = most + (t->job->queries == NULL);
+    uint64_t *found = NULL;
+    p->truth_k = most;
+    if (t->shard.model.store == VQ_ELEM_NONE) return VQ_OK;
+    VQ_TRY(vq_stored_open(&src, t->file, err));
+    vq_stored_defaults(src, &ids);
+    found = vq_mem_alloc(p->n, (size_t)k * sizeof *found);
+    p->truth = vq_mem_alloc(p->n, (size_t)most * sizeof *p->truth);
+    VQ_REQUIRE(found != NULL && p->truth != NULL, VQ_ENOMEM, "tune: %zu queries", p->n);
+    vq_exact_opts o = {.metric = t->shard.model.metric,
+                       .k = k,
+                       .threads = (uint32_t)t->job->threads,
+                       .ids = ids.ids,
+                       .progress = on_progress,
+                       .progress_ctx = t->job->ticker};
+    VQ_TRY(vq_exact(src, p->x, p->n, &o, found, NULL, err));
+    for (size_t i = 0; i < p->n; i++) {
+        uint32_t n = 0;
+        for (uint32_t j = 0; j < k && n < most; j++)
+            if (found[i * k + j] != p->self[i]) p->truth[i * most + n++] = found[i * k + j];
+        while (n < most) p->truth[i * most + n++] = VQ_NO_ID;
+    }
+out:
+    vq_mem_free(found);
+    vq_source_close(src);
+    return rc;
+}
+
+static vq_costs costs_of(const vq_model *m)
+{
+    vq_costs c = {.list = LIST_COST};
+    if (m->store != VQ_ELEM_NONE) c.row = ROW_COST + ROW_BYTE_COST * m->shape.row_bytes;
+    return c;
+}
+
+static vq_status measure(tuner *t, float *rows, size_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_trace trace = {0};
+    vq_costs costs = costs_of(&t->shard.model);
+    *n = 0;
+    VQ_TRY(vq_tick(t->job->ticker, "tune", 0, 0, err));
+    VQ_TRY(vq_trace_run(&trace, &t->shard, &t->probes, t->ks, t->nks, DEPTH + 4 * t->ks[t->nks - 1],
+                        t->job->threads, err));
+    for (size_t i = 0; i < t->nks; i++) {
+        size_t more;
+        VQ_TRY(vq_tick(t->job->ticker, "tune", 0, 0, err));
+        VQ_TRY(vq_calibrate(&trace, i, &costs, rows + *n * VQ_TUNE_COLS, &more, err));
+        *n += more;
+    }
+    if (*n > 0) VQ_TRY(vq_relation_check(rows, *n, err));
+out:
+    vq_trace_fini(&trace);
+    return rc;
+}
+
+vq_status vq_tune_file(vq_file *f, const vq_tune_job *job, float **rows, size_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    tuner t = {.job = job, .file = f};
+    *rows = NULL;
+    VQ_TRY(vq_shard_open(&t.shard, f, err));
+    const char *no = vq_tune_hindrance(&t.shard.model, job->queries != NULL);
+    VQ_REQUIRE(no == NULL, VQ_EUNSUPPORTED, "%s: it cannot be tuned: %s", vq_file_path(f), no);
+    if (t.shard.model.store != VQ_ELEM_NONE) /* as a search has it */
+        VQ_TRY(vq_brief_make(&t.shard.brief, &t.shard.model, vq_kernels_get(), err));
+    choose_ks(&t);
+    VQ_TRY(take_queries(&t, err));
+    VQ_TRY(find_truth(&t, err));
+    *rows = vq_alloc_f32(t.nks * VQ_LEVELS, VQ_TUNE_COLS);
+    VQ_REQUIRE(*rows != NULL, VQ_ENOMEM, "tune: %zu settings", t.nks * VQ_LEVELS);
+    VQ_TRY(measure(&t, *rows, n, err));
+out:
+    vq_probes_fini(&t.probes);
+    vq_shard_close(&t.shard);
+    if (rc != VQ_OK) {
+        vq_mem_free(*rows);
+        *rows = NULL;
+    }
+    return rc;
+}
+
+/* ---- a finished index ---- */
+
+static vq_status read_queries(const vq_tune_opts *o, uint32_t d, float **x, size_t *n,
+                              vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    float *rows = NULL;
+    *n = 0;
+    for (uint64_t i = 0; i < o->nqueries; i++) {
+        vq_source *src = o->queries[i];
+        size_t more;
+        VQ_REQUIRE(src != NULL, VQ_EINVAL, "tune: queries[%" PRIu64 "] is NULL", i);
+        VQ_REQUIRE(src->d == d, VQ_EINVAL, "%s: queries of %u dimensions, the index has %u",
+                   src->name, src->d, d);
+        VQ_TRY(vq_source_rewind(src, err));
+        VQ_TRY(vq_source_read_all_f32(src, &rows, &more, err));
+        float *grown = vq_mem_grow(*x, *n * d, (*n + more) * d, sizeof *grown);
+        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "tune: %zu queries", *n + more);
+        *x = grown;
+        memcpy(grown + *n * d, rows, more * d * sizeof *rows);
+        *n += more;
+        vq_mem_free(rows);
+        rows = NULL;
+    }
+out:
+    vq_mem_free(rows);
+    return rc;
+}
+
+/* The array as it is stored, and the size of it; NULL: out of memory. */
+static uint8_t *pack(const float *rows, size_t n, size_t value_min, size_t *size)
+{
+    *size = vq_array_size(n, VQ_TUNE_COLS, value_min);
+    uint8_t *value = vq_mem_alloc(*size, 1);
+    if (value != NULL) vq_array_write(value, rows, n, VQ_TUNE_COLS, value_min);
+    return value;
+}
+
+/* LMDB believes the pages that it writes beside. */
+static vq_status verify_pages(vq_file *f, size_t *value_min, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_snapshot s;
+    vq_problems problems = {0};
+    uint64_t pages;
+    VQ_TRY(vq_snapshot_begin(&s, f, err));
+    *value_min = s.pages.size / 2;
+    rc = vq_pages_verify(&s.pages, &problems, &pages, err);
+    vq_snapshot_end(&s);
+    if (rc == VQ_OK && problems.count > 0)
+        rc = vq_fail(err, VQ_ECORRUPT, "%s: damaged; vq check tells more", vq_file_path(f));
+out:
+    return rc;
+}
+
+vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_file *f = NULL;
+    vq_shard shard = {0};
+    vq_ticker ticker = {.fn = o->progress, .ctx = o->progress_ctx};
+    float *x = NULL, *rows = NULL;
+    uint8_t *value = NULL;
+    size_t n = 0, size = 0, value_min = 0, nq = 0;
+    VQ_TRY(vq_file_open(&f, path, err));
+    VQ_TRY(verify_pages(f, &value_min, err));
+    VQ_TRY(vq_shard_open(&shard, f, err));
+    uint32_t d = shard.model.d;
+    vq_shard_close(&shard);
+    VQ_TRY(read_queries(o, d, &x, &nq, err));
+    VQ_REQUIRE(o->nqueries == 0 || nq > 0, VQ_EINVAL, "%s: there is no query in it",
+               o->queries[0]->name);
+    vq_tune_job job = {.queries = x,
+                       .nq = nq,
+                       .max = o->max_queries,
+                       .k = o->k,
+                       .threads = vq_team(o->threads, 1024),
+                       .ticker = &ticker};
+    VQ_TRY(vq_tune_file(f, &job, &rows, &n, err));
+    VQ_REQUIRE(n > 0, VQ_EUNSUPPORTED,
+               "%s: not even half of the answers were found; it is as it was", path);
+    value = pack(rows, n, value_min, &size);
+    VQ_REQUIRE(value != NULL, VQ_ENOMEM, "tune: %zu bytes", size);
+    vq_file_close(f);
+    f = NULL;
+    VQ_TRY(vq_file_put(path, VQ_DB_MODEL, VQ_TUNE_KEY, value, size, err));
+out:
+    vq_shard_close(&shard);
+    vq_file_close(f);
+    vq_mem_free(x);
+    vq_mem_free(rows);
+    vq_mem_free(value);
+    return rc;
+}
