@@ -85,6 +85,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.queries = l->queries;
     opts.nqueries = l->nqueries;
     opts.force = (uint32_t)a->force;
+    opts.no_tune = (uint32_t)a->no_tune;
     return opts;
 }
 

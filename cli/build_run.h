@@ -13,7 +13,7 @@ typedef struct build_args {
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
     uint64_t seed, memory;
     double temperature;
-    int force, quiet, stats, skip_bad;
+    int force, quiet, stats, skip_bad, no_tune;
 } build_args;
 
 #define BUILD_AT(field) offsetof(build_args, field)
@@ -155,7 +155,16 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
             "stay within about SIZE, as 200M or 2G"                                                \
     }
 #define BUILD_ROWS_RUN                                                                             \
-    {"force", 'f', OPT_FLAG, NULL, BUILD_AT(force), 0, 0, NULL, "replace OUT if it exists"},       \
+    {"no-tune",                                                                                    \
+     0,                                                                                            \
+     OPT_FLAG,                                                                                     \
+     NULL,                                                                                         \
+     BUILD_AT(no_tune),                                                                            \
+     0,                                                                                            \
+     0,                                                                                            \
+     NULL,                                                                                         \
+     "do not measure at the end what each recall takes (vq tune)"},                                \
+        {"force", 'f', OPT_FLAG, NULL, BUILD_AT(force), 0, 0, NULL, "replace OUT if it exists"},   \
         {"quiet", 'q', OPT_FLAG, NULL, BUILD_AT(quiet), 0, 0, NULL, "print errors only"},          \
     {                                                                                              \
         "stats", 0, OPT_FLAG, NULL, BUILD_AT(stats), 0, 0, NULL,                                   \

@@ -27,7 +27,7 @@ typedef struct cmd {
 } cmd;
 
 extern const opt build_opts[], retrain_opts[], search_opts[], eval_opts[], gt_opts[],
-    convert_opts[], info_opts[], check_opts[], get_opts[], gen_opts[];
+    convert_opts[], info_opts[], check_opts[], get_opts[], gen_opts[], tune_opts[];
 int cmd_build(const cmd *self, int argc, char **argv);
 int cmd_retrain(const cmd *self, int argc, char **argv);
 int cmd_search(const cmd *self, int argc, char **argv);
@@ -37,6 +37,7 @@ int cmd_convert(const cmd *self, int argc, char **argv);
 int cmd_info(const cmd *self, int argc, char **argv);
 int cmd_check(const cmd *self, int argc, char **argv);
 int cmd_get(const cmd *self, int argc, char **argv);
+int cmd_tune(const cmd *self, int argc, char **argv);
 int cmd_gen(const cmd *self, int argc, char **argv);
 
 /* Reads the options of a command into args (offsets of the table), and answers --help and

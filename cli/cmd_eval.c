@@ -28,10 +28,13 @@ const opt eval_opts[] = {
     {"k", 'k', OPT_U32, "K", AT(k), 1, 1000000, NULL,
      "no figure that needs more than K answers; default: all that can be computed. Each figure "
      "comes from a search of its own depth; times are those of k = 10"},
-    {"nprobe", 0, OPT_U32, "N|all", AT(nprobe), 1, UINT32_MAX - 1, all_lists,
-     "lists to read for a query; default as the index says"},
-    {"rerank", 0, OPT_U32, "R", AT(rerank), 0, UINT32_MAX - 1, no_rerank,
-     "candidates to score by their full rows, 0 = by codes alone; default as the index says"},
+    {"recall", 0, OPT_REAL, "R", AT(effort.recall), 0, 1, NULL,
+     "search for this share of the true answers, as vq search does. Default 0.95, if the index is "
+     "tuned"},
+    {"nprobe", 0, OPT_U32, "N|all", AT(effort.nprobe), 1, UINT32_MAX - 1, all_lists,
+     "lists to read for a query, instead of --recall"},
+    {"rerank", 0, OPT_U32, "R", AT(effort.rerank), 0, UINT32_MAX - 1, no_rerank,
+     "candidates to score by their full rows, 0 = by codes alone; instead of --recall"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "of the batch; default: all processors. Single queries are timed on one"},
     {"json", 0, OPT_FLAG, NULL, AT(json), 0, 0, NULL, "print one JSON object"},
@@ -78,8 +81,14 @@ static void print_json(const eval_job *job, const eval_result *r)
     json j = {.f = stdout, .pretty = true};
     json_open(&j, NULL, '{');
     json_count(&j, "n_queries", job->q.n);
+    if (r->recall > 0) json_real(&j, "recall_asked", r->recall);
     json_count(&j, "nprobe", r->nprobe);
     json_count(&j, "rerank", r->rerank);
+    json_open(&j, "mean", '{');
+    json_real(&j, "lists", r->lists);
+    json_real(&j, "vectors", r->vectors);
+    json_real(&j, "rows", r->rows);
+    json_close(&j, '}');
     quality_json(&j, job, r);
     json_open(&j, "latency_us", '{');
     json_real(&j, "mean", r->latency.mean);
@@ -111,11 +120,15 @@ static void print_text(const eval_job *job, const eval_result *r)
     report_line(stdout, "queries", "%s", report_count(n, job->q.n));
     report_line(stdout, "index", "%s vectors of %u dimensions, codec %s",
                 report_count(n, job->set.n), job->set.first.d, job->set.first.codec);
-    report_line(stdout, "nprobe", "%u of %u lists", r->nprobe, job->set.nlist_max);
+    if (r->recall > 0) report_line(stdout, "recall", "%g asked for", r->recall);
+    const char *most = r->recall > 0 ? "at most " : "";
+    report_line(stdout, "nprobe", "%s%u of %u lists", most, r->nprobe, job->set.nlist_max);
     if (r->rerank == 0)
         report_line(stdout, "rerank", "none: codes alone");
     else
-        report_line(stdout, "rerank", "%u rows", r->rerank);
+        report_line(stdout, "rerank", "%s%u rows", most, r->rerank);
+    report_line(stdout, "a query takes", "%.1f lists, %s vectors, %.1f rows, on the average",
+                r->lists, report_count(n, (uint64_t)(r->vectors + 0.5)), r->rows);
     line("exact", "recall@1", r->recall_1);
     line("exact", "recall@10", r->recall_10);
     line("exact", "recall@100", r->recall_100);
@@ -136,7 +149,7 @@ static void print_text(const eval_job *job, const eval_result *r)
                 per_vector(job, (double)job->set.file_bytes));
 }
 
-static void curve_json(const eval_job *job, const eval_curve *c)
+static void sweep_json(const eval_job *job, const eval_curve *c)
 {
     json j = {.f = stdout, .pretty = true};
     json_open(&j, NULL, '{');
@@ -165,7 +178,7 @@ static int by_time(const void *a, const void *b)
 }
 
 /* The front alone, from the fastest to the best; sorts the points. */
-static void curve_text(eval_curve *c)
+static void sweep_text(eval_curve *c)
 {
     qsort(c->points, c->n, sizeof *c->points, by_time);
     (void)printf("%8s %8s %10s %10s %12s\n", "nprobe", "rerank", c->value_name, "us/query",
@@ -184,9 +197,9 @@ static int run_sweep(const eval_job *job, const char *title)
     int code = eval_sweep(job, &c);
     if (code == CLI_DONE && job->args->plot != NULL) code = plot_curve(&c, title, job->args->plot);
     if (code == CLI_DONE && job->args->json)
-        curve_json(job, &c);
+        sweep_json(job, &c);
     else if (code == CLI_DONE)
-        curve_text(&c);
+        sweep_text(&c);
     free(c.points);
     return code;
 }
@@ -203,13 +216,16 @@ static int run_one(const eval_job *job)
     return CLI_DONE;
 }
 
-static int check_args(const eval_args *a)
+static int check_args(eval_args *a)
 {
     if (a->ids != NULL && a->gt == NULL) return fail(CLI_USAGE, "--ids goes with --gt");
     if (a->query_ids != NULL && a->qrels == NULL)
         return fail(CLI_USAGE, "--query-ids goes with --qrels");
     if (a->sweep && a->gt == NULL && a->qrels == NULL)
         return fail(CLI_USAGE, "a sweep needs --gt or --qrels: quality against what?");
+    if (effort_check(&a->effort) != CLI_DONE) return CLI_USAGE;
+    if (a->sweep && a->effort.recall > 0)
+        return fail(CLI_USAGE, "a sweep walks nprobe and rerank: leave --recall out");
     if (a->sweep && a->k != 0)
         return fail(CLI_USAGE, "a sweep is measured at k = 10: leave -k out");
     if (a->plot != NULL && !ends_with(a->plot, ".svg"))
@@ -220,7 +236,7 @@ static int check_args(const eval_args *a)
 
 int cmd_eval(const cmd *self, int argc, char **argv)
 {
-    eval_args a = {.threads = processors()};
+    eval_args a = {.effort = {.recall = RECALL_NOT_GIVEN}, .threads = processors()};
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, INT_MAX, &rest, &nrest);
     if (code >= 0) return code;

@@ -65,7 +65,7 @@ int cmd_get(const cmd *self, int argc, char **argv)
     float *rows = NULL;
     size_t n = (size_t)nrest - 1;
     code = index_set_open(&set, rest, 1);
-    if (code == CLI_DONE) code = index_set_searcher(&set, &s, 0, 0, 1);
+    if (code == CLI_DONE) code = index_set_searcher(&set, &s, &(effort){0}, 1);
     if (code == CLI_DONE) {
         vq_error err = {0};
         rows = xmalloc(n, (size_t)set.first.d * sizeof *rows);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/curve.h"
 #include "cli/report.h"
 #include "cli/util.h"
 
@@ -45,7 +46,7 @@ static char *next_reason(char **rest)
     return line;
 }
 
-static void print_text(const char *path, vq_info *i)
+static void print_text(const char *path, vq_info *i, const curve *c)
 {
     char a[32], b[32];
     report_line(stdout, "file", "%s, %s, format %u", path, report_bytes(a, i->file_bytes),
@@ -63,18 +64,21 @@ static void print_text(const char *path, vq_info *i)
                 report_bytes(a, i->rows_bytes));
     report_line(stdout, "bytes a vector", "%u codes, %.1f stored row, %.1f file", i->code_bytes,
                 per_vector(i->rows_bytes, i), per_vector(i->file_bytes, i));
-    if (i->default_rerank == VQ_NONE)
+    if (c->n > 0)
+        report_line(stdout, "search by default", "recall %g", (double)VQ_RECALL_DEFAULT);
+    else if (i->default_rerank == VQ_NONE)
         report_line(stdout, "search by default", "%u lists, codes alone", i->default_nprobe);
     else
         report_line(stdout, "search by default", "%u lists, %u rows scored in full (k = 10)",
                     i->default_nprobe, i->default_rerank);
+    curve_text(c, 10);
     report_line(stdout, "seed", "%" PRIu64, i->seed);
     char *rest = i->why, *reason;
     for (const char *label = "chosen"; (reason = next_reason(&rest)) != NULL; label = "")
         report_line(stdout, label, "%s", reason);
 }
 
-static void print_json(const char *path, vq_info *i)
+static void print_json(const char *path, vq_info *i, const curve *c)
 {
     json j = {.f = stdout, .pretty = true};
     json_open(&j, NULL, '{');
@@ -99,6 +103,7 @@ static void print_json(const char *path, vq_info *i)
     json_count(&j, "file_bytes", i->file_bytes);
     json_count(&j, "lists_bytes", i->lists_bytes);
     json_count(&j, "rows_bytes", i->rows_bytes);
+    curve_json(c, &j);
     json_open(&j, "why", '[');
     char *rest = i->why;
     for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);
@@ -116,17 +121,20 @@ int cmd_info(const cmd *self, int argc, char **argv)
     vq_error err = {0};
     vq_index *ix = NULL;
     vq_info info = VQ_INFO_INIT;
+    curve c = {0};
     char hex[33];
     vq_status rc = vq_open(&ix, rest[0], 0, &err);
     if (rc == VQ_OK)
         rc = a.digest ? vq_index_digest(ix, hex, &err) : vq_index_info(ix, &info, &err);
+    if (rc == VQ_OK && !a.digest) rc = curve_read(&c, ix, &err);
     vq_close(ix);
     if (rc != VQ_OK) return fail_status(rc, &err);
     if (a.digest)
         (void)printf("%s\n", hex);
     else if (a.json)
-        print_json(rest[0], &info);
+        print_json(rest[0], &info, &c);
     else
-        print_text(rest[0], &info);
+        print_text(rest[0], &info, &c);
+    curve_free(&c);
     return CLI_DONE;
 }

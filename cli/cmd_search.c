@@ -3,6 +3,7 @@
  * the printers of answers.h. */
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/answers.h"
@@ -14,7 +15,9 @@
 
 typedef struct search_args {
     const char *query_ids, *like, *output;
-    uint32_t k, nprobe, rerank, threads, format;
+    effort effort;
+    uint32_t k, threads, format;
+    int stats;
 } search_args;
 
 #define AT(field) offsetof(search_args, field)
@@ -31,10 +34,13 @@ static const opt_word formats[] = {{"text", ANSWERS_TEXT},
 
 const opt search_opts[] = {
     {"k", 'k', OPT_U32, "K", AT(k), 1, 1000000, NULL, "answers a query; default 10"},
-    {"nprobe", 0, OPT_U32, "N|all", AT(nprobe), 1, UINT32_MAX - 1, all_lists,
-     "lists to read for a query; default as the index says"},
-    {"rerank", 0, OPT_U32, "R", AT(rerank), 0, UINT32_MAX - 1, no_rerank,
-     "candidates to score by their full rows, 0 = by codes alone; default as the index says"},
+    {"recall", 0, OPT_REAL, "R", AT(effort.recall), 0, 1, NULL,
+     "find this share of the true answers, on the average: each query gets the lists and rows that "
+     "it needs; 1 = exact search. Default 0.95, if the index is tuned"},
+    {"nprobe", 0, OPT_U32, "N|all", AT(effort.nprobe), 1, UINT32_MAX - 1, all_lists,
+     "lists to read for a query, instead of --recall"},
+    {"rerank", 0, OPT_U32, "R", AT(effort.rerank), 0, UINT32_MAX - 1, no_rerank,
+     "candidates to score by their full rows, 0 = by codes alone; instead of --recall"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "default: all processors; answers do not depend on it"},
     {"query-ids", 0, OPT_TEXT, "FILE", AT(query_ids), 0, 0, NULL,
@@ -43,6 +49,8 @@ const opt search_opts[] = {
      "take the stored vector of ID as the one query; then no QUERIES"},
     {"format", 0, OPT_WORD, "text|tsv|jsonl|trec|ibin|npy", AT(format), 0, 0, formats,
      "how to print; default text"},
+    {"stats", 0, OPT_FLAG, NULL, AT(stats), 0, 0, NULL,
+     "tell on standard error what the queries took"},
     {"output", 'o', OPT_TEXT, "FILE", AT(output), 0, 0, NULL,
      "write to FILE, which appears when it is complete; default: standard output"},
     {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
@@ -104,6 +112,21 @@ static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers
     return code;
 }
 
+/* What was asked and what it took, on the average of the queries (of each index). */
+static int tell_stats(const vq_searcher *s, uint32_t k)
+{
+    vq_error err = {0};
+    vq_search_stats t = VQ_SEARCH_STATS_INIT;
+    vq_status rc = vq_searcher_stats(s, &t, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    double n = t.queries > 0 ? (double)t.queries : 1, recall = (double)vq_searcher_recall(s, k);
+    if (recall > 0) (void)fprintf(stderr, "recall %g asked for; ", recall);
+    (void)fprintf(
+        stderr, "%.0f queries: on the average %.1f lists, %.0f vectors, %.1f rows in full\n",
+        (double)t.queries, (double)t.lists / n, (double)t.vectors / n, (double)t.rows / n);
+    return CLI_DONE;
+}
+
 static int search(const search_args *a, char **paths, int count, const char *from)
 {
     index_set set = {0};
@@ -112,7 +135,7 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     answers to;
     int code = index_set_open(&set, paths, count);
     if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
-    if (code == CLI_DONE) code = index_set_searcher(&set, &s, a->nprobe, a->rerank, a->threads);
+    if (code == CLI_DONE) code = index_set_searcher(&set, &s, &a->effort, a->threads);
     if (code == CLI_DONE) {
         code = answers_open(&to, a->output, a->format, a->k, s, &set.first);
         if (code == CLI_DONE) {
@@ -121,6 +144,7 @@ static int search(const search_args *a, char **paths, int count, const char *fro
             code = answers_close(&to, code);
         }
     }
+    if (code == CLI_DONE && a->stats) code = tell_stats(s, a->k);
     vq_searcher_close(s);
     queries_close(&q);
     index_set_close(&set);
@@ -129,10 +153,15 @@ static int search(const search_args *a, char **paths, int count, const char *fro
 
 int cmd_search(const cmd *self, int argc, char **argv)
 {
-    search_args a = {.k = 10, .format = ANSWERS_TEXT, .threads = processors()};
+    search_args a = {.effort = {.recall = RECALL_NOT_GIVEN},
+                     .k = 10,
+                     .format = ANSWERS_TEXT,
+                     .threads = processors()};
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 1, INT_MAX, &rest, &nrest);
     if (code >= 0) return code;
+    code = effort_check(&a.effort);
+    if (code != CLI_DONE) return code;
     if (a.like != NULL && a.query_ids != NULL)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.like != NULL) return search(&a, rest, nrest, NULL);

@@ -14,7 +14,8 @@
 
 typedef struct eval_args {
     const char *gt, *ids, *qrels, *query_ids, *plot;
-    uint32_t k, nprobe, rerank, threads;
+    effort effort;
+    uint32_t k, threads;
     int json, sweep, quiet;
 } eval_args;
 
@@ -39,7 +40,9 @@ typedef struct eval_result {                            /* NaN: not computed */
     vq_judged judged;
     vq_latency latency; /* microseconds */
     double single_qps, batch_qps;
-    uint32_t nprobe, rerank; /* in force for k = 10 */
+    uint32_t nprobe, rerank;     /* in force for k = 10; with a recall the most that may be */
+    double recall;               /* that was asked for; 0: nprobe and rerank were */
+    double lists, vectors, rows; /* of a query, on the average */
 } eval_result;
 
 int eval_measure(const eval_job *job, eval_result *r);

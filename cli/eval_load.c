@@ -148,7 +148,7 @@ int eval_open(eval_job *job, const eval_args *args, char **paths, int count, con
     int code = index_set_open(&job->set, paths, count);
     if (code == CLI_DONE) code = queries_open(&job->q, from, args->query_ids, job->set.first.d);
     if (code == CLI_DONE) code = queries_load(&job->q);
-    if (code == CLI_DONE) code = index_set_searcher(&job->set, &s, 0, 0, 1);
+    if (code == CLI_DONE) code = index_set_searcher(&job->set, &s, &(effort){0}, 1);
     if (code == CLI_DONE && args->gt != NULL) code = load_truth(job, s);
     if (code == CLI_DONE && args->qrels != NULL) code = load_judgements(job, s);
     vq_searcher_close(s);

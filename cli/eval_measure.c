@@ -70,6 +70,20 @@ static int quality(const eval_job *job, vq_searcher *s, eval_result *r)
     return code;
 }
 
+/* What a query took, on the average; of several indexes, in each. */
+static int effort_taken(const vq_searcher *s, eval_result *r)
+{
+    vq_error err = {0};
+    vq_search_stats t = VQ_SEARCH_STATS_INIT;
+    vq_status rc = vq_searcher_stats(s, &t, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    double n = t.queries > 0 ? (double)t.queries : 1;
+    r->lists = (double)t.lists / n;
+    r->vectors = (double)t.vectors / n;
+    r->rows = (double)t.rows / n;
+    return CLI_DONE;
+}
+
 /* One query at a time on one thread, all of them, after a warm-up. */
 static int latency(const eval_job *job, uint32_t k, eval_result *r)
 {
@@ -77,7 +91,7 @@ static int latency(const eval_job *job, uint32_t k, eval_result *r)
     vq_searcher *s = NULL;
     uint64_t *ids = xmalloc(k, sizeof *ids);
     double *us = xmalloc(nq, sizeof *us), sum = 0;
-    int code = index_set_searcher(&job->set, &s, job->args->nprobe, job->args->rerank, 1);
+    int code = index_set_searcher(&job->set, &s, &job->args->effort, 1);
     for (size_t i = 0; i < WARM_QUERIES && code == CLI_DONE; i++)
         code = search(s, job, i % nq, 1, k, ids);
     for (size_t i = 0; i < nq && code == CLI_DONE; i++) {
@@ -90,6 +104,7 @@ static int latency(const eval_job *job, uint32_t k, eval_result *r)
         vq_latency_of(us, nq, &r->latency);
         r->single_qps = sum > 0 ? 1e6 * (double)nq / sum : NAN;
     }
+    if (code == CLI_DONE) code = effort_taken(s, r);
     vq_searcher_close(s);
     free(ids);
     free(us);
@@ -122,9 +137,10 @@ int eval_measure(const eval_job *job, eval_result *r)
                        .recall_100 = NAN,
                        .ten_at_100 = NAN,
                        .judged = {.mrr10 = NAN, .ndcg10 = NAN, .recall = {NAN, NAN, NAN}}};
-    int code = index_set_searcher(&job->set, &s, a->nprobe, a->rerank, a->threads);
+    int code = index_set_searcher(&job->set, &s, &a->effort, a->threads);
     if (code == CLI_DONE) {
         vq_searcher_effort(s, k, &r->nprobe, &r->rerank);
+        r->recall = (double)vq_searcher_recall(s, k);
         if (r->nprobe > job->set.nlist_max) r->nprobe = job->set.nlist_max;
         if (r->rerank == VQ_NONE) r->rerank = 0;
         code = quality(job, s, r);

@@ -22,8 +22,8 @@ static int measure(const eval_job *job, eval_point *p)
     vq_searcher *s = NULL;
     vq_error err = {0};
     uint64_t *ids = xmalloc(nq, SWEEP_K * sizeof *ids);
-    int code =
-        index_set_searcher(&job->set, &s, p->nprobe, p->rerank == 0 ? VQ_NONE : p->rerank, 1);
+    effort e = {.nprobe = p->nprobe, .rerank = p->rerank == 0 ? VQ_NONE : p->rerank};
+    int code = index_set_searcher(&job->set, &s, &e, 1);
     vq_status rc = VQ_OK;
     if (code == CLI_DONE)
         rc = vq_search(s, job->q.rows, nq < WARM_QUERIES ? nq : WARM_QUERIES, SWEEP_K, ids, NULL,
@@ -50,8 +50,8 @@ static size_t rerank_axis(const eval_job *job, uint32_t *axis)
 {
     static const uint32_t steps[] = {0, 10, 20, 50, 100, 200, 500};
     size_t n = 0;
-    if (job->args->rerank != 0) {
-        axis[0] = job->args->rerank == VQ_NONE ? 0 : job->args->rerank;
+    if (job->args->effort.rerank != 0) {
+        axis[0] = job->args->effort.rerank == VQ_NONE ? 0 : job->args->effort.rerank;
         return 1;
     }
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -65,8 +65,8 @@ static size_t nprobe_axis(const eval_job *job, uint32_t *axis)
 {
     uint32_t nlist = job->set.nlist_max;
     size_t n = 0;
-    if (job->args->nprobe != 0) {
-        axis[0] = job->args->nprobe < nlist ? job->args->nprobe : nlist;
+    if (job->args->effort.nprobe != 0) {
+        axis[0] = job->args->effort.nprobe < nlist ? job->args->effort.nprobe : nlist;
         return 1;
     }
     for (uint64_t p = 1; p < nlist; p *= 2) axis[n++] = (uint32_t)p;

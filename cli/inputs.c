@@ -56,16 +56,27 @@ int index_set_open(index_set *set, char **paths, int count)
     return CLI_DONE;
 }
 
-int index_set_searcher(const index_set *set, vq_searcher **out, uint32_t nprobe, uint32_t rerank,
-                       uint32_t threads)
+int effort_check(effort *e)
+{
+    if (e->recall == 0) return fail(CLI_USAGE, "--recall needs a number above 0, at most 1");
+    if (e->recall < 0) e->recall = 0;
+    if (e->recall > 0 && (e->nprobe != 0 || e->rerank != 0))
+        return fail(CLI_USAGE, "--recall chooses what --%s says: give one of them",
+                    e->nprobe != 0 ? "nprobe" : "rerank");
+    return CLI_DONE;
+}
+
+int index_set_searcher(const index_set *set, vq_searcher **out, const effort *e, uint32_t threads)
 {
     vq_error err = {0};
     vq_search_opts opts = VQ_SEARCH_OPTS_INIT;
-    opts.nprobe = nprobe;
-    opts.rerank = rerank;
+    opts.recall = (float)e->recall;
+    opts.nprobe = e->nprobe;
+    opts.rerank = e->rerank;
     opts.threads = threads;
     vq_status rc = set->count == 1 ? vq_searcher_open(out, set->ix[0], &opts, &err)
                                    : vq_searcher_open_many(out, set->ix, set->count, &opts, &err);
+    if (rc == VQ_EUNSUPPORTED && e->recall > 0) return fail(CLI_DATA, "%s", err.text);
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
 }
 

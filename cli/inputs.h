@@ -21,8 +21,14 @@ typedef struct index_set {
 
 /* Each returns an exit code and has told what went wrong; _close accepts what _open left. */
 int index_set_open(index_set *set, char **paths, int count);
-int index_set_searcher(const index_set *set, vq_searcher **out, uint32_t nprobe, uint32_t rerank,
-                       uint32_t threads);
+typedef struct effort { /* what --recall, --nprobe and --rerank say; 0: nothing */
+    double recall;      /* RECALL_NOT_GIVEN until effort_check */
+    uint32_t nprobe, rerank;
+} effort;
+#define RECALL_NOT_GIVEN (-1.0)
+/* Makes what was not given 0.  The exit code of what makes no sense, or CLI_DONE. */
+int effort_check(effort *e);
+int index_set_searcher(const index_set *set, vq_searcher **out, const effort *e, uint32_t threads);
 void index_set_close(index_set *set);
 
 typedef struct queries {

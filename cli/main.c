@@ -11,6 +11,8 @@ static const cmd cmds[] = {
      cmd_build},
     {"retrain", "INDEX -o OUT [OPTION]...", "train an index anew from the rows it stores",
      retrain_opts, cmd_retrain},
+    {"tune", "INDEX [OPTION]...", "measure what each recall takes, for search --recall", tune_opts,
+     cmd_tune},
     {"search", "INDEX... QUERIES [OPTION]...", "find the nearest vectors of each query",
      search_opts, cmd_search},
     {"eval", "INDEX... QUERIES [OPTION]...", "measure quality and speed of an index", eval_opts,

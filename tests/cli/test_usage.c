@@ -5,8 +5,8 @@
 
 #include "vq/vq.h"
 
-static const char *const commands[] = {"build",   "retrain", "search", "eval", "gt",
-                                       "convert", "info",    "check",  "get",  "gen"};
+static const char *const commands[] = {"build",   "retrain", "tune",  "search", "eval", "gt",
+                                       "convert", "info",    "check", "get",    "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 Test(usage, overview_and_version)
@@ -186,7 +186,7 @@ Test(usage, the_commands_are_the_pages)
     cr_assert_eq(n, COMMANDS + 1);
     test_run_fini(&list);
     DONE(VQ_SOURCE_DIR "/docs/man", "for c in %s; do grep -q \"vq.*-$c *(1)\" vq.1 || exit 1; done",
-         "build retrain search eval gt convert info check get gen");
+         "build retrain tune search eval gt convert info check get gen");
 }
 
 /* COMPREPLY for the words given, the last of which is being typed. */
@@ -197,8 +197,9 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES("<build retrain search eval gt convert info check get gen help --help --version>",
-              "''");
+    COMPLETES(
+        "<build retrain tune search eval gt convert info check get gen help --help --version>",
+        "''");
     COMPLETES("<build>", "bu");
     COMPLETES("<gt get gen>", "help g");
     COMPLETES("<--metric --memory>", "build --me");
