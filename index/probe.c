@@ -143,20 +143,19 @@ static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
 }
 
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
-                    uint32_t sorted, void *scratch)
+                    void *scratch)
 {
     const vq_model *m = &s->model;
     float *scores = (float *)(void *)((char *)scratch + fixed_bytes(m));
     vq_hit *hits = (vq_hit *)(void *)((char *)scores + score_bytes(m));
+    if (x->rest != NULL) scores = x->rest;
     size_t n = s->brief.memory != NULL ? choose_briefly(s, k, x, nprobe, scratch, scores, hits)
                                        : choose(s, k, x, nprobe, scores, hits);
     if (VQ_UNLIKELY(n < nprobe)) /* scores that are no numbers: a model that is none */
         for (n = 0; n < m->nlist; n++) hits[n] = (vq_hit){.score = scores[n], .id = n};
-    sorted = VQ_MIN(sorted, nprobe);
-    vq_hits_select(hits, n, nprobe);
-    vq_hits_select(hits, nprobe, sorted);
-    vq_hits_sort(hits, sorted);
+    vq_hits_sort(hits, n);
     memcpy(x->lists, hits, nprobe * sizeof *hits);
-    x->nlists = nprobe;
-    x->sorted = sorted;
+    x->nlists = x->sorted = nprobe;
+    for (size_t i = 0; x->rest != NULL && i < n; i++)
+        x->rest[hits[i].id] = i < nprobe ? NAN : hits[i].score;
 }

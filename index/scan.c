@@ -63,7 +63,7 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, con
     VQ_REQUIRE(scratch != NULL && idx != NULL && pool->scores != NULL && pool->places != NULL,
                VQ_ENOMEM, "scan: %zu vectors", room);
     *lists = 0;
-    for (uint32_t i = 0; i < x->nlists; i++) {
+    for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
         ++*lists;
         uint32_t list = (uint32_t)x->lists[i].id;
@@ -85,6 +85,7 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, con
         }
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
+    VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     shrink(pool, k);
 out:
     return rc;

@@ -10,7 +10,7 @@
 #include "index/searcher.h"
 #include "src/math/score.h"
 
-enum { TILE = 64, FEW_LISTS = 4096 };
+enum { TILE = 64 };
 
 typedef struct tile {
     vq_searcher *s;
@@ -37,9 +37,6 @@ static vq_effort effort_for_recall(const vq_model *m, uint32_t k, float recall, 
     e.lists = s.lists;
     e.rows = s.rows;
     e.gap = VQ_MAX(vq_rule_gap(&s.rows, 0.0f), 0.0f);
-    /* All that are not many: then the rule alone decides. */
-    double most = m->nlist <= FEW_LISTS ? m->nlist : VQ_MIN((double)s.nprobe, (double)m->nlist);
-    e.nprobe = (uint32_t)most;
     e.candidates = (uint32_t)VQ_MIN(VQ_MAX(depth, (double)k), (double)m->n);
     return e;
 }
@@ -66,6 +63,13 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
     return e;
 }
 
+/* Lists that are looked for before the scan. */
+static uint32_t first_lists(const tile *t)
+{
+    uint32_t few = t->effort.adaptive ? (uint32_t)VQ_SORT_LISTS : t->effort.nprobe;
+    return VQ_MIN(few, t->effort.nprobe);
+}
+
 static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -76,8 +80,7 @@ static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
     void *scratch = vq_arena_take(arena, vq_probe_scratch(m), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
     vq_query_prepare(t->shard, t->s->k, &t->queries[task], scratch);
-    vq_query_probe(t->shard, t->s->k, &t->queries[task], t->effort.nprobe,
-                   t->effort.adaptive ? (uint32_t)VQ_SORT_LISTS : t->effort.nprobe, scratch);
+    vq_query_probe(t->shard, t->s->k, &t->queries[task], first_lists(t), scratch);
 out:
     return rc;
 }
@@ -89,14 +92,14 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &t->shard->model;
     uint64_t found = 0;
-    for (uint32_t i = 0; !t->shard->complete || found < t->effort.k; i++) {
+    for (uint32_t i = 0;; i++) {
         if (i == x->nlists) {
             if (found >= t->effort.k || x->nlists == m->nlist) break;
             uint32_t more = (uint32_t)VQ_MIN(2 * (uint64_t)x->nlists, (uint64_t)m->nlist);
             void *scratch = vq_arena_take(&t->s->shared, vq_probe_scratch(m), 1);
             x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
             VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
-            vq_query_probe(t->shard, t->s->k, x, more, more, scratch);
+            vq_query_probe(t->shard, t->s->k, x, more, scratch);
         }
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(t->shard, list, err));
@@ -172,13 +175,16 @@ static vq_status search_shard(tile *t, vq_error *err)
         x->y = vq_arena_take(shared, m->d_code, sizeof *x->y);
         x->wide = vq_arena_take(shared, m->d, sizeof *x->wide);
         x->fixed.x = vq_arena_take(shared, m->d, sizeof *x->fixed.x);
-        x->lists = vq_arena_take(shared, t->effort.nprobe, sizeof *x->lists);
-        VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->fixed.x != NULL && x->lists != NULL,
+        x->lists = vq_arena_take(shared, first_lists(t), sizeof *x->lists);
+        x->rest = t->effort.adaptive ? vq_arena_take(shared, m->nlist, sizeof *x->rest) : NULL;
+        VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->fixed.x != NULL && x->lists != NULL &&
+                       (x->rest != NULL || !t->effort.adaptive),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     if (t->effort.adaptive) VQ_TRY(load_all(t->shard, err));
-    for (size_t i = 0; i < t->n; i++) VQ_TRY(load_lists(t, &t->queries[i], err));
+    for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
+        VQ_TRY(load_lists(t, &t->queries[i], err));
     VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
 out:
     return rc;

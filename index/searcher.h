@@ -79,6 +79,9 @@ typedef struct vq_stop {
     const vq_effort *effort;
     vq_kth kth;
     float unit; /* of gaps: the length of the query */
+    uint32_t nlist;
+    vq_arena *arena;
+    bool failed; /* out of memory */
 } vq_stop;
 
 typedef struct vq_query {
@@ -92,6 +95,8 @@ typedef struct vq_query {
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
     vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
     uint32_t nlists, sorted; /* the first so many are in order, the others in none */
+    float *rest; /* nlist: scores of the lists that are not in `lists` yet, NaN for those that are;
+                    NULL: not wanted, or all wanted are there */
 } vq_query;
 
 /* What is left of the chunks that were scanned: the best `keep` of them, and what came since they
@@ -110,28 +115,28 @@ typedef struct vq_pool {
 size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
-                    uint32_t sorted, void *scratch);
+                    void *scratch);
 
 /* The length of a query in the coded space, the unit of gaps; above 0. */
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
 
 /* scan.c: the candidates of the lists of x: the best `keep` by estimate into pool, whose memory
  * lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
- * brings lists into order as they are reached.  *lists is how many were scanned. */
+ * brings more lists into x as they are wanted.  *lists is how many were scanned. */
 vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err);
 
-enum { VQ_SORT_LISTS = 16 }; /* lists brought into order before any is scanned */
+enum { VQ_SORT_LISTS = 16 }; /* of an adaptive search: known before any is scanned */
 
 /* stop.c: the rules of relation.h at work.  false: out of memory. */
 bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_model *m, const vq_kernels *k,
                   const float *y, vq_arena *arena);
-/* Drops the lists that the rule cannot reach any more, and brings more of those that are left into
- * order, from x->sorted on. */
-void vq_stop_order(const vq_stop *t, vq_query *x);
-/* Is the list of this rank worth scanning?  rank < x->nlists. */
-static inline bool vq_stop_goes_on(const vq_stop *t, vq_query *x, uint32_t rank)
+/* Brings more lists into order, from x->sorted on, but for those that the rule cannot reach any
+ * more. */
+void vq_stop_order(vq_stop *t, vq_query *x);
+/* Is there a list of this rank, and is it worth scanning?  Ranks are asked for in turn. */
+static inline bool vq_stop_goes_on(vq_stop *t, vq_query *x, uint32_t rank)
 {
     if (rank == x->sorted) vq_stop_order(t, x);
     if (rank >= x->nlists) return false;

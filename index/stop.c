@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stop.c -- the rules of relation.h at work on one query: which lists, which candidates. */
+#include <string.h>
+
 #include "index/searcher.h"
 
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y)
@@ -13,31 +15,55 @@ bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_model *m, const vq_ke
 {
     float *heap = vq_arena_take(arena, e->k, sizeof *heap);
     t->effort = e;
+    t->nlist = m->nlist;
+    t->arena = arena;
+    t->failed = false;
     t->unit = vq_query_unit(m, k, y);
     vq_kth_init(&t->kth, heap, e->k);
     return heap != NULL;
 }
 
-/* Keeps the hits from `from` on whose score is not below `floor`; returns how many there are then.
- */
-static size_t keep(vq_hit *hits, size_t from, size_t n, float floor)
+/* Lists with a score of floor or more, behind those that are there; false: out of memory. */
+static bool gather(const vq_stop *t, vq_query *x, float floor)
 {
-    size_t kept = from;
-    for (size_t i = from; i < n; i++)
-        if (hits[i].score >= floor) hits[kept++] = hits[i];
-    return kept;
+    size_t more = 0, n = x->nlists;
+    for (uint32_t l = 0; l < t->nlist; l++) more += x->rest[l] >= floor;
+    vq_hit *lists = vq_arena_take(t->arena, n + more + 1, sizeof *lists);
+    if (lists == NULL) return false;
+    memcpy(lists, x->lists, n * sizeof *lists);
+    for (uint32_t l = 0; l < t->nlist; l++) {
+        lists[n] = (vq_hit){.score = x->rest[l], .id = l};
+        n += x->rest[l] >= floor;
+    }
+    x->lists = lists;
+    x->nlists = (uint32_t)n;
+    x->rest = NULL;
+    return true;
 }
 
-void vq_stop_order(const vq_stop *t, vq_query *x)
+/* Lists that are not in order yet stay if their score is floor or more. */
+static void keep(vq_query *x, float floor)
+{
+    uint32_t n = x->sorted;
+    for (uint32_t i = n; i < x->nlists; i++)
+        if (x->lists[i].score >= floor) x->lists[n++] = x->lists[i];
+    x->nlists = n;
+}
+
+void vq_stop_order(vq_stop *t, vq_query *x)
 {
     uint32_t at = x->sorted;
+    float floor = -INFINITY;
     if (t->kth.n >= t->kth.k) {
         /* At this rank and with this k-th best: neither becomes smaller.  A little more than the
          * rule's gap, since it is the rule that decides. */
         float gap = vq_rule_gap(&t->effort->lists, vq_lb(at + 1));
-        gap += 1e-4f * fabsf(gap);
-        x->nlists = (uint32_t)keep(x->lists, at, x->nlists, t->kth.worst - gap * t->unit);
+        floor = t->kth.worst - (gap + 1e-4f * fabsf(gap)) * t->unit;
     }
+    if (x->rest == NULL)
+        keep(x, floor);
+    else if (!gather(t, x, floor))
+        t->failed = true;
     uint32_t left = x->nlists - at, more = VQ_MIN(left, VQ_MAX(at, (uint32_t)VQ_SORT_LISTS));
     vq_hits_select(x->lists + at, left, more);
     vq_hits_sort(x->lists + at, more);

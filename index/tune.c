@@ -25,8 +25,8 @@ enum {
 /* In the price of scanning one code, which is about a nanosecond: finding a list and starting on
  * it; and a row, which is a cache miss or two and its bytes. */
 #define LIST_COST     32.0
-#define ROW_COST      60.0
-#define ROW_BYTE_COST 0.05
+#define ROW_COST      30.0
+#define ROW_BYTE_COST 0.03
 
 static const uint32_t measured_k[] = {1, 3, 10, 30, 100};
 
