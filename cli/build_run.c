@@ -145,12 +145,14 @@ int build_check(const build_args *a, const char *input, bool in_place)
         return fail(CLI_USAGE, "%s is both input and output", input);
     if (!a->force && access(a->output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
-    const char *taught = a->log != NULL         ? "--log"
+    static const char log[] = "--log";
+    const char *taught = a->log != NULL         ? log
                          : a->teacher != NULL   ? "--teacher"
                          : a->qrels != NULL     ? "--qrels"
                          : a->query_ids != NULL ? "--query-ids"
                                                 : NULL;
-    if (taught != NULL && (a->queries.n == 0 || a->train == VQ_TRAIN_KMEANS))
+    bool none = a->queries.n == 0 && (a->train != VQ_TRAIN_DISTILL || taught != log);
+    if (taught != NULL && (none || a->train == VQ_TRAIN_KMEANS))
         return fail(CLI_USAGE,
                     "%s is for --train distill, which learns from training queries: give them by "
                     "--queries",

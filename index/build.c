@@ -11,6 +11,7 @@
 #include "index/fit.h"
 #include "index/idmap.h"
 #include "index/learn.h"
+#include "index/pseudo.h"
 #include "index/stored.h"
 #include "index/teachcache.h"
 #include "index/tune.h"
@@ -36,8 +37,9 @@ typedef struct build {
     vq_fitted fitted;
     vq_idmap idmap;
     vq_writer writer;
-    vq_corpus corpus; /* with distillation: its codes are the file's */
-    uint8_t *sample;  /* plan.sample rows as they come */
+    vq_corpus corpus;    /* with distillation: its codes are the file's */
+    uint8_t *sample;     /* plan.sample rows as they come */
+    uint32_t *sample_at; /* which vectors they are */
     size_t sampled;
     uint64_t *skipped; /* row numbers of bad rows */
     size_t nskipped, skipped_cap;
@@ -107,8 +109,9 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
     uint64_t good = 0, next = 0;
     vq_rng_init(&rng, b->plan.model.seed, 0);
     b->sample = vq_mem_alloc(b->plan.sample, row_bytes);
-    VQ_REQUIRE(b->sample != NULL, VQ_ENOMEM, "sample: %zu rows of %zu bytes", b->plan.sample,
-               row_bytes);
+    b->sample_at = vq_mem_calloc(b->plan.sample, sizeof *b->sample_at);
+    VQ_REQUIRE(b->sample != NULL && b->sample_at != NULL, VQ_ENOMEM,
+               "sample: %zu rows of %zu bytes", b->plan.sample, row_bytes);
     for (size_t got = 1; got > 0; good += got) {
         VQ_TRY(vq_source_read(b->src, b->rows, b->block, b->numbers, &got, err));
         VQ_REQUIRE(b->src->row <= n, VQ_EIO, "%s: it changed while it was read", b->src->name);
@@ -119,6 +122,7 @@ static vq_status read_sample(build *b, uint64_t n, vq_error *err)
             next = b->numbers[i] + 1;
             uint64_t left = n - b->numbers[i], want = b->plan.sample - b->sampled;
             if (vq_rng_below(&rng, left) >= want) continue;
+            b->sample_at[b->sampled] = (uint32_t)(good + i);
             memcpy(b->sample + b->sampled++ * row_bytes, b->rows + i * row_bytes, row_bytes);
         }
         VQ_TRY(vq_tick(&b->ticker, "sample", good + got, n, err));
@@ -178,7 +182,7 @@ static vq_status read_queries(build *b, vq_error *err)
         vq_mem_free(rows);
         rows = NULL;
     }
-    VQ_REQUIRE(o->nqueries == 0 || b->queries.n >= 2, VQ_EINVAL,
+    VQ_REQUIRE(b->queries.n >= 2, VQ_EINVAL,
                "%s: %zu training queries; 2 are the least, since some teach and some judge, and "
                "thousands are what serves",
                o->queries[0]->name, b->queries.n);
@@ -186,6 +190,18 @@ static vq_status read_queries(build *b, vq_error *err)
         vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, d);
 out:
     vq_mem_free(rows);
+    return rc;
+}
+
+/* Where codes are to be taught and nobody gave queries. */
+static vq_status stand_in(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_sample s = {.rows = b->sample, .at = b->sample_at, .n = b->sampled, .elem = b->src->elem};
+    if (b->plan.model.train == VQ_TRAIN_KMEANS) goto out;
+    VQ_TRY(vq_pseudo_queries(&b->plan.model, &s, &b->queries, err));
+    vq_plan_note(&b->plan, "queries: %zu of the vectors, moved, stand in for them", b->queries.n);
+out:
     return rc;
 }
 
@@ -245,12 +261,14 @@ static vq_status train(build *b, vq_error *err)
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
-    VQ_TRY(read_queries(b, err));
+    VQ_TRY(o->nqueries > 0 ? read_queries(b, err) : stand_in(b, err));
     VQ_TRY(hear_teacher(b, err));
     VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
                   &b->fitted, err));
     vq_mem_free(b->sample);
+    vq_mem_free(b->sample_at);
     b->sample = NULL;
+    b->sample_at = NULL;
 out:
     return rc;
 }
@@ -401,7 +419,9 @@ out:
     vq_fitted_fini(&b.fitted);
     vq_corpus_fini(&b.corpus);
     vq_mem_free(b.sample);
+    vq_mem_free(b.sample_at);
     vq_mem_free(b.queries.x);
+    vq_mem_free(b.queries.own);
     vq_mem_free(b.skipped);
     vq_mem_free(b.rows);
     vq_mem_free(b.numbers);

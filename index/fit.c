@@ -108,7 +108,7 @@ static vq_status find_whitening(fit *f, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
     size_t d = m->d;
-    if (m->train == VQ_TRAIN_KMEANS || m->metric == VQ_METRIC_L2) goto out;
+    if (!f->p->whiten) goto out;
     f->to_rows = vq_alloc_f32(d, d);
     f->to_queries = vq_alloc_f32(d, d);
     VQ_REQUIRE(f->to_rows != NULL && f->to_queries != NULL, VQ_ENOMEM,
@@ -154,7 +154,7 @@ static vq_status find_axes(fit *f, vq_error *err)
     size_t keep = d, codes = m->codec->codewords;
     /* Where queries teach, every axis that earns a bit stays: they tell which error matters.  And
      * the lists' centroids, which cost no bits, need what few bits would not pay for. */
-    if (codes != 0 && m->train != VQ_TRAIN_KMEANS)
+    if (codes != 0 && f->p->whiten)
         keep = VQ_MAX(vq_waterfill(variances, d, m->m * log2((double)codes)),
                       vq_axes_holding(variances, d, TAUGHT_SHARE));
     else if (codes != 0)
@@ -166,11 +166,10 @@ static vq_status find_axes(fit *f, vq_error *err)
     }
     keep = VQ_MIN(m->d_code, d);
     f->out->matrix = make_matrix(axes, keep, m->d_code, f->to_rows, d);
-    if (f->to_rows != NULL)
-        f->out->query_matrix = make_matrix(axes, keep, m->d_code, f->to_queries, d);
-    VQ_REQUIRE(f->out->matrix != NULL && (f->to_rows == NULL || f->out->query_matrix != NULL),
-               VQ_ENOMEM, "axes: %u x %zu floats", m->d_code, d);
-    m->query_map = f->to_rows != NULL;
+    m->query_map = m->train != VQ_TRAIN_KMEANS && m->metric != VQ_METRIC_L2;
+    if (m->query_map) f->out->query_matrix = make_matrix(axes, keep, m->d_code, f->to_queries, d);
+    VQ_REQUIRE(f->out->matrix != NULL && (!m->query_map || f->out->query_matrix != NULL), VQ_ENOMEM,
+               "axes: %u x %zu floats", m->d_code, d);
     m->transform_kind = VQ_TRANSFORM_DENSE;
     if (codes != 0 && keep < d)
         vq_plan_note(f->p, "axes %zu of %zu: the others hold too little", keep, d);

@@ -12,6 +12,8 @@ typedef struct vq_fitted { /* owns what the model's pointers point to */
 typedef struct vq_queries { /* training queries, of length 1 for cosine */
     float *x;               /* n x d; owned by whoever filled it */
     size_t n;
+    uint32_t *own; /* n: the vector that a query was made from, where none were given; else NULL.
+                      Owned likewise */
 } vq_queries;
 
 /* Learns from n >= 1 rows of type elem (n x d) and sets d_code, the transform's kind and the arrays

@@ -56,6 +56,26 @@ static size_t dims(const learn *l)
     return l->p->model.d_code;
 }
 
+/* The k best by codes for n queries at x, those of the teacher from `first` on; no query finds the
+ * vector it was made from. */
+static vq_status answer(const learn *l, const float *x, size_t first, size_t n, uint32_t k,
+                        uint32_t *rows, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const uint32_t *own = l->truth->own;
+    uint32_t more = own != NULL ? k + 1 : k;
+    uint32_t *found = own != NULL ? vq_mem_alloc(n * more, sizeof *found) : rows;
+    VQ_REQUIRE(found != NULL, VQ_ENOMEM, "answers to %zu queries", n);
+    VQ_TRY(vq_codeview_search(&l->view, x, n, more, l->p->threads, found, err));
+    for (size_t i = 0; own != NULL && i < n; i++) {
+        (void)vq_answers_without(found + i * more, NULL, more, own[first + i]);
+        memcpy(rows + i * k, found + i * more, k * sizeof *rows);
+    }
+out:
+    if (found != rows) vq_mem_free(found);
+    return rc;
+}
+
 /* Share of the true ten among the ten best by codes, over the judges, with the state `now`. */
 static vq_status judge(learn *l, double *overlap, vq_error *err)
 {
@@ -65,7 +85,7 @@ static vq_status judge(learn *l, double *overlap, vq_error *err)
     uint64_t *ids = vq_mem_alloc(n * JUDGED, sizeof *ids);
     VQ_REQUIRE(rows != NULL && ids != NULL, VQ_ENOMEM, "judging: %zu queries", n);
     vq_gemm_nt(n, d, d, 1.0f, l->queries + l->ntrain * d, d, l->now.map, d, 0.0f, l->mapped, d);
-    VQ_TRY(vq_codeview_search(&l->view, l->mapped, n, JUDGED, l->p->threads, rows, err));
+    VQ_TRY(answer(l, l->mapped, l->ntrain, n, JUDGED, rows, err));
     for (size_t i = 0; i < n * JUDGED; i++) ids[i] = rows[i] != UINT32_MAX ? rows[i] : VQ_NO_ID;
     *overlap = vq_recall(l->true_ids, JUDGED, JUDGED, ids, JUDGED, JUDGED, n);
 out:
@@ -104,7 +124,7 @@ static vq_status mine(learn *l, vq_error *err)
     vq_status rc = VQ_OK;
     uint32_t *live = vq_mem_alloc(l->ntrain * VQ_LIVE, sizeof *live);
     VQ_REQUIRE(live != NULL, VQ_ENOMEM, "candidates of %zu queries", l->ntrain);
-    VQ_TRY(vq_codeview_search(&l->view, l->queries, l->ntrain, VQ_LIVE, l->p->threads, live, err));
+    VQ_TRY(answer(l, l->queries, 0, l->ntrain, VQ_LIVE, live, err));
     vq_candidates_set(&l->candidates, l->queries, l->corpus, l->truth, live, l->p->model.seed);
 out:
     vq_mem_free(live);

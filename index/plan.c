@@ -187,12 +187,13 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(o->teacher == NULL || o->teacher_cache == NULL, VQ_EINVAL,
                "teacher-cache: it keeps what exact search answers, which a given teacher replaces: "
                "leave it out");
-    VQ_REQUIRE(given, VQ_EINVAL,
-               "train query-aware and distill: training queries are needed (--queries)");
+    VQ_REQUIRE(given || of_teacher == NULL, VQ_EINVAL,
+               "%s: it is about training queries: give them (--queries)", of_teacher);
     VQ_REQUIRE(no == NULL, VQ_EINVAL,
                "queries teach pq4, pq8 and aq8 with rotation pca or opq, for ip and cosine; they "
                "cannot with %s",
                no);
+    p->whiten = given;
 out:
     return rc;
 }

@@ -18,6 +18,7 @@ void vq_teacher_fini(vq_teacher *t)
     vq_mem_free(t->scores);
     vq_mem_free(t->lowest);
     vq_mem_free(t->labelled);
+    vq_mem_free(t->own);
     memset(t, 0, sizeof *t);
 }
 
@@ -68,19 +69,47 @@ static vq_status make_key(vq_teachcache_key *key, const vq_teacher *t, const vq_
     return VQ_OK;
 }
 
+size_t vq_answers_without(uint32_t *rows, float *scores, size_t k, uint32_t own)
+{
+    size_t kept = 0;
+    for (size_t j = 0; j < k; j++) {
+        if (rows[j] == own) continue;
+        rows[kept] = rows[j];
+        if (scores != NULL) scores[kept] = scores[j];
+        kept++;
+    }
+    for (size_t j = kept; j < k; j++) rows[j] = UINT32_MAX;
+    return kept;
+}
+
+/* A query that was made from a vector finds it: no lesson. */
+static vq_status leave_own_out(vq_teacher *t, const vq_queries *q, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    t->own = vq_mem_alloc(q->n, sizeof *t->own);
+    VQ_REQUIRE(t->own != NULL, VQ_ENOMEM, "teacher: %zu queries", q->n);
+    memcpy(t->own, q->own, q->n * sizeof *t->own);
+    for (size_t i = 0; i < q->n; i++)
+        (void)vq_answers_without(t->rows + i * t->k, t->scores + i * t->k, t->k, t->own[i]);
+out:
+    return rc;
+}
+
 vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
                            const uint8_t base[16], vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_teachcache_key key;
     bool found = false;
-    VQ_TRY(allocate(t, c->queries->n, (size_t)VQ_MIN(c->good.n, (uint64_t)VQ_TEACHER_K), err));
+    uint64_t most = c->queries->own != NULL ? VQ_TEACHER_K + 1 : VQ_TEACHER_K;
+    VQ_TRY(allocate(t, c->queries->n, (size_t)VQ_MIN(c->good.n, most), err));
     if (cache != NULL) {
         VQ_TRY(make_key(&key, t, c, base, err));
         VQ_TRY(vq_teachcache_read(cache, &key, t->rows, t->scores, &found, err));
     }
     if (found) goto out;
     VQ_TRY(search(t, c, err));
+    if (c->queries->own != NULL) VQ_TRY(leave_own_out(t, c->queries, err));
     if (cache != NULL) VQ_TRY(vq_teachcache_write(cache, &key, t->rows, t->scores, err));
 out:
     return rc;
@@ -232,5 +261,6 @@ void vq_teacher_part(vq_teacher *t, vq_queries *queries, size_t d, size_t judges
         swap(queries->x, d * sizeof *queries->x, from, to);
         if (t->lowest != NULL) swap(t->lowest, sizeof *t->lowest, from, to);
         if (t->labelled != NULL) swap(t->labelled, sizeof *t->labelled, from, to);
+        if (t->own != NULL) swap(t->own, sizeof *t->own, from, to);
     }
 }

@@ -18,6 +18,8 @@ typedef struct vq_teacher {
     float *scores;  /* nq x k; owned */
     float *lowest;  /* nq: score of every row that is not among a query's; owned.  NULL: the exact
                        one, a product that can be computed */
+    uint32_t *own;  /* nq: a vector that is no answer to a query, since it was made from it; owned.
+                       NULL: none */
     uint32_t *labelled; /* nq: so many of a query's rows, the first, are labels, with the best score
                            of the teacher and not their own; owned.  NULL: none */
 } vq_teacher;
@@ -38,6 +40,9 @@ typedef struct vq_class { /* who is taught, and by which rows */
  * Leaves src anywhere. */
 vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
                            const uint8_t base[16], vq_error *err);
+/* Takes a vector out of k answers (scores may be NULL), best first; the others move up and
+ * UINT32_MAX fills the end.  Returns how many are left. */
+size_t vq_answers_without(uint32_t *rows, float *scores, size_t k, uint32_t own);
 /* What was given in its place. */
 vq_status vq_teacher_given(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err);
 /* Puts the rows of pairs first, in the teacher's order and then its own, with its best score;

@@ -132,7 +132,8 @@ typedef enum vq_train {
                                  the space whitened by E[q q^T], each vector's code by the queries
                                  that find it */
     VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
-} vq_train;
+} vq_train; /* without training queries the last two take vectors of the index, moved a little, in
+               their place, and do not whiten */
 
 /* Pairs of a training query and a row of the vectors, in any order, no pair twice. */
 typedef struct vq_pairs {

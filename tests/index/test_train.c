@@ -125,6 +125,7 @@ Test(train, refuses_what_queries_cannot_teach)
     o = with_queries(&w, VQ_METRIC_IP), o.train = VQ_TRAIN_KMEANS;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.train = VQ_TRAIN_QUERY_AWARE, o.nqueries = 0;
+    o.teacher_cache = "c";
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.loss = "hinge";
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
