@@ -78,8 +78,8 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
          0,                                                                                        \
          0,                                                                                        \
          NULL,                                                                                     \
-         "training queries, unlabelled: vectors like those that will be asked, for ip and "        \
-         "cosine; may be given more than once"},                                                   \
+         "training queries, unlabelled: vectors like those that will be asked; "                   \
+         "may be given more than once"},                                                           \
         {"loss",                                                                                   \
          0,                                                                                        \
          OPT_TEXT,                                                                                 \

@@ -319,8 +319,10 @@ static vq_status learn(build *b, vq_error *err)
     c->lists = vq_mem_alloc(c->n, sizeof *c->lists);
     c->codes = vq_mem_alloc(c->n, m->code.code_bytes);
     c->coded = vq_alloc_f32(c->n, m->d_code);
-    VQ_REQUIRE(c->lists != NULL && c->codes != NULL && c->coded != NULL, VQ_ENOMEM,
-               "distillation: %zu vectors of %u floats", c->n, m->d_code);
+    if (m->shape.factors) c->factors = vq_alloc_f32(1, c->n);
+    VQ_REQUIRE(c->lists != NULL && c->codes != NULL && c->coded != NULL &&
+                   (c->factors != NULL || !m->shape.factors),
+               VQ_ENOMEM, "distillation: %zu vectors of %u floats", c->n, m->d_code);
     vq_encode_job job = {.src = b->src,
                          .model = m,
                          .threads = b->plan.threads,

@@ -11,6 +11,7 @@ void vq_corpus_fini(vq_corpus *c)
     vq_mem_free(c->lists);
     vq_mem_free(c->codes);
     vq_mem_free(c->coded);
+    vq_mem_free(c->factors);
     memset(c, 0, sizeof *c);
 }
 
@@ -20,6 +21,8 @@ void vq_codeview_fini(vq_codeview *v)
     vq_mem_free(v->start);
     vq_mem_free(v->at);
     vq_mem_free(v->blocks);
+    vq_mem_free(v->factors);
+    vq_mem_free(v->factors_at);
     memset(v, 0, sizeof *v);
 }
 
@@ -40,6 +43,27 @@ static size_t sort_rows(vq_codeview *v, const vq_corpus *c)
     memmove(v->start + 1, v->start, m->nlist * sizeof *v->start);
     v->start[0] = 0;
     return bytes;
+}
+
+/* Factors in the order of the codes; a list's last block is filled up. */
+static vq_status sort_factors(vq_codeview *v, const vq_corpus *c, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = v->model;
+    size_t all = 0;
+    v->factors_at = vq_mem_alloc(m->nlist, sizeof *v->factors_at);
+    VQ_REQUIRE(v->factors_at != NULL, VQ_ENOMEM, "factors of %u lists", m->nlist);
+    for (uint32_t l = 0; l < m->nlist; l++) {
+        v->factors_at[l] = all;
+        all += vq_round_up(v->start[l + 1] - v->start[l], VQ_BLOCK);
+    }
+    v->factors = vq_mem_calloc(all, sizeof *v->factors);
+    VQ_REQUIRE(v->factors != NULL, VQ_ENOMEM, "factors of %zu vectors", c->n);
+    for (uint32_t l = 0; l < m->nlist; l++)
+        for (size_t i = v->start[l]; i < v->start[l + 1]; i++)
+            v->factors[v->factors_at[l] + i - v->start[l]] = c->factors[v->rows[i]];
+out:
+    return rc;
 }
 
 vq_status vq_codeview_init(vq_codeview *v, const vq_model *model, const vq_corpus *c, vq_error *err)
@@ -64,6 +88,7 @@ vq_status vq_codeview_init(vq_codeview *v, const vq_model *model, const vq_corpu
             memcpy(gathered + i * code, c->codes + v->rows[v->start[l] + i] * code, code);
         model->codec->pack(&model->code, gathered, n, v->blocks + v->at[l]);
     }
+    if (c->factors != NULL) VQ_TRY(sort_factors(v, c, err));
 out:
     vq_mem_free(gathered);
     if (rc != VQ_OK) vq_codeview_fini(v);
@@ -78,6 +103,11 @@ typedef struct view_search {
     uint32_t want;
     vq_arena *arenas; /* of the workers */
 } view_search;
+
+static const float *factors_of(const vq_codeview *v, uint32_t list)
+{
+    return v->factors != NULL ? v->factors + v->factors_at[list] : NULL;
+}
 
 /* A hit's id is list << 32 | slot. */
 static vq_status scan_lists(const view_search *s, const float *dots, const void *tables,
@@ -95,7 +125,9 @@ static vq_status scan_lists(const view_search *s, const float *dots, const void 
         size_t n = s->v->start[l + 1] - s->v->start[l];
         for (size_t first = 0; first < n; first += STEP) {
             const uint8_t *blocks = s->v->blocks + s->v->at[l] + first * m->code.code_bytes;
-            size_t kept = m->codec->scan(&m->code, s->k, tables, blocks, NULL,
+            const float *factors = factors_of(s->v, l);
+            if (factors != NULL) factors += first;
+            size_t kept = m->codec->scan(&m->code, s->k, tables, blocks, factors,
                                          VQ_MIN(n - first, (size_t)STEP), dots[l], r->threshold,
                                          scratch, idx, score);
             for (size_t j = 0; j < kept; j++)
@@ -128,8 +160,10 @@ static vq_status search_one(void *ctx, size_t task, int worker, vq_error *err)
     vq_reservoir_shrink(&r);
     for (size_t i = 0; i < r.n; i++) {
         uint32_t l = (uint32_t)(hits[i].id >> 32), slot = (uint32_t)hits[i].id;
+        const float *factors = factors_of(v, l);
         hits[i].score =
             dots[l] + m->codec->score(&m->code, s->k, tables, v->blocks + v->at[l], slot);
+        if (factors != NULL) hits[i].score -= factors[slot];
         hits[i].id = v->rows[v->start[l] + slot];
     }
     vq_hits_sort(hits, r.n);

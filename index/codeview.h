@@ -11,6 +11,7 @@ typedef struct vq_corpus { /* encoded vectors, in the order of the source */
     uint32_t *lists; /* n; owned */
     uint8_t *codes;  /* n x code_bytes; owned */
     float *coded;    /* n x d_code: uncompressed, in the coded space; owned */
+    float *factors;  /* n: what the vectors take off (factor.h); owned.  NULL: nothing */
 } vq_corpus;
 void vq_corpus_fini(vq_corpus *c);
 
@@ -20,6 +21,8 @@ typedef struct vq_codeview {
     size_t *start;  /* nlist + 1 */
     size_t *at;     /* nlist: where a list's blocks begin, bytes */
     uint8_t *blocks;
+    float *factors;     /* each list's from factors_at on, or NULL */
+    size_t *factors_at; /* nlist */
 } vq_codeview;
 vq_status vq_codeview_init(vq_codeview *v, const vq_model *model, const vq_corpus *c,
                            vq_error *err);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/factor.h"
 #include "index/fit.h"
 #include "src/train/kmeans.h"
 
@@ -15,28 +16,25 @@ typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
 typedef struct encoder {
     const vq_encode_job *job;
     const vq_kernels *k;
-    size_t n;                    /* rows of the block */
-    tile *tiles;                 /* of the workers */
-    float *bias;                 /* nlist: for the assignment */
-    uint32_t *lists, *own_lists; /* block */
-    float *factors;              /* block, or NULL */
-    uint8_t *codes, *own_codes;  /* block x code_bytes */
-    float *coded;                /* block x d_code: rows in the coded space are kept, or NULL */
-    uint8_t *stored;             /* block x row_bytes: rows as stored */
+    size_t n;                     /* rows of the block */
+    tile *tiles;                  /* of the workers */
+    float *bias;                  /* nlist: for the assignment */
+    uint32_t *lists, *own_lists;  /* block */
+    float *factors, *own_factors; /* block, or NULL */
+    uint8_t *codes, *own_codes;   /* block x code_bytes */
+    float *coded;                 /* block x d_code: rows in the coded space are kept, or NULL */
+    uint8_t *stored;              /* block x row_bytes: rows as stored */
 } encoder;
 
-/* |c + decoded residual|^2 / 2: what is taken off a product so that it ranks like the distance to
- * the decoded vector. */
+/* Of rows whose residuals are in t->coded. */
 static void make_factors(const encoder *e, const tile *t, size_t first, size_t n)
 {
     const vq_model *m = e->job->model;
     size_t d = m->d_code;
     m->codec->decode(&m->code, e->codes + first * m->code.code_bytes, n, t->decoded);
     for (size_t i = 0; i < n; i++) {
-        float *x = t->decoded + i * d;
         const float *c = m->centroids + (size_t)e->lists[first + i] * d;
-        for (size_t j = 0; j < d; j++) x[j] += c[j];
-        e->factors[first + i] = 0.5f * e->k->dot_f32(x, x, d);
+        e->factors[first + i] = vq_factor(e->k, c, t->coded + i * d, t->decoded + i * d, d);
     }
 }
 
@@ -91,11 +89,11 @@ static vq_status encoder_init(encoder *e, int threads, vq_error *err)
     e->bias = vq_alloc_f32(1, m->nlist);
     e->own_lists = vq_mem_alloc(block, sizeof *e->lists);
     e->own_codes = vq_mem_alloc(block, m->code.code_bytes);
-    if (m->shape.factors) e->factors = vq_alloc_f32(1, block);
+    if (m->shape.factors) e->own_factors = vq_alloc_f32(1, block);
     bool convert = m->store != VQ_ELEM_NONE && m->store != m->input;
     if (convert) e->stored = vq_mem_alloc(block, m->shape.row_bytes);
     VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && e->own_lists != NULL &&
-                   e->own_codes != NULL && (e->factors != NULL || !m->shape.factors) &&
+                   e->own_codes != NULL && (e->own_factors != NULL || !m->shape.factors) &&
                    (e->stored != NULL || !convert),
                VQ_ENOMEM, "encoding: a block of %zu rows", block);
     for (int i = 0; i < threads; i++) {
@@ -123,7 +121,7 @@ static void encoder_fini(encoder *e, int threads)
     vq_mem_free(e->tiles);
     vq_mem_free(e->bias);
     vq_mem_free(e->own_lists);
-    vq_mem_free(e->factors);
+    vq_mem_free(e->own_factors);
     vq_mem_free(e->own_codes);
     vq_mem_free(e->stored);
 }
@@ -133,6 +131,7 @@ static void place_block(encoder *e, size_t done)
 {
     const vq_corpus *c = e->job->corpus;
     e->lists = c != NULL ? c->lists + done : e->own_lists;
+    e->factors = c != NULL && c->factors != NULL ? c->factors + done : e->own_factors;
     e->codes = c != NULL ? c->codes + done * e->job->model->code.code_bytes : e->own_codes;
     e->coded = c != NULL && !e->job->known ? c->coded + done * e->job->model->d_code : NULL;
 }

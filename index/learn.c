@@ -228,6 +228,7 @@ static vq_status encode_again(learn *l, unsigned sweeps, vq_error *err)
     vq_codes_gather(m, l->codes8, c->n, other);
     c->codes = other;
     other = old;
+    VQ_TRY(vq_refactor(m, c, l->p->threads, err));
     VQ_TRY(view_again(l, err));
     VQ_TRY(judge(l, &overlap, err));
     if (overlap >= l->best_overlap) {
@@ -235,6 +236,7 @@ static vq_status encode_again(learn *l, unsigned sweeps, vq_error *err)
     } else {
         other = c->codes;
         c->codes = old;
+        VQ_TRY(vq_refactor(m, c, l->p->threads, err));
         VQ_TRY(view_again(l, err));
     }
 out:
@@ -280,7 +282,10 @@ static vq_status begin(learn *l, const vq_queries *queries, vq_error *err)
                VQ_ENOMEM, "lessons of %zu queries", n);
     VQ_TRY(vq_candidates_init(&l->candidates, l->ntrain, d, l->truth->k, err));
     forget_map(l);
-    vq_gemm_nt(n, d, m->d, 1.0f, queries->x, m->d, m->query_matrix, m->d, 0.0f, l->queries, d);
+    if (m->metric == VQ_METRIC_L2)
+        vq_transform_many(&m->transform, vq_kernels_get(), queries->x, n, l->queries);
+    else
+        vq_gemm_nt(n, d, m->d, 1.0f, queries->x, m->d, m->query_matrix, m->d, 0.0f, l->queries, d);
     for (size_t i = 0; i < judges; i++)
         for (size_t j = 0; j < JUDGED; j++) {
             uint32_t row =

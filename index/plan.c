@@ -148,11 +148,9 @@ static const char *teacher_option(const vq_build_opts *o)
 static const char *hindrance(const vq_model *m)
 {
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
-    return m->metric == VQ_METRIC_L2 ? "metric l2 (the default), for which every error weighs "
-                                       "alike: ask for ip or cosine if that is what is meant"
-           : !m->codec->axes         ? "this codec: ask for pq4, pq8 or aq8"
-           : !learnt                 ? "this rotation: ask for pca or opq"
-                                     : NULL;
+    return !m->codec->axes ? "this codec: ask for pq4, pq8 or aq8"
+           : !learnt       ? "this rotation: ask for pca or opq"
+                           : NULL;
 }
 
 static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)
@@ -171,7 +169,7 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     m->train = o->train;
     if (o->train == VQ_TRAIN_AUTO) {
         m->train = given ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
-        if (given) vq_plan_note(p, "train distill: there are queries");
+        if (given && m->metric != VQ_METRIC_L2) vq_plan_note(p, "train distill: there are queries");
     }
     if (m->train == VQ_TRAIN_KMEANS) {
         VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries; ask for train distill");
@@ -190,10 +188,16 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(given || of_teacher == NULL, VQ_EINVAL,
                "%s: it is about training queries: give them (--queries)", of_teacher);
     VQ_REQUIRE(no == NULL, VQ_EINVAL,
-               "queries teach pq4, pq8 and aq8 with rotation pca or opq, for ip and cosine; they "
-               "cannot with %s",
-               no);
-    p->whiten = given;
+               "queries teach pq4, pq8 and aq8 with rotation pca or opq; they cannot with %s", no);
+    p->whiten = given && m->metric != VQ_METRIC_L2;
+    if (m->metric != VQ_METRIC_L2 || m->train != VQ_TRAIN_DISTILL) goto out;
+    VQ_REQUIRE(
+        of_distill == NULL, VQ_EINVAL,
+        "%s: this is for distillation, which metric l2 (the default) has none of: ask for ip "
+        "or cosine if that is what is meant, or leave it out",
+        of_distill);
+    m->train = VQ_TRAIN_QUERY_AWARE;
+    vq_plan_note(p, "train query-aware instead of distill: l2 learns codes, not codebooks");
 out:
     return rc;
 }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "index/factor.h"
 #include "src/math/blas.h"
 #include "src/train/moments.h"
 #include "src/train/perdoc.h"
@@ -64,6 +65,22 @@ static float *words_by_row(const float *books, size_t d, size_t kk, size_t dsub)
     return words;
 }
 
+/* Mean square length of what feels errors: queries, or for l2 the ways from vectors to them. */
+static double mean_square(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
+                          const float *queries, size_t nq)
+{
+    const vq_kernels *k = vq_kernels_get();
+    size_t d = m->d_code, pairs = 0;
+    double sum = 0.0;
+    if (m->metric != VQ_METRIC_L2) return k->sq_row_f32(queries, nq * d) / (double)nq;
+    for (size_t i = 0; i < c->n * VQ_FELT; i++) {
+        if (felt[i] == UINT32_MAX) continue;
+        sum += (double)k->l2sq_f32(queries + felt[i] * d, c->coded + i / VQ_FELT * d, d);
+        pairs++;
+    }
+    return pairs > 0 ? sum / (double)pairs : 0.0;
+}
+
 vq_status vq_recode(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
                     const float *queries, size_t nq, unsigned sweeps, int threads,
                     vq_ticker *ticker, uint8_t *one, vq_error *err)
@@ -73,7 +90,7 @@ vq_status vq_recode(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
     size_t kk = m->codec->codewords, len = additive ? m->d_code : m->d_code / m->m;
     const float *books = m->params + m->codec->books(m->d_code, m->m);
     float *turned = additive ? NULL : words_by_row(books, m->d_code, kk, len);
-    double sq = vq_kernels_get()->sq_row_f32(queries, nq * m->d_code);
+    double sq = mean_square(m, c, felt, queries, nq);
     vq_perdoc p = {.n = c->n,
                    .d = m->d_code,
                    .nlist = m->nlist,
@@ -88,14 +105,56 @@ vq_status vq_recode(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
                    .queries = queries,
                    .near = felt,
                    .count = VQ_FELT,
+                   .from_rows = m->metric == VQ_METRIC_L2,
                    .sweeps = sweeps,
                    .threads = threads,
                    .ticker = ticker};
     VQ_REQUIRE(p.words != NULL, VQ_ENOMEM, "codewords: %u books", m->m);
-    if (sq > 0.0) p.beta = (float)(BETA * (double)m->d * (double)nq / sq);
+    if (sq > 0.0) p.beta = (float)(BETA * (double)m->d / sq);
     VQ_TRY(vq_perdoc_encode(&p, one, err));
 out:
     vq_mem_free(turned);
+    return rc;
+}
+
+enum { FACTOR_TILE = 256 };
+
+typedef struct refactor {
+    const vq_model *m;
+    vq_corpus *c;
+    float *scratch; /* threads x FACTOR_TILE x 2 d */
+} refactor;
+
+static vq_status refactor_tile(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    const refactor *f = ctx;
+    const vq_model *m = f->m;
+    size_t d = m->d_code, first = task * FACTOR_TILE;
+    size_t n = VQ_MIN(f->c->n - first, (size_t)FACTOR_TILE);
+    float *h = f->scratch + (size_t)worker * FACTOR_TILE * 2 * d, *r = h + FACTOR_TILE * d;
+    m->codec->decode(&m->code, f->c->codes + first * m->code.code_bytes, n, h);
+    for (size_t i = 0; i < n; i++) {
+        const float *x = f->c->coded + (first + i) * d;
+        const float *c = m->centroids + (size_t)f->c->lists[first + i] * d;
+        for (size_t j = 0; j < d; j++) r[j] = x[j] - c[j];
+        f->c->factors[first + i] = vq_factor(vq_kernels_get(), c, r, h + i * d, d);
+    }
+    return VQ_OK;
+}
+
+vq_status vq_refactor(const vq_model *m, vq_corpus *c, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t tiles = (c->n + FACTOR_TILE - 1) / FACTOR_TILE;
+    refactor f = {.m = m, .c = c};
+    if (c->factors == NULL) goto out;
+    threads = vq_team((uint32_t)VQ_MAX(threads, 1), tiles);
+    f.scratch = vq_alloc_f32((size_t)threads * FACTOR_TILE, 2 * m->d_code);
+    VQ_REQUIRE(f.scratch != NULL, VQ_ENOMEM, "factors: %u floats", m->d_code);
+    VQ_TRY(vq_team_run(threads, tiles, refactor_tile, &f, err));
+out:
+    vq_mem_free(f.scratch);
     return rc;
 }
 

@@ -20,10 +20,14 @@ uint32_t *vq_felt_queries(const vq_teacher *t, size_t nq, size_t n);
 
 /* Codes (n x m, one a byte) of the corpus's vectors: start in, result out, with the codebooks and
  * centroids of m as they are.  An error counts by its length and as the vector's queries feel it
- * (felt: n x VQ_FELT of queries, nq x d_code in the coded space). */
+ * (felt: n x VQ_FELT of queries, nq x d_code in the coded space), for l2 along the way from the
+ * vector to the query. */
 vq_status vq_recode(const vq_model *m, const vq_corpus *c, const uint32_t *felt,
                     const float *queries, size_t nq, unsigned sweeps, int threads,
                     vq_ticker *ticker, uint8_t *one, vq_error *err);
+
+/* The factors of the corpus anew (if it has any), from its codes as m decodes them. */
+vq_status vq_refactor(const vq_model *m, vq_corpus *c, int threads, vq_error *err);
 
 /* A map W (d_code x d_code) that queries have learnt goes into the queries' matrix, and its inverse
  * transpose into that of the rows: products stay, a search pays nothing, and rows are coded where

@@ -107,10 +107,13 @@ vq_status vq_teacher_exact(vq_teacher *t, const vq_class *c, const char *cache,
         VQ_TRY(make_key(&key, t, c, base, err));
         VQ_TRY(vq_teachcache_read(cache, &key, t->rows, t->scores, &found, err));
     }
-    if (found) goto out;
-    VQ_TRY(search(t, c, err));
-    if (c->queries->own != NULL) VQ_TRY(leave_own_out(t, c->queries, err));
-    if (cache != NULL) VQ_TRY(vq_teachcache_write(cache, &key, t->rows, t->scores, err));
+    if (!found) {
+        VQ_TRY(search(t, c, err));
+        if (c->queries->own != NULL) VQ_TRY(leave_own_out(t, c->queries, err));
+        if (cache != NULL) VQ_TRY(vq_teachcache_write(cache, &key, t->rows, t->scores, err));
+    }
+    if (c->metric == VQ_METRIC_L2) /* from here on larger is better */
+        for (size_t i = 0; i < c->queries->n * (size_t)t->k; i++) t->scores[i] *= -0.5f;
 out:
     return rc;
 }

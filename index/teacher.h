@@ -15,7 +15,7 @@ enum {
 typedef struct vq_teacher {
     uint32_t k;
     uint32_t *rows; /* nq x k: vectors, best first, UINT32_MAX where there are fewer; owned */
-    float *scores;  /* nq x k; owned */
+    float *scores;  /* nq x k: products, of l2 minus half the squared distances; owned */
     float *lowest;  /* nq: score of every row that is not among a query's; owned.  NULL: the exact
                        one, a product that can be computed */
     uint32_t *own;  /* nq: a vector that is no answer to a query, since it was made from it; owned.

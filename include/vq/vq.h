@@ -133,7 +133,8 @@ typedef enum vq_train {
                                  that find it */
     VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
 } vq_train; /* without training queries the last two take vectors of the index, moved a little, in
-               their place, and do not whiten */
+               their place, and do not whiten.  l2 does not whiten either, and has no distillation:
+               VQ_TRAIN_QUERY_AWARE is what it gets */
 
 /* Pairs of a training query and a row of the vectors, in any order, no pair twice. */
 typedef struct vq_pairs {
@@ -175,10 +176,9 @@ typedef struct vq_build_opts {
     uint64_t nids;
     vq_progress_fn progress; /* may be NULL */
     void *progress_ctx;
-    uint32_t force;    /* not 0: replace a file that exists at path */
-    uint32_t reserved; /* 0 */
-    vq_source *const
-        *queries; /* nqueries sources of training queries, unlabelled; for ip, cosine */
+    uint32_t force;            /* not 0: replace a file that exists at path */
+    uint32_t reserved;         /* 0 */
+    vq_source *const *queries; /* nqueries sources of training queries, unlabelled */
     uint64_t nqueries;
     const char *loss;   /* of distillation: "listnet" (default), "kl", "margin-mse", "ranknet",
                            "lambda" */

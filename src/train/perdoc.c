@@ -28,7 +28,7 @@ typedef struct chunk {
     float *felt;  /* rows x count: q . r of the row's queries */
     float *table; /* nq x kk: q . codeword of the book */
     float *norms; /* m x kk: -|c|^2 / 2 */
-    float *tiles; /* threads x TILE x (len + kk) */
+    float *tiles; /* threads x TILE x (len + 2 kk) */
 } chunk;
 
 static const float *words_of(const vq_perdoc *p, size_t book)
@@ -57,10 +57,11 @@ static vq_status residual_task(void *ctx, size_t task, int worker, vq_error *err
             float *restrict at = r + offset_of(p, j);
             for (size_t t = 0; t < p->len; t++) at[t] -= word[t];
         }
+        float own = p->from_rows ? c->k->dot_f32(row, r, p->d) : 0.0f;
         for (size_t s = 0; s < p->count; s++) {
             uint32_t q = p->near[(c->first + i) * p->count + s];
             c->felt[i * p->count + s] =
-                q != NONE ? c->k->dot_f32(p->queries + (size_t)q * p->d, r, p->d) : 0.0f;
+                q != NONE ? c->k->dot_f32(p->queries + (size_t)q * p->d, r, p->d) - own : 0.0f;
         }
     }
     return VQ_OK;
@@ -87,9 +88,10 @@ static void fetch(const chunk *c, const uint32_t *near, size_t s)
     for (size_t w = 0; w < p->kk; w += VQ_CACHELINE / sizeof *t) VQ_PREFETCH(t + w);
 }
 
-/* Adds what the row's queries feel to score (kk): how good each codeword is. */
+/* Adds what the row's queries feel to score (kk): how good each codeword is.  here (kk): products
+ * of the row with the codewords, where queries feel from it; else zeros. */
 static void feel(const chunk *c, const uint32_t *near, const float *felt, size_t own,
-                 float *restrict score)
+                 const float *restrict here, float *restrict score)
 {
     const vq_perdoc *p = c->p;
     float weight = p->beta / (float)p->count;
@@ -97,12 +99,15 @@ static void feel(const chunk *c, const uint32_t *near, const float *felt, size_t
     for (size_t s = 0; s < p->count && near[s] != NONE; s++) {
         fetch(c, near, s + AHEAD);
         const float *restrict t = c->table + (size_t)near[s] * p->kk;
-        float u = felt[s] + t[own];
-        for (size_t w = 0; w < p->kk; w++) score[w] += weight * (u - 0.5f * t[w]) * t[w];
+        float u = felt[s] + t[own] - here[own];
+        for (size_t w = 0; w < p->kk; w++) {
+            float v = t[w] - here[w];
+            score[w] += weight * (u - 0.5f * v) * v;
+        }
     }
 }
 
-static void move_row(const chunk *c, size_t i, size_t best, const float *y)
+static void move_row(const chunk *c, size_t i, size_t best, const float *y, const float *here)
 {
     const vq_perdoc *p = c->p;
     uint8_t *code = &c->codes[i * p->m + c->book];
@@ -112,7 +117,7 @@ static void move_row(const chunk *c, size_t i, size_t best, const float *y)
     for (size_t t = 0; t < p->len; t++) r[t] = y[t] - word[t];
     for (size_t s = 0; s < p->count && near[s] != NONE; s++) {
         const float *t = c->table + (size_t)near[s] * p->kk;
-        c->felt[i * p->count + s] += t[*code] - t[best];
+        c->felt[i * p->count + s] += t[*code] - here[*code] - (t[best] - here[best]);
     }
     *code = (uint8_t)best;
 }
@@ -123,7 +128,8 @@ static vq_status modes_task(void *ctx, size_t task, int worker, vq_error *err)
     chunk *c = ctx;
     const vq_perdoc *p = c->p;
     size_t first = task * TILE, n = VQ_MIN(c->n - first, TILE), offset = offset_of(p, c->book);
-    float *y = c->tiles + (size_t)worker * TILE * (p->len + p->kk), *scores = y + TILE * p->len;
+    float *y = c->tiles + (size_t)worker * TILE * (p->len + 2 * p->kk);
+    float *scores = y + TILE * p->len, *here = scores + TILE * p->kk;
     const float *words = words_of(p, c->book), *norms = c->norms + c->book * p->kk;
     for (size_t i = 0; i < n; i++) {
         const float *r = c->r + (first + i) * p->d + offset;
@@ -131,13 +137,19 @@ static vq_status modes_task(void *ctx, size_t task, int worker, vq_error *err)
         for (size_t t = 0; t < p->len; t++) y[i * p->len + t] = r[t] + own[t];
     }
     vq_gemm_nt(n, p->kk, p->len, 1.0f, y, p->len, words, p->len, 0.0f, scores, p->kk);
+    if (p->from_rows)
+        vq_gemm_nt(n, p->kk, p->len, 1.0f, p->rows + (c->first + first) * p->d + offset, p->d,
+                   words, p->len, 0.0f, here, p->kk);
+    else
+        memset(here, 0, n * p->kk * sizeof *here);
     for (size_t i = 0; i < n; i++) {
         float *restrict score = scores + i * p->kk;
         size_t own = c->codes[(first + i) * p->m + c->book], at = first + i;
-        feel(c, p->near + (c->first + at) * p->count, c->felt + at * p->count, own, score);
+        feel(c, p->near + (c->first + at) * p->count, c->felt + at * p->count, own,
+             here + i * p->kk, score);
         size_t best = c->k->argmax_f32(score, norms, p->kk);
         if (score[best] + norms[best] > score[own] + norms[own])
-            move_row(c, at, best, y + i * p->len);
+            move_row(c, at, best, y + i * p->len, here + i * p->kk);
     }
     return VQ_OK;
 }
@@ -171,7 +183,7 @@ vq_status vq_perdoc_encode(const vq_perdoc *p, uint8_t *codes, vq_error *err)
     c.felt = vq_alloc_f32(most, p->count);
     c.table = vq_alloc_f32(p->nq, p->kk);
     c.norms = vq_alloc_f32(p->m, p->kk);
-    c.tiles = vq_alloc_f32((size_t)VQ_MAX(p->threads, 1) * TILE, p->len + p->kk);
+    c.tiles = vq_alloc_f32((size_t)VQ_MAX(p->threads, 1) * TILE, p->len + 2 * p->kk);
     VQ_REQUIRE(c.r != NULL && c.felt != NULL && c.table != NULL && c.norms != NULL &&
                    c.tiles != NULL,
                VQ_ENOMEM, "codes of %zu rows for %zu queries", p->n, p->nq);

@@ -6,6 +6,7 @@
 #ifndef VQ_TRAIN_PERDOC_H
 #define VQ_TRAIN_PERDOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,8 @@ typedef struct vq_perdoc {
     const float *queries;   /* nq x d */
     const uint32_t *near;   /* n x count: queries of a row; UINT32_MAX: none */
     size_t count;           /* >= 1 */
+    bool from_rows;         /* a query feels an error along the way from the row to it: for q . (x -
+                             * x') read (q - x) . (x - x'), which is what distances differ by */
     float beta;             /* >= 0 */
     unsigned sweeps;
     int threads; /* bits do not depend on it */

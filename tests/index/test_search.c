@@ -321,9 +321,10 @@ Test(search, twins_come_by_id)
     test_rmdir(dir);
 }
 
-/* The score of a decoded vector, in double. */
-static double decoded_score(const vq_shard *s, const float *q, uint32_t list, uint32_t slot,
-                            uint64_t *label)
+/* The score of a decoded vector, in double: its distance and .6 of its own from what it was, which
+ * is row `label` of x. */
+static double decoded_score(const vq_shard *s, const float *x, const float *q, uint32_t list,
+                            uint32_t slot, uint64_t *label)
 {
     const vq_model *m = &s->model;
     uint32_t at;
@@ -336,13 +337,15 @@ static double decoded_score(const vq_shard *s, const float *q, uint32_t list, ui
     memcpy(label, v->labels + 8 * at, 8);
     for (uint32_t j = 0; j < m->d_code; j++) {
         double y = (double)r[j] + (double)m->centroids[list * m->d_code + j];
-        double x = j < m->d ? (double)q[j] - (double)m->mean[j] : 0.0; /* identity transform */
-        sum += (x - y) * (x - y);
+        /* identity transform */
+        double to = j < m->d ? (double)q[j] - (double)m->mean[j] : 0.0;
+        double was = j < m->d ? (double)x[*label * m->d + j] - (double)m->mean[j] : 0.0;
+        sum += (to - y) * (to - y) + 0.6 * (was - y) * (was - y);
     }
     return sum;
 }
 
-Test(search, codes_alone_rank_by_the_decoded_vector)
+Test(search, codes_alone_rank_by_the_decoded_vector_and_its_error)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     float *q = clusters(1, N + NQ, D) /* the last NQ are not in the index */;
@@ -361,7 +364,7 @@ Test(search, codes_alone_rank_by_the_decoded_vector)
             for (uint32_t l = 0; l < s->shards[0].model.nlist; l++)
                 for (uint32_t slot = 0; slot < s->shards[0].lists[l].n; slot++) {
                     uint64_t label;
-                    double sq = decoded_score(&s->shards[0], q + (N + i) * D, l, slot, &label);
+                    double sq = decoded_score(&s->shards[0], q, q + (N + i) * D, l, slot, &label);
                     all[label] = sq;
                 }
             for (size_t j = 0; j < K; j++)

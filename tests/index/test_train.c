@@ -25,6 +25,40 @@ Test(train, queries_improve_the_ranking_of_unseen_ones)
     test_rmdir(dir);
 }
 
+/* Distances: queries among the rows, given or made of them. */
+Test(train, l2_learns_codes_and_loses_nothing)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    static const char *const codecs[] = {"pq8", "aq8"};
+    float *all = clusters(1, N + 2 * NQ, D);
+    memcpy(w.train, all + N * D, NQ * D * sizeof *all);
+    memcpy(w.held, all + (N + NQ) * D, NQ * D * sizeof *all);
+    for (size_t i = 0; i < 4; i++) {
+        vq_info info = VQ_INFO_INIT;
+        vq_build_opts o = with_queries(&w, VQ_METRIC_L2), plain = o;
+        o.codec = plain.codec = codecs[i / 2];
+        plain.queries = NULL, plain.nqueries = 0;
+        if (i % 2 == 0) o = plain, o.train = VQ_TRAIN_DISTILL;
+        build(path, w.x, N, D, VQ_F32, &plain);
+        double before = overlap(path, &w, VQ_METRIC_L2, VQ_NONE);
+        build(path, w.x, N, D, VQ_F32, &o);
+        double after = overlap(path, &w, VQ_METRIC_L2, VQ_NONE);
+        cr_assert_geq(after, before - 0.01, "%s: %.3f, then %.3f", o.codec, before, after);
+        cr_assert_eq(overlap(path, &w, VQ_METRIC_L2, N), 1.0, "all reranked is exact");
+        cr_assert_eq(problems_of(path), 0);
+        vq_index *ix = open_index(path);
+        OK(vq_index_info(ix, &info, &err));
+        vq_close(ix);
+        cr_assert_eq(info.train, VQ_TRAIN_QUERY_AWARE);
+        cr_assert(strstr(info.why, "instead of distill") != NULL, "%s", info.why);
+    }
+    vq_mem_free(all);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(train, few_queries_and_bad_rows)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -110,6 +144,7 @@ Test(train, refuses_what_queries_cannot_teach)
     vq_source *narrow;
     OK(vq_source_open_array(&narrow, w.train, NQ, D / 2, VQ_F32, &err));
     vq_build_opts o = with_queries(&w, VQ_METRIC_L2);
+    o.epochs = 2;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     cr_assert(strstr(err.text, "metric l2") != NULL, "%s", err.text);
     vq_source *one;

@@ -55,15 +55,18 @@ static double cost(const world *w, size_t i)
     for (size_t s = 0; s < NEAR && w->near[i * NEAR + s] != UINT32_MAX; s++) {
         double dot = 0.0;
         for (size_t t = 0; t < D; t++)
-            dot += (double)w->queries[w->near[i * NEAR + s] * D + t] * e[t];
+            dot += ((double)w->queries[w->near[i * NEAR + s] * D + t] -
+                    (w->p.from_rows ? (double)w->rows[i * D + t] : 0.0)) *
+                   e[t];
         sum += (double)w->p.beta / NEAR * dot * dot;
     }
     return sum;
 }
 
-static void never_rises(size_t len, float beta)
+static void never_rises(size_t len, float beta, bool from_rows)
 {
     world *w = make(len, beta);
+    w->p.from_rows = from_rows;
     size_t fell = 0;
     for (int round = 0; round < 4; round++) {
         double before[N];
@@ -94,12 +97,14 @@ static void never_rises(size_t len, float beta)
 
 Test(perdoc, additive_cost_never_rises)
 {
-    never_rises(D, 0.5f);
+    never_rises(D, 0.5f, false);
+    never_rises(D, 0.5f, true);
 }
 
 Test(perdoc, product_cost_never_rises)
 {
-    never_rises(D / M, 2.0f);
+    never_rises(D / M, 2.0f, false);
+    never_rises(D / M, 2.0f, true);
 }
 
 Test(perdoc, without_weight_it_is_the_nearest_codeword)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* factor.h -- metric l2: what a vector takes off the products of its code, so that they rank like
+ * distances. */
+#ifndef VQ_INDEX_FACTOR_H
+#define VQ_INDEX_FACTOR_H
+
+#include "src/math/kernels.h"
+
+/* Half of |c + h|^2 + .6 |r - h|^2, where c is the centroid, r the vector less it, h what the code
+ * makes of r; h becomes c + h (d floats each).  Among many vectors those of large error come near a
+ * query by luck, so they have to be nearer.  With weight 0 a score is the distance to the decoded
+ * vector, with 1 the product and the vector's own length, if codewords are means. */
+static inline float vq_factor(const vq_kernels *k, const float *c, const float *r, float *h,
+                              size_t d)
+{
+    const double weight = 0.6;
+    double error = (double)k->l2sq_f32(r, h, d);
+    for (size_t j = 0; j < d; j++) h[j] += c[j];
+    return (float)(0.5 * (k->sq_row_f32(h, d) + weight * error));
+}
+
+#endif
