@@ -55,6 +55,41 @@ Test(plan, more_vectors_more_lists_smaller_share)
     cr_assert(share < 0.1);
 }
 
+/* Additive codes where queries teach and nothing but codes ranks, or many small ones are read. */
+Test(plan, additive_codes_where_they_pay)
+{
+    static float q[2 * 256];
+    static const struct {
+        uint64_t n;
+        uint32_t d, bytes, store, train, metric;
+        bool additive;
+    } cases[] = {
+        {100000, 768, 16, VQ_ELEM_NONE, VQ_TRAIN_AUTO, VQ_METRIC_IP, true},
+        {100000, 768, 0, VQ_ELEM_NONE, VQ_TRAIN_DISTILL, VQ_METRIC_COSINE, true},
+        {100000, 768, 16, VQ_F16, VQ_TRAIN_AUTO, VQ_METRIC_IP, false}, /* few are scanned */
+        {1000000, 768, 16, VQ_F16, VQ_TRAIN_AUTO, VQ_METRIC_IP, true},
+        {1000000, 768, 64, VQ_F16, VQ_TRAIN_AUTO, VQ_METRIC_IP, false}, /* the rerank finds all */
+        {1000000, 768, 16, VQ_ELEM_NONE, VQ_TRAIN_AUTO, VQ_METRIC_L2, false},
+        {4000, 768, 16, VQ_ELEM_NONE, VQ_TRAIN_AUTO, VQ_METRIC_IP, false}, /* few to learn from */
+        {1000000, 4096, 128, VQ_ELEM_NONE, VQ_TRAIN_AUTO, VQ_METRIC_IP, false}, /* too many words */
+    };
+    vq_source *queries;
+    OK(vq_source_open_array(&queries, q, 2, 256, VQ_F32, &err));
+    for (size_t i = 0; i < 2 * VQ_COUNT(cases); i++) {
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        vq_plan p;
+        o.code_bytes = cases[i / 2].bytes, o.store = cases[i / 2].store;
+        o.metric = cases[i / 2].metric, o.rotation = VQ_ROTATION_PCA;
+        if (i % 2 == 0) o.queries = &queries, o.nqueries = 1, o.train = cases[i / 2].train;
+        bool additive = cases[i / 2].additive && i % 2 == 0;
+        OK(vq_plan_make(&p, &o, cases[i / 2].n, cases[i / 2].d, VQ_F32, &err));
+        cr_assert_eq(p.model.codec == &vq_codec_aq8, additive, "case %zu: %s", i, p.model.why);
+        cr_assert_eq(strstr(p.model.why, "codec aq8 rather") != NULL, additive);
+        check_plan(&p, cases[i / 2].n, cases[i / 2].d);
+    }
+    vq_source_close(queries);
+}
+
 Test(plan, what_is_asked_for_is_taken)
 {
     vq_build_opts o = VQ_BUILD_OPTS_INIT;
