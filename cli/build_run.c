@@ -23,6 +23,8 @@ const opt_word build_trains[] = {{"auto", VQ_TRAIN_AUTO},
                                  {"query-aware", VQ_TRAIN_QUERY_AWARE},
                                  {"distill", VQ_TRAIN_DISTILL},
                                  {NULL, 0}};
+const opt_word build_copies[] = {
+    {"auto", VQ_COPIES_AUTO}, {"yes", VQ_COPIES_YES}, {"no", VQ_COPIES_NO}, {NULL, 0}};
 const opt_word build_autos[] = {{"auto", 0}, {NULL, 0}};
 const opt_word build_learns[] = {{"yes", 0}, {"no", 1}, {NULL, 0}};
 
@@ -84,6 +86,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.positives = l->positives.n > 0 ? &l->positives : NULL;
     opts.queries = l->queries;
     opts.nqueries = l->nqueries;
+    opts.copies = a->copies;
     opts.force = (uint32_t)a->force;
     opts.no_tune = (uint32_t)a->no_tune;
     return opts;

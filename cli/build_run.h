@@ -10,7 +10,8 @@
 typedef struct build_args {
     const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels, *query_ids;
     opt_texts queries;
-    uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries;
+    uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries,
+        copies;
     uint64_t seed, memory;
     double temperature;
     int force, quiet, stats, skip_bad, no_tune;
@@ -19,7 +20,7 @@ typedef struct build_args {
 #define BUILD_AT(field) offsetof(build_args, field)
 
 extern const opt_word build_codecs[], build_rotations[], build_trains[], build_autos[],
-    build_learns[];
+    build_learns[], build_copies[];
 
 /* Rows of options, in the order of help.  Arguments of these macros are the ends of the help texts
  * where commands differ in what they do without the option. */
@@ -59,6 +60,12 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
     {                                                                                              \
         "nlist", 0, OPT_U32, "N", BUILD_AT(nlist), 1, UINT32_MAX - 1, NULL,                        \
             "inverted lists; default " nlist_default                                               \
+    }
+#define BUILD_ROW_COPIES(copies_default)                                                           \
+    {                                                                                              \
+        "copies", 0, OPT_WORD, "auto|yes|no", BUILD_AT(copies), 0, 0, build_copies,                \
+            "vectors that gain by it are held by a second list too, so that fewer lists need be "  \
+            "read; default " copies_default                                                        \
     }
 #define BUILD_ROWS_TRAIN                                                                           \
     {"train",                                                                                      \

@@ -162,6 +162,7 @@ static void sweep_json(const eval_job *job, const eval_curve *c)
         json_count(&j, "nprobe", p->nprobe);
         json_count(&j, "rerank", p->rerank);
         json_real(&j, c->value_name, p->value);
+        json_real(&j, "read", p->read);
         json_real(&j, "mean_us", p->us);
         json_real(&j, "single_qps", 1e6 / p->us);
         json_bool(&j, "front", p->front != 0);
@@ -181,13 +182,13 @@ static int by_time(const void *a, const void *b)
 static void sweep_text(eval_curve *c)
 {
     qsort(c->points, c->n, sizeof *c->points, by_time);
-    (void)printf("%8s %8s %10s %10s %12s\n", "nprobe", "rerank", c->value_name, "us/query",
-                 "queries/s");
+    (void)printf("%8s %8s %10s %8s %10s %12s\n", "nprobe", "rerank", c->value_name, "read",
+                 "us/query", "queries/s");
     for (size_t i = 0; i < c->n; i++) {
         const eval_point *p = &c->points[i];
         if (p->front)
-            (void)printf("%8u %8u %10.4f %10.1f %12.0f\n", p->nprobe, p->rerank, p->value, p->us,
-                         1e6 / p->us);
+            (void)printf("%8u %8u %10.4f %8.4f %10.1f %12.0f\n", p->nprobe, p->rerank, p->value,
+                         p->read, p->us, 1e6 / p->us);
     }
 }
 

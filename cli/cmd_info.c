@@ -58,11 +58,15 @@ static void print_text(const char *path, vq_info *i, const curve *c)
                 i->codec, i->code_bytes, rotation_name(i->rotation), i->d_code);
     report_line(stdout, "lists", "%s, %s in all", report_count(a, i->nlist),
                 report_bytes(b, i->lists_bytes));
+    if (i->copies > 0)
+        report_line(stdout, "copies", "%s in a second list, %s in all", report_count(a, i->copies),
+                    report_bytes(b, i->copies_bytes));
     report_line(stdout, "trained", "%s%s", train_name(i->train),
                 i->mapped ? ", queries have a matrix of their own" : "");
     report_line(stdout, "stored rows", "%s, %s in all", vq_elem_name(i->store),
                 report_bytes(a, i->rows_bytes));
-    report_line(stdout, "bytes a vector", "%u codes, %.1f stored row, %.1f file", i->code_bytes,
+    report_line(stdout, "bytes a vector", "%u codes, %.1f with copies, %.1f stored row, %.1f file",
+                i->code_bytes, (double)i->code_bytes * (1.0 + per_vector(i->copies, i)),
                 per_vector(i->rows_bytes, i), per_vector(i->file_bytes, i));
     if (c->n > 0)
         report_line(stdout, "search by default", "recall %g", (double)VQ_RECALL_DEFAULT);
@@ -104,6 +108,8 @@ static void print_json(const char *path, vq_info *i, const curve *c)
     json_count(&j, "lists_bytes", i->lists_bytes);
     json_count(&j, "rows_bytes", i->rows_bytes);
     curve_json(c, &j);
+    json_count(&j, "copies", i->copies);
+    json_count(&j, "copies_bytes", i->copies_bytes);
     json_open(&j, "why", '[');
     char *rest = i->why;
     for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);

@@ -46,11 +46,14 @@ typedef struct eval_result {                            /* NaN: not computed */
 } eval_result;
 
 int eval_measure(const eval_job *job, eval_result *r);
+/* Vectors whose codes a query of s has read, copies counted, as a share of all. */
+double eval_read(const eval_job *job, const vq_searcher *s);
 
 typedef struct eval_point {  /* of a sweep */
     uint32_t nprobe, rerank; /* rerank 0: codes alone */
     double value;            /* recall@10 or mrr@10 */
     double us;               /* a query */
+    double read;             /* eval_read() */
     unsigned char front;     /* no other point is both faster and better */
 } eval_point;
 

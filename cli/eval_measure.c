@@ -84,6 +84,14 @@ static int effort_taken(const vq_searcher *s, eval_result *r)
     return CLI_DONE;
 }
 
+double eval_read(const eval_job *job, const vq_searcher *s)
+{
+    vq_search_stats read = VQ_SEARCH_STATS_INIT;
+    vq_error err;
+    if (vq_searcher_stats(s, &read, &err) != VQ_OK || read.queries == 0) return 0;
+    return (double)read.vectors / (double)read.queries / (double)job->set.n;
+}
+
 /* One query at a time on one thread, all of them, after a warm-up. */
 static int latency(const eval_job *job, uint32_t k, eval_result *r)
 {

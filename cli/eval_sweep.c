@@ -32,6 +32,7 @@ static int measure(const eval_job *job, eval_point *p)
     for (size_t i = 0; i < nq && code == CLI_DONE && rc == VQ_OK; i++)
         rc = vq_search(s, job->q.rows + i * job->q.d, 1, SWEEP_K, ids + i * SWEEP_K, NULL, &err);
     p->us = 1e6 * (now_seconds() - from) / (double)nq;
+    if (s != NULL) p->read = eval_read(job, s);
     if (rc != VQ_OK) code = fail_status(rc, &err);
     if (code == CLI_DONE && job->exact) {
         p->value = vq_recall(job->truth.ids, job->truth.k, 10, ids, SWEEP_K, 10, nq);

@@ -39,7 +39,7 @@ static int open_one(index_set *set, char **paths, int i)
     set->n += info.n;
     set->file_bytes += info.file_bytes;
     set->rows_bytes += info.rows_bytes;
-    set->codes_bytes += (double)info.n * info.code_bytes;
+    set->codes_bytes += (double)(info.n + info.copies) * info.code_bytes;
     if (info.nlist > set->nlist_max) set->nlist_max = info.nlist;
     return agree(set, &info, paths[0], paths[i]);
 }

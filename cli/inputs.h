@@ -16,7 +16,7 @@ typedef struct index_set {
     vq_info first; /* of the first index; the others agree in d, metric and kind of id */
     uint64_t n, file_bytes, rows_bytes; /* sums */
     uint32_t nlist_max;
-    double codes_bytes; /* sum of n * code_bytes */
+    double codes_bytes; /* sum of (n + copies) * code_bytes */
 } index_set;
 
 /* Each returns an exit code and has told what went wrong; _close accepts what _open left. */

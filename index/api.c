@@ -16,11 +16,11 @@
 #define NO_TAIL(type, last)                                                                        \
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
-NO_TAIL(vq_build_opts, reserved4);
+NO_TAIL(vq_build_opts, copies);
 NO_TAIL(vq_search_opts, threads);
-NO_TAIL(vq_info, mapped);
+NO_TAIL(vq_info, copies_bytes);
+NO_TAIL(vq_search_stats, copies);
 NO_TAIL(vq_check_report, problems);
-NO_TAIL(vq_search_stats, rows);
 NO_TAIL(vq_tune_opts, progress_ctx);
 
 struct vq_index {
@@ -39,8 +39,8 @@ vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts, 
     VQ_REQUIRE(path != NULL && path[0] != '\0' && src != NULL, VQ_EINVAL,
                "build: a path and a source are needed");
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
-    VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0 && o.reserved3 == 0 && o.reserved4 == 0,
-               VQ_EINVAL, "build: the reserved fields must be 0");
+    VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0 && o.reserved3 == 0, VQ_EINVAL,
+               "build: the reserved fields must be 0");
     vq_stored_defaults(src, &o);
     VQ_TRY(vq_build_file(path, src, &o, err));
 out:
@@ -111,6 +111,8 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.default_rerank = m->store != VQ_ELEM_NONE ? m->rerank : VQ_NONE;
     i.train = m->train;
     i.mapped = m->query_map != 0;
+    i.copies = m->copies;
+    i.copies_bytes = db_bytes(&shard.snapshot, VQ_DB_COPIES);
     (void)snprintf(i.codec, sizeof i.codec, "%s", m->codec->name);
     (void)snprintf(i.why, sizeof i.why, "%s", m->why);
     VQ_TRY(vq_opts_export(info, &i, sizeof i, err));
@@ -281,6 +283,7 @@ vq_status vq_searcher_stats(const vq_searcher *s, vq_search_stats *stats, vq_err
         sum.lists += s->stats[i].lists;
         sum.vectors += s->stats[i].vectors;
         sum.rows += s->stats[i].rows;
+        sum.copies += s->stats[i].copies;
     }
     VQ_TRY(vq_opts_export(stats, &sum, sizeof sum, err));
 out:

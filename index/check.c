@@ -13,9 +13,10 @@ typedef struct check {
     vq_shard *shard;
     vq_problems problems;
     uint64_t values, vectors;
+    uint64_t copies, copied; /* in chunks; ids that have one */
 } check;
 
-/* Checksums, keys and counts of all chunks of `lists` or `vectors`. */
+/* Checksums, keys and counts of all chunks of `lists`, `copies` or `vectors`. */
 static vq_status check_chunks(check *c, vq_db db, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -37,13 +38,15 @@ static vq_status check_chunks(check *c, vq_db db, vq_error *err)
             vq_problem(&c->problems, "%s: chunk %u/%u is out of place", vq_db_names[db], l, ch);
         rc = vq_record_verify(at.node.value, at.node.len, vq_db_names[db], &e);
         if (rc == VQ_OK)
-            rc = db == VQ_DB_LISTS
+            rc = db != VQ_DB_VECTORS
                      ? vq_list_chunk_parse(&m->shape, at.node.value, at.node.len, l, ch, &codes, &e)
                      : vq_row_chunk_parse(&m->shape, at.node.value, at.node.len, l, ch, &rows, &e);
-        if (rc != VQ_OK) vq_problem(&c->problems, "chunk %u/%u: %s", l, ch, e.text);
+        if (rc != VQ_OK)
+            vq_problem(&c->problems, "%s: chunk %u/%u: %s", vq_db_names[db], l, ch, e.text);
         last_n = codes.n + rows.n;
         list = l, chunk = ch, any = true;
         if (db == VQ_DB_LISTS) c->vectors += codes.n;
+        if (db == VQ_DB_COPIES) c->copies += codes.n;
         VQ_TRY(vq_cursor_next(&at, err));
     }
 out:
@@ -87,12 +90,34 @@ out:
     return rc;
 }
 
+/* The copy that an id names must be of that vector.  As many such ids as copies, each with another
+ * place: every copy has its vector. */
+static vq_status check_copy(check *c, const vq_node *node, uint64_t place, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_shard *s = c->shard;
+    uint32_t list = vq_le32(node->value + 8), slot = vq_le32(node->value + 12);
+    VQ_REQUIRE(list < s->model.nlist && slot < s->lists[list].copies && list != place >> 32,
+               VQ_ECORRUPT, "ids: list %u, slot %u is said to have a copy at slot %u of list %u",
+               (unsigned)(place >> 32), (unsigned)place, slot, list);
+    const vq_list_view *l = &s->lists[list];
+    uint64_t of = vq_copy_of(&l->chunks[l->nchunks + slot / s->capacity], slot % s->capacity);
+    VQ_REQUIRE(of == place, VQ_ECORRUPT,
+               "copies: slot %u of list %u is of list %u, slot %u; ids say of list %u, slot %u",
+               slot, list, (unsigned)(of >> 32), (unsigned)of, (unsigned)(place >> 32),
+               (unsigned)place);
+    c->copied++;
+out:
+    return rc;
+}
+
 /* The id at a cursor: its place must hold its label. */
 static vq_status check_id(check *c, const vq_node *node, uint64_t rank, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_shard *s = c->shard;
-    VQ_REQUIRE(node->len == 8, VQ_ECORRUPT, "ids: a value of %zu bytes", node->len);
+    VQ_REQUIRE(node->len == 8 || node->len == 16, VQ_ECORRUPT, "ids: a value of %zu bytes",
+               node->len);
     uint32_t list = vq_le32(node->value), slot = vq_le32(node->value + 4), at;
     VQ_REQUIRE(list < s->model.nlist && slot < s->lists[list].n, VQ_ECORRUPT,
                "ids: id %" PRIu64 " of the file points to list %u, slot %u", rank, list, slot);
@@ -105,6 +130,7 @@ static vq_status check_id(check *c, const vq_node *node, uint64_t rank, vq_error
     VQ_REQUIRE(label == want, VQ_ECORRUPT,
                "ids: list %u, slot %u has label %" PRIu64 ", expected %" PRIu64, list, slot, label,
                want);
+    if (node->len == 16) VQ_TRY(check_copy(c, node, (uint64_t)list << 32 | slot, err));
 out:
     return rc;
 }
@@ -130,6 +156,8 @@ static vq_status check_ids(check *c, vq_error *err)
         VQ_TRY(vq_cursor_next(&at, err));
     }
     VQ_REQUIRE(names.left == 0, VQ_ECORRUPT, "names: more than ids");
+    VQ_REQUIRE(c->copied == c->copies, VQ_ECORRUPT,
+               "ids: %" PRIu64 " have a copy, of which there are %" PRIu64, c->copied, c->copies);
 out:
     vq_mem_free(names.raw);
     return rc;
@@ -141,11 +169,12 @@ static void check_counts(check *c)
     vq_model *m = &c->shard->model;
     vq_model_array arrays[VQ_MODEL_ARRAYS];
     uint64_t want[VQ_DB_COUNT] = {0};
-    want[VQ_DB_META] = vq_meta_fields();
+    want[VQ_DB_META] = vq_meta_fields(m);
     want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL);
     want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
     want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;
     want[VQ_DB_IDS] = m->n;
+    want[VQ_DB_COPIES] = m->copies > 0 ? s->db[VQ_DB_COPIES].entries : 0;
     if (m->string_ids) want[VQ_DB_NAMES] = (m->n + VQ_NAMES_PER_BLOCK - 1) / VQ_NAMES_PER_BLOCK;
     c->values += want[VQ_DB_META] + want[VQ_DB_MODEL];
     for (int db = 0; db < VQ_DB_COUNT; db++) {
@@ -154,9 +183,13 @@ static void check_counts(check *c)
             vq_problem(&c->problems, "%s: %" PRIu64 " entries, expected %" PRIu64, vq_db_names[db],
                        entries, want[db]);
     }
-    if (s->pages.main.entries != VQ_DB_COUNT)
+    int databases = m->copies > 0 ? VQ_DB_COUNT : VQ_DB_COPIES;
+    if (s->pages.main.entries != (uint64_t)databases)
         vq_problem(&c->problems, "%" PRIu64 " databases, expected %d", s->pages.main.entries,
-                   VQ_DB_COUNT);
+                   databases);
+    if (c->copies != m->copies)
+        vq_problem(&c->problems, "%" PRIu64 " copies in the lists, expected %" PRIu64, c->copies,
+                   m->copies);
     if (c->vectors != m->n)
         vq_problem(&c->problems, "%" PRIu64 " vectors in the lists, expected %" PRIu64, c->vectors,
                    m->n);
@@ -168,6 +201,7 @@ static vq_status check_content(check *c, vq_error *err)
     vq_shard *s = c->shard;
     VQ_TRY(check_chunks(c, VQ_DB_LISTS, err));
     VQ_TRY(check_chunks(c, VQ_DB_VECTORS, err));
+    VQ_TRY(check_chunks(c, VQ_DB_COPIES, err));
     check_counts(c);
     if (c->problems.count > 0) goto out;
     for (uint32_t l = 0; l < s->model.nlist; l++) {

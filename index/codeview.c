@@ -12,6 +12,9 @@ void vq_corpus_fini(vq_corpus *c)
     vq_mem_free(c->codes);
     vq_mem_free(c->coded);
     vq_mem_free(c->factors);
+    vq_mem_free(c->copy_lists);
+    vq_mem_free(c->copy_codes);
+    vq_mem_free(c->copy_factors);
     memset(c, 0, sizeof *c);
 }
 

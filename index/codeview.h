@@ -12,6 +12,11 @@ typedef struct vq_corpus { /* encoded vectors, in the order of the source */
     uint8_t *codes;  /* n x code_bytes; owned */
     float *coded;    /* n x d_code: uncompressed, in the coded space; owned */
     float *factors;  /* n: what the vectors take off (factor.h); owned.  NULL: nothing */
+    /* Where vectors get copies, after all that is learnt: the second lists (or VQ_NO_LIST), and the
+     * codes and factors there; else NULL.  Owned. */
+    uint32_t *copy_lists;
+    uint8_t *copy_codes;
+    float *copy_factors;
 } vq_corpus;
 void vq_corpus_fini(vq_corpus *c);
 

@@ -49,7 +49,8 @@ vq_status vq_digest_shard(vq_shard *s, char hex[33], vq_error *err)
     VQ_TRY(vq_pages_verify(&s->snapshot.pages, &problems, &pages, err));
     VQ_REQUIRE(problems.count == 0, VQ_ECORRUPT, "%s: damaged; vq check tells more",
                vq_file_path(s->snapshot.file));
-    for (vq_db db = 0; db < VQ_DB_COUNT; db++) VQ_TRY(add_db(h, &s->snapshot, db, err));
+    for (vq_db db = 0; db < VQ_DB_COUNT; db++)
+        if (db != VQ_DB_COPIES || s->model.copies > 0) VQ_TRY(add_db(h, &s->snapshot, db, err));
     vq_hasher_get(h, digest);
     for (int i = 0; i < 16; i++) (void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 out:

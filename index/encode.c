@@ -10,32 +10,54 @@
 #include "src/train/kmeans.h"
 
 typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
-    float *wide, *coded, *dots, *decoded;
+    float *wide, *coded, *dots, *residuals, *decoded;
+    uint8_t *codes;
+    float *spill; /* vq_spill_scratch(), where there are copies */
 } tile;
+
+typedef struct coded_block { /* a block's place in lists, or that of its copies */
+    uint32_t *lists;
+    float *factors; /* or NULL */
+    uint8_t *codes; /* code_bytes each */
+} coded_block;
 
 typedef struct encoder {
     const vq_encode_job *job;
     const vq_kernels *k;
-    size_t n;                     /* rows of the block */
-    tile *tiles;                  /* of the workers */
-    float *bias;                  /* nlist: for the assignment */
-    uint32_t *lists, *own_lists;  /* block */
-    float *factors, *own_factors; /* block, or NULL */
-    uint8_t *codes, *own_codes;   /* block x code_bytes */
-    float *coded;                 /* block x d_code: rows in the coded space are kept, or NULL */
-    uint8_t *stored;              /* block x row_bytes: rows as stored */
+    size_t n;                    /* rows of the block */
+    tile *tiles;                 /* of the workers */
+    float *bias;                 /* nlist: for the assignment */
+    coded_block own[2];          /* memory for a block of vectors, and of copies */
+    coded_block vectors, copies; /* where those of this block are or go */
+    float *coded;                /* block x d_code: rows in the coded space are kept, or NULL */
+    uint8_t *stored;             /* block x row_bytes: rows as stored */
 } encoder;
 
-/* Of rows whose residuals are in t->coded. */
-static void make_factors(const encoder *e, const tile *t, size_t first, size_t n)
+/* Codes of the rows first..first+n-1 of the block (t->coded) that have a list in b. */
+static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b, size_t first,
+                           size_t n, vq_error *err)
 {
+    vq_status rc = VQ_OK;
     const vq_model *m = e->job->model;
-    size_t d = m->d_code;
-    m->codec->decode(&m->code, e->codes + first * m->code.code_bytes, n, t->decoded);
+    size_t d = m->d_code, bytes = m->code.code_bytes, count = 0;
+    uint32_t rows[VQ_ASSIGN_TILE];
     for (size_t i = 0; i < n; i++) {
-        const float *c = m->centroids + (size_t)e->lists[first + i] * d;
-        e->factors[first + i] = vq_factor(e->k, c, t->coded + i * d, t->decoded + i * d, d);
+        if (b->lists[first + i] == VQ_NO_LIST) continue;
+        const float *c = m->centroids + (size_t)b->lists[first + i] * d, *x = t->coded + i * d;
+        for (size_t j = 0; j < d; j++) t->residuals[count * d + j] = x[j] - c[j];
+        rows[count++] = (uint32_t)(first + i);
     }
+    if (count == 0) goto out;
+    VQ_TRY(m->codec->encode(&m->code, e->k, t->residuals, count, t->codes, err));
+    if (b->factors != NULL) m->codec->decode(&m->code, t->codes, count, t->decoded);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(b->codes + rows[i] * bytes, t->codes + i * bytes, bytes);
+        const float *c = m->centroids + (size_t)b->lists[rows[i]] * d;
+        if (b->factors != NULL)
+            b->factors[rows[i]] = vq_factor(e->k, c, t->residuals + i * d, t->decoded + i * d, d);
+    }
+out:
+    return rc;
 }
 
 /* Rows as they come to rows as stored. */
@@ -68,14 +90,43 @@ static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
     vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
     if (e->coded != NULL) memcpy(e->coded + first * d, t->coded, n * d * sizeof *t->coded);
     vq_kmeans_assign(e->k, t->coded, n, d, m->centroids, e->bias, m->nlist, t->dots,
-                     e->lists + first);
-    for (size_t i = 0; i < n; i++) {
-        const float *c = m->centroids + (size_t)e->lists[first + i] * d;
-        for (size_t j = 0; j < d; j++) t->coded[i * d + j] -= c[j];
-    }
-    VQ_TRY(
-        m->codec->encode(&m->code, e->k, t->coded, n, e->codes + first * m->code.code_bytes, err));
-    if (e->factors != NULL) make_factors(e, t, first, n);
+                     e->vectors.lists + first);
+    VQ_TRY(code_rows(e, t, &e->vectors, first, n, err));
+    if (e->copies.lists == NULL) goto out;
+    vq_spill_assign(t->coded, n, d, m->centroids, e->bias, m->nlist, e->vectors.lists + first,
+                    t->spill, e->copies.lists + first);
+    VQ_TRY(code_rows(e, t, &e->copies, first, n, err));
+out:
+    return rc;
+}
+
+static vq_status block_init(coded_block *b, const vq_model *m, size_t rows, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    b->lists = vq_mem_alloc(rows, sizeof *b->lists);
+    b->codes = vq_mem_alloc(rows, m->code.code_bytes);
+    if (m->shape.factors) b->factors = vq_alloc_f32(1, rows);
+    VQ_REQUIRE(b->lists != NULL && b->codes != NULL && (b->factors != NULL || !m->shape.factors),
+               VQ_ENOMEM, "encoding: a block of %zu rows", rows);
+out:
+    return rc;
+}
+
+static vq_status tile_init(tile *t, const vq_encode_job *job, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = job->model;
+    bool copies = job->copies != NULL;
+    t->wide = vq_alloc_f32(VQ_ASSIGN_TILE, m->d);
+    t->coded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
+    t->residuals = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
+    t->decoded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
+    t->dots = vq_alloc_f32(VQ_ASSIGN_TILE, m->nlist);
+    t->codes = vq_mem_alloc(VQ_ASSIGN_TILE, m->code.code_bytes);
+    if (copies) t->spill = vq_alloc_f32(1, vq_spill_scratch(m->d_code, m->nlist));
+    VQ_REQUIRE(t->wide != NULL && t->coded != NULL && t->residuals != NULL && t->decoded != NULL &&
+                   t->dots != NULL && t->codes != NULL && (t->spill != NULL || !copies),
+               VQ_ENOMEM, "encoding: a tile of %u rows", VQ_ASSIGN_TILE);
 out:
     return rc;
 }
@@ -87,24 +138,13 @@ static vq_status encoder_init(encoder *e, int threads, vq_error *err)
     size_t block = e->job->block;
     e->tiles = vq_mem_calloc((size_t)threads, sizeof *e->tiles);
     e->bias = vq_alloc_f32(1, m->nlist);
-    e->own_lists = vq_mem_alloc(block, sizeof *e->lists);
-    e->own_codes = vq_mem_alloc(block, m->code.code_bytes);
-    if (m->shape.factors) e->own_factors = vq_alloc_f32(1, block);
     bool convert = m->store != VQ_ELEM_NONE && m->store != m->input;
     if (convert) e->stored = vq_mem_alloc(block, m->shape.row_bytes);
-    VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && e->own_lists != NULL &&
-                   e->own_codes != NULL && (e->own_factors != NULL || !m->shape.factors) &&
-                   (e->stored != NULL || !convert),
-               VQ_ENOMEM, "encoding: a block of %zu rows", block);
-    for (int i = 0; i < threads; i++) {
-        tile *t = &e->tiles[i];
-        t->wide = vq_alloc_f32(VQ_ASSIGN_TILE, m->d);
-        t->coded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
-        t->decoded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
-        t->dots = vq_alloc_f32(VQ_ASSIGN_TILE, m->nlist);
-        VQ_REQUIRE(t->wide != NULL && t->coded != NULL && t->decoded != NULL && t->dots != NULL,
-                   VQ_ENOMEM, "encoding: a tile of %u rows", VQ_ASSIGN_TILE);
-    }
+    VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && (e->stored != NULL || !convert), VQ_ENOMEM,
+               "encoding: a block of %zu rows", block);
+    VQ_TRY(block_init(&e->own[0], m, block, err));
+    if (e->job->copies != NULL) VQ_TRY(block_init(&e->own[1], m, block, err));
+    for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e->job, err));
     vq_kmeans_bias(m->centroids, m->nlist, m->d_code, e->bias);
 out:
     return rc;
@@ -115,14 +155,19 @@ static void encoder_fini(encoder *e, int threads)
     for (int i = 0; e->tiles != NULL && i < threads; i++) {
         vq_mem_free(e->tiles[i].wide);
         vq_mem_free(e->tiles[i].coded);
+        vq_mem_free(e->tiles[i].residuals);
         vq_mem_free(e->tiles[i].decoded);
         vq_mem_free(e->tiles[i].dots);
+        vq_mem_free(e->tiles[i].codes);
+        vq_mem_free(e->tiles[i].spill);
     }
     vq_mem_free(e->tiles);
     vq_mem_free(e->bias);
-    vq_mem_free(e->own_lists);
-    vq_mem_free(e->own_factors);
-    vq_mem_free(e->own_codes);
+    for (int i = 0; i < 2; i++) {
+        vq_mem_free(e->own[i].lists);
+        vq_mem_free(e->own[i].codes);
+        vq_mem_free(e->own[i].factors);
+    }
     vq_mem_free(e->stored);
 }
 
@@ -130,9 +175,15 @@ static void encoder_fini(encoder *e, int threads)
 static void place_block(encoder *e, size_t done)
 {
     const vq_corpus *c = e->job->corpus;
-    e->lists = c != NULL ? c->lists + done : e->own_lists;
-    e->factors = c != NULL && c->factors != NULL ? c->factors + done : e->own_factors;
-    e->codes = c != NULL ? c->codes + done * e->job->model->code.code_bytes : e->own_codes;
+    size_t bytes = e->job->model->code.code_bytes;
+    e->vectors = e->own[0], e->copies = e->own[1];
+    if (c != NULL) e->vectors.lists = c->lists + done, e->vectors.codes = c->codes + done * bytes;
+    if (c != NULL && c->factors != NULL) e->vectors.factors = c->factors + done;
+    if (c != NULL && c->copy_lists != NULL) {
+        e->copies.lists = c->copy_lists + done;
+        e->copies.codes = c->copy_codes + done * bytes;
+        if (c->copy_factors != NULL) e->copies.factors = c->copy_factors + done;
+    }
     e->coded = c != NULL && !e->job->known ? c->coded + done * e->job->model->d_code : NULL;
 }
 
@@ -152,8 +203,11 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
         size_t tiles = (got + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
         VQ_TRY(vq_team_run(threads, tiles, encode_tile, &e, err));
         if (job->writer != NULL)
-            VQ_TRY(vq_writer_add(job->writer, done, got, e.lists, e.factors, e.codes,
-                                 e.stored != NULL ? e.stored : job->rows, err));
+            VQ_TRY(vq_writer_add(job->writer, done, got, e.vectors.lists, e.vectors.factors,
+                                 e.vectors.codes, e.stored != NULL ? e.stored : job->rows, err));
+        if (job->copies != NULL)
+            VQ_TRY(vq_writer_add(job->copies, done, got, e.copies.lists, e.copies.factors,
+                                 e.copies.codes, NULL, err));
         VQ_TRY(vq_tick(job->ticker, job->phase, done + got, m->n, err));
     }
     VQ_REQUIRE(done == m->n, VQ_EIO, "%s: it changed while it was read", job->src->name);

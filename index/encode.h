@@ -16,6 +16,7 @@ typedef struct vq_encode_job {
     vq_ticker *ticker;
     const char *phase;
     vq_writer *writer; /* where encoded vectors go, or NULL.. */
+    vq_writer *copies; /* ..and copies of those that gain by one, or NULL: no second lists */
     vq_corpus *corpus; /* ..or the memory they are kept in (n, all arrays taken), or NULL */
     bool known;        /* with a writer and a corpus: lists and codes are the corpus's */
 } vq_encode_job;

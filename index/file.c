@@ -15,7 +15,8 @@
 #include "index/mdb.h"
 #include "src/base/mem.h"
 
-const char *const vq_db_names[VQ_DB_COUNT] = {"meta", "model", "lists", "vectors", "ids", "names"};
+const char *const vq_db_names[VQ_DB_COUNT] = {"meta", "model", "lists", "vectors",
+                                              "ids",  "names", "copies"};
 
 typedef struct file_map { /* maps live as long as the file: searchers point into them */
     uint8_t *base;

@@ -19,6 +19,7 @@ typedef enum vq_db {
     VQ_DB_VECTORS,
     VQ_DB_IDS,
     VQ_DB_NAMES,
+    VQ_DB_COPIES, /* only in an index that has some */
     VQ_DB_COUNT
 } vq_db;
 extern const char *const vq_db_names[VQ_DB_COUNT];
@@ -64,8 +65,8 @@ typedef struct vq_store vq_store;
  * of it runs. */
 vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error *err);
 size_t vq_store_value_min(const vq_store *st); /* see vq_shape */
-/* Room for len bytes under a key, to be filled before the next call.  Keys of lists, vectors, ids
- * and names must come in rising order. */
+/* Room for len bytes under a key, to be filled before the next call.  Keys of all databases but
+ * meta and model must come in rising order. */
 vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
                        uint8_t **room, vq_error *err);
 /* Commits, so that vq_file_open_private can read what is there, and goes on after that. */

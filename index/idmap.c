@@ -18,6 +18,7 @@ void vq_idmap_fini(vq_idmap *im)
     vq_mem_free(im->order);
     vq_mem_free(im->rows);
     vq_mem_free(im->places);
+    vq_mem_free(im->copies);
     memset(im, 0, sizeof *im);
 }
 
@@ -124,6 +125,16 @@ out:
     return rc;
 }
 
+vq_status vq_idmap_expect_copies(vq_idmap *im, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    im->copies = vq_mem_alloc(im->n, sizeof *im->copies);
+    VQ_REQUIRE(im->copies != NULL, VQ_ENOMEM, "copies: %zu rows", im->n);
+    for (size_t i = 0; i < im->n; i++) im->copies[i] = VQ_NO_ID;
+out:
+    return rc;
+}
+
 static uint32_t ordered(const vq_idmap *im, size_t rank)
 {
     return im->order != NULL ? im->order[rank] : (uint32_t)rank;
@@ -157,11 +168,16 @@ vq_status vq_idmap_write(const vq_idmap *im, vq_store *st, vq_error *err)
         uint32_t i = ordered(im, rank);
         uint8_t number[8], *room;
         const char *name = im->names != NULL ? im->names[row_of(im, i)] : NULL;
+        bool copied = im->copies != NULL && im->copies[rank] != VQ_NO_ID;
         vq_put_be64(number, vq_idmap_label(im, i));
         VQ_TRY(vq_store_put(st, VQ_DB_IDS, name != NULL ? name : (const char *)number,
-                            name != NULL ? strlen(name) : sizeof number, 8, &room, err));
+                            name != NULL ? strlen(name) : sizeof number, copied ? 16 : 8, &room,
+                            err));
         vq_put_le32(room, (uint32_t)(im->places[rank] >> 32));
         vq_put_le32(room + 4, (uint32_t)im->places[rank]);
+        if (!copied) continue;
+        vq_put_le32(room + 8, (uint32_t)(im->copies[rank] >> 32));
+        vq_put_le32(room + 12, (uint32_t)im->copies[rank]);
     }
     if (im->names != NULL) VQ_TRY(write_names(im, st, err));
 out:

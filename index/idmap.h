@@ -14,6 +14,7 @@ typedef struct vq_idmap {
     const char *const *names; /* of the rows as given, borrowed; NULL: labels are the ids */
     uint64_t *rows;           /* n: row number of the i-th vector; NULL: i */
     uint64_t *places;         /* n, by rank: list << 32 | slot, set as vectors are written */
+    uint64_t *copies;         /* n, by rank: of its copy, or VQ_NO_ID; NULL: there are none */
 } vq_idmap;
 
 /* n good rows; skipped: the numbers of nskipped bad ones, rising.  ids or names (nids of them, one
@@ -28,10 +29,18 @@ static inline uint64_t vq_idmap_label(const vq_idmap *im, size_t i)
     return im->labels != NULL ? im->labels[i] : i;
 }
 
+static inline size_t vq_idmap_rank(const vq_idmap *im, size_t i)
+{
+    return im->ranks != NULL ? im->ranks[i] : i;
+}
+
 static inline void vq_idmap_place(vq_idmap *im, size_t i, uint32_t list, uint32_t slot)
 {
-    im->places[im->ranks != NULL ? im->ranks[i] : i] = (uint64_t)list << 32 | slot;
+    im->places[vq_idmap_rank(im, i)] = (uint64_t)list << 32 | slot;
 }
+
+/* Before the first copy of a vector is placed. */
+vq_status vq_idmap_expect_copies(vq_idmap *im, vq_error *err);
 
 /* Writes `ids` and, for strings, `names`. */
 vq_status vq_idmap_write(const vq_idmap *im, vq_store *st, vq_error *err);

@@ -10,7 +10,8 @@ vq_status vq_shard_place(vq_shard *s, const uint8_t *value, size_t size, uint64_
                          vq_error *err)
 {
     vq_status rc = VQ_OK;
-    VQ_REQUIRE(size == 8, VQ_ECORRUPT, "ids: a value of %zu bytes", size);
+    VQ_REQUIRE(size == 8 || (size == 16 && s->model.copies > 0), VQ_ECORRUPT,
+               "ids: a value of %zu bytes", size);
     uint32_t list = vq_le32(value), slot = vq_le32(value + 4);
     VQ_REQUIRE(list < s->model.nlist, VQ_ECORRUPT, "ids: list %u of %u", list, s->model.nlist);
     VQ_TRY(vq_shard_load(s, list, err));

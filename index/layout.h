@@ -17,6 +17,9 @@
  *        .  8*n           labels   u64
  *        .  .             zero     up to half a page at least
  *
+ * Copy chunk: value in `copies` under key be32 list | be32 chunk: a list chunk whose labels are
+ * places, list << 32 | slot, of the vectors that it copies.                         (FORMAT.md 9)
+ *
  * Row chunk: value in `vectors` under the same key.                                 (FORMAT.md 6)
  *        0  20            as above
  *       20  4             row      bytes of a row
@@ -47,7 +50,8 @@
 
 #include "src/base/status.h"
 
-#define VQ_FORMAT_VERSION   1u
+#define VQ_FORMAT_VERSION   2u /* the newest that is read.. */
+#define VQ_FORMAT_PLAIN     1u /* ..and what an index without copies is written in */
 #define VQ_RECORD_HEADER    48u
 #define VQ_CHUNK_CODE_BYTES (256u << 10) /* a chunk's codes take at most this.. */
 #define VQ_CHUNK_ROW_BYTES  (1u << 20)   /* ..and its rows this, if 32 of them fit */

@@ -13,6 +13,7 @@ typedef struct vq_learn_opts {
     unsigned epochs;    /* of a round; 0: chosen */
     bool coded_only;    /* no rounds: codes as queries feel them, and nothing learnt */
     bool fixed_queries; /* no map of them is learnt */
+    bool copies;        /* the corpus gets some, in the end */
     vq_epoch_fn log;    /* may be NULL */
     void *log_ctx;
 } vq_learn_opts;

@@ -24,6 +24,7 @@ static const char *const elem_names[] = {"", "f32", "f16", "i8", "u8", "none"};
 /* How a field of vq_model is spelled in `meta`. */
 typedef enum field_kind {
     FIELD_U64,
+    FIELD_COUNT, /* u64; not in the file where it is 0 */
     FIELD_U32,
     FIELD_F32,
     FIELD_NAME,
@@ -44,6 +45,7 @@ typedef struct field {
 
 static const field fields[] = {
     {"codec", FIELD_CODEC, OFFSET(codec), NULL, 0},
+    {"copies", FIELD_COUNT, OFFSET(copies), NULL, 0},
     {"d", FIELD_U32, OFFSET(d), NULL, 0},
     {"d_code", FIELD_U32, OFFSET(d_code), NULL, 0},
     {"format", FIELD_U32, OFFSET(format), NULL, 0},
@@ -66,9 +68,17 @@ static const field fields[] = {
     {"why", FIELD_TEXT, OFFSET(why), NULL, 0},
 };
 
-size_t vq_meta_fields(void)
+static bool is_absent(const vq_model *m, const field *f)
 {
-    return VQ_COUNT(fields);
+    const char *at = (const char *)m + f->offset;
+    return f->kind == FIELD_COUNT && *(const uint64_t *)(const void *)at == 0;
+}
+
+size_t vq_meta_fields(const vq_model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < VQ_COUNT(fields); i++) n += !is_absent(m, &fields[i]);
+    return n;
 }
 
 static bool is_pq(const vq_model *m)
@@ -139,6 +149,7 @@ static const char *field_text(const vq_model *m, const field *f, char number[24]
     uint32_t u = f->size == sizeof u ? *(const uint32_t *)(const void *)at : 0;
     switch (f->kind) {
     case FIELD_U64:
+    case FIELD_COUNT:
         (void)snprintf(number, 24, "%" PRIu64, *(const uint64_t *)(const void *)at);
         return number;
     case FIELD_U32: (void)snprintf(number, 24, "%" PRIu32, u); return number;
@@ -155,6 +166,7 @@ vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err)
     vq_status rc = VQ_OK;
     for (size_t i = 0; i < VQ_COUNT(fields); i++) {
         char number[24];
+        if (is_absent(m, &fields[i])) continue;
         const char *text = field_text(m, &fields[i], number);
         size_t len = strlen(text);
         uint8_t *room;
@@ -194,8 +206,9 @@ static vq_status read_field(vq_model *m, const field *f, const char *text, vq_er
     uint64_t v = 0;
     switch (f->kind) {
     case FIELD_U64:
+    case FIELD_COUNT:
     case FIELD_U32:
-        VQ_REQUIRE(read_number(text, f->kind == FIELD_U64 ? UINT64_MAX : UINT32_MAX, &v) == VQ_OK,
+        VQ_REQUIRE(read_number(text, f->kind == FIELD_U32 ? UINT32_MAX : UINT64_MAX, &v) == VQ_OK,
                    VQ_ECORRUPT, "meta: %s is \"%.40s\", no number", f->key, text);
         break;
     case FIELD_F32:
@@ -241,6 +254,15 @@ out:
     return rc;
 }
 
+/* A failure to look counts as a text: reading it will tell. */
+static bool has_text(const vq_snapshot *s, const char *key)
+{
+    const uint8_t *value;
+    size_t len;
+    vq_error e = {0};
+    return vq_snapshot_get(s, VQ_DB_META, key, strlen(key), &value, &len, &e) != VQ_ENOENT;
+}
+
 /* What no build of ours writes must not get any further. */
 static vq_status check_values(const vq_model *m, vq_error *err)
 {
@@ -249,6 +271,9 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                VQ_ECORRUPT, "meta: %u dimensions, %u coded", m->d, m->d_code);
     VQ_REQUIRE(m->n >= 1 && m->nlist >= 1 && m->nlist <= m->n && m->nlist <= INT32_MAX, VQ_ECORRUPT,
                "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    VQ_REQUIRE(m->copies <= m->n && (m->copies == 0 || m->format > VQ_FORMAT_PLAIN), VQ_ECORRUPT,
+               "meta: %" PRIu64 " copies of %" PRIu64 " vectors in format %u", m->copies, m->n,
+               m->format);
     VQ_REQUIRE(is_pq(m) ? m->m >= 1 && m->m <= 256 && m->d_code % m->m == 0 : m->m == 0,
                VQ_ECORRUPT, "meta: %u sub-quantizers for %u dimensions", m->m, m->d_code);
     VQ_REQUIRE(m->codec->codewords != 16 || m->m % 2 == 0, VQ_ECORRUPT,
@@ -324,6 +349,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err)
                "written in format %" PRIu64 ", this is vq for formats up to %u; use a newer vq",
                version, VQ_FORMAT_VERSION);
     for (size_t i = 0; i < VQ_COUNT(fields); i++) {
+        if (fields[i].kind == FIELD_COUNT && !has_text(s, fields[i].key)) continue;
         VQ_TRY(get_text(s, fields[i].key, text, VQ_MIN(sizeof text, (size_t)1000), err));
         VQ_TRY(read_field(m, &fields[i], text, err));
     }

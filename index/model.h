@@ -12,6 +12,7 @@
 typedef struct vq_model {
     /* meta: every field is a row of the table in model.c */
     uint64_t n, seed;
+    uint64_t copies; /* vectors that a second list holds too */
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
     uint32_t rotation;       /* VQ_ROTATION_* */
@@ -55,7 +56,7 @@ vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err
 vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err);
 
 /* How many values `meta` and `model` hold; for the check. */
-size_t vq_meta_fields(void);
+size_t vq_meta_fields(const vq_model *m);
 typedef struct vq_model_array {
     const char *name;
     uint64_t rows, cols;

@@ -16,6 +16,8 @@ enum {
     SMALL_N = 2048,   /* below: a codebook of 256 words would be learnt from too few rows */
     OPQ_MIN_N = 5000, /* below: principal axes alone */
     OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
+    COPIES_MIN_N =
+        10000, /* below: all codes are read in less time than the rest of a query takes */
     SAMPLE_PER_LIST = 40,
     SAMPLE_MIN = 65536,
     ADDITIVE_BYTES = 32,      /* above: the true ten are among the 130 reranked anyway */
@@ -287,6 +289,19 @@ static void choose_store(vq_plan *p, const vq_build_opts *o, uint32_t elem)
                                 : "rows as they came");
 }
 
+/* Copies, or to measure whether they pay? */
+static vq_status choose_copies(vq_plan *p, const vq_build_opts *o, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &p->model;
+    VQ_REQUIRE(o->copies <= VQ_COPIES_YES, VQ_EINVAL, "copies %u: there is no such choice",
+               o->copies);
+    p->copies = o->copies == VQ_COPIES_YES;
+    p->copies_chosen = o->copies == VQ_COPIES_AUTO && m->n >= COPIES_MIN_N && m->nlist > 1;
+out:
+    return rc;
+}
+
 vq_status vq_plan_range(const vq_plan *p, float largest, vq_error *err)
 {
     const vq_model *m = &p->model;
@@ -367,7 +382,7 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
                "%" PRIu64 " vectors; one index holds up to %u, so make several and search them as "
                "one",
                n, UINT32_MAX);
-    m->format = VQ_FORMAT_VERSION;
+    m->format = VQ_FORMAT_PLAIN;
     m->n = n;
     m->d = m->d_code = d;
     m->input = elem;
@@ -381,6 +396,7 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
     VQ_TRY(choose_rotation(p, opts, err));
     VQ_TRY(choose_training(p, opts, err));
     choose_lists(p, opts);
+    VQ_TRY(choose_copies(p, opts, err));
     choose_store(p, opts, elem);
     choose_effort(p);
     choose_sample(p, opts, elem);

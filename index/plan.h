@@ -13,6 +13,8 @@ typedef struct vq_plan {
     size_t memory;  /* bytes to stay within, about */
     int threads;
     bool whiten;        /* error counts as given queries feel it, from the axes on */
+    bool copies;        /* some vectors get a second list; */
+    bool copies_chosen; /* ..to be decided by vq_fit, and what was asked for otherwise */
     bool store_chosen;  /* not asked for */
     float store_scale;  /* i8 of floats: the scale that the rows came with; 0: from the largest */
     uint32_t code_room; /* bytes per vector for the code alone as asked for; 0 = codec's choice */

@@ -48,13 +48,14 @@ static void prefetch(const vq_shard *s, uint32_t list)
         VQ_PREFETCH(l->chunks[0].codes + at);
 }
 
-vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
+vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
     size_t room = vq_round_up(s->capacity, VQ_BLOCK), cap = 2 * keep + 64;
+    vq_marks copies;
     void *scratch = vq_arena_take(arena, vq_scan_scratch(room), 1);
     uint32_t *idx = vq_arena_take(arena, room, sizeof *idx);
     *pool = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
@@ -62,6 +63,7 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, con
     pool->places = vq_arena_take(arena, cap + room, sizeof *pool->places);
     VQ_REQUIRE(scratch != NULL && idx != NULL && pool->scores != NULL && pool->places != NULL,
                VQ_ENOMEM, "scan: %zu vectors", room);
+    VQ_TRY(vq_copies_begin(&copies, s, x, stop == NULL, arena, err));
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
@@ -72,21 +74,27 @@ vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, con
         if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);
         if (i == 0) touch_pages(s, x, GROUP);
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
-        for (uint32_t c = 0; c < l->nchunks; c++) {
+        uint32_t chunks = l->nchunks + (copies.marks != NULL ? l->ncopied : 0);
+        for (uint32_t c = 0; c < chunks; c++) {
             const vq_chunk_view *v = &l->chunks[c];
             uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
             size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
                                          pool->threshold, scratch, idx, pool->scores + pool->n);
-            for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
+            if (c < l->nchunks)
+                for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
+            else
+                kept = vq_copies_take(&copies, m->nlist, v, idx, kept, pool);
             for (size_t j = 0; stop != NULL && j < kept; j++)
                 vq_kth_push(&stop->kth, pool->scores[pool->n + j]);
             pool->n += kept;
             if (pool->n >= cap) shrink(pool, k);
         }
+        vq_copies_mark(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     shrink(pool, k);
+    VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;
 }

@@ -119,13 +119,19 @@ out:
     return rc;
 }
 
+/* Where all lists were to be scanned no copy is. */
 static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uint32_t lists,
-                  size_t rows)
+                  bool adaptive, size_t rows)
 {
     to->queries++;
     to->lists += lists;
     to->rows += rows;
-    for (uint32_t i = 0; i < lists; i++) to->vectors += s->lists[x->lists[i].id].n;
+    bool copies = s->model.copies > 0 && (adaptive || x->nlists < s->model.nlist);
+    for (uint32_t i = 0; i < lists; i++) {
+        const vq_list_view *l = &s->lists[x->lists[i].id];
+        to->vectors += l->n + (copies ? l->copies : 0);
+        to->copies += copies ? l->copies : 0;
+    }
 }
 
 static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
@@ -152,7 +158,8 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
                          t->effort.candidates, &pool, &lists, err));
     if (t->effort.adaptive && t->effort.exact)
         VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
-    count(&t->s->stats[worker], t->shard, x, lists, t->effort.exact ? pool.n : 0);
+    count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive,
+          t->effort.exact ? pool.n : 0);
     vq_reservoir_init(&best, final, best_cap, t->effort.k);
     VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, &pool, &best, err));
     size_t n = vq_reservoir_finish(&best);

@@ -12,7 +12,10 @@ vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
     VQ_TRY(vq_model_read(&s->model, &s->snapshot, err));
     s->capacity = vq_chunk_capacity(&s->model.shape);
     s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
-    VQ_REQUIRE(s->lists != NULL, VQ_ENOMEM, "searcher: %u lists", s->model.nlist);
+    s->lock = vq_mem_alloc(1, sizeof *s->lock);
+    VQ_REQUIRE(s->lists != NULL && s->lock != NULL, VQ_ENOMEM, "searcher: %u lists",
+               s->model.nlist);
+    (void)pthread_mutex_init(s->lock, NULL);
 out:
     if (rc != VQ_OK) vq_shard_close(s);
     return rc;
@@ -23,15 +26,17 @@ void vq_shard_close(vq_shard *s)
     for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++)
         vq_mem_free(s->lists[l].chunks);
     vq_mem_free(s->lists);
+    if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
+    vq_mem_free(s->lock);
     vq_mem_free(s->names);
     vq_brief_free(&s->brief);
     vq_snapshot_end(&s->snapshot);
     memset(s, 0, sizeof *s);
 }
 
-/* One chunk; VQ_ENOENT if the list has no such chunk. */
-static vq_status load_chunk(const vq_shard *s, uint32_t list, uint32_t chunk, vq_chunk_view *view,
-                            vq_error *err)
+/* One chunk of vectors or of copies; VQ_ENOENT if the list has no such chunk. */
+static vq_status load_chunk(const vq_shard *s, vq_db db, uint32_t list, uint32_t chunk,
+                            vq_chunk_view *view, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_shape *shape = &s->model.shape;
@@ -40,7 +45,7 @@ static vq_status load_chunk(const vq_shard *s, uint32_t list, uint32_t chunk, vq
     uint8_t key[8];
     vq_list_chunk codes;
     vq_chunk_key(key, list, chunk);
-    rc = vq_snapshot_get(&s->snapshot, VQ_DB_LISTS, key, sizeof key, &value, &len, err);
+    rc = vq_snapshot_get(&s->snapshot, db, key, sizeof key, &value, &len, err);
     if (rc != VQ_OK) return rc;
     VQ_TRY(vq_list_chunk_parse(shape, value, len, list, chunk, &codes, err));
     *view = (vq_chunk_view){
@@ -85,29 +90,53 @@ out:
     return rc;
 }
 
-vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err)
+/* All chunks of one kind behind those that `l` has; *n vectors in *count of them. */
+static vq_status load_chunks(const vq_shard *s, vq_db db, uint32_t list, vq_list_view *l,
+                             uint32_t *count, uint32_t *n, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_list_view *l = &s->lists[list];
-    if (l->loaded) return VQ_OK;
-    vq_list_view fresh = {.loaded = true};
+    uint32_t before = l->nchunks + l->ncopied;
     for (uint32_t chunk = 0, last = 0; !last; chunk++) {
         vq_chunk_view view;
-        rc = load_chunk(s, list, chunk, &view, err);
+        rc = load_chunk(s, db, list, chunk, &view, err);
         if (rc == VQ_ENOENT) break;
         if (rc != VQ_OK) goto out;
-        vq_chunk_view *grown = vq_mem_grow(fresh.chunks, chunk, chunk + 1, sizeof *grown);
+        size_t at = before + chunk;
+        vq_chunk_view *grown = vq_mem_grow(l->chunks, at, at + 1, sizeof *grown);
         VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "searcher: list %u", list);
-        grown[chunk] = view;
-        fresh.chunks = grown;
-        fresh.nchunks = chunk + 1;
-        fresh.n += view.n;
+        grown[at] = view;
+        l->chunks = grown;
+        *count = chunk + 1;
+        *n += view.n;
         last = view.n < s->capacity; /* only a list's last chunk may be short */
     }
     rc = VQ_OK;
-    *l = fresh;
+out:
+    return rc;
+}
+
+static vq_status load_list(vq_shard *s, uint32_t list, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_list_view fresh = {0}, *l = &s->lists[list];
+    VQ_TRY(load_chunks(s, VQ_DB_LISTS, list, &fresh, &fresh.nchunks, &fresh.n, err));
+    if (s->model.copies > 0)
+        VQ_TRY(load_chunks(s, VQ_DB_COPIES, list, &fresh, &fresh.ncopied, &fresh.copies, err));
+    l->chunks = fresh.chunks;
+    l->nchunks = fresh.nchunks, l->ncopied = fresh.ncopied;
+    l->n = fresh.n, l->copies = fresh.copies;
     fresh.chunks = NULL;
+    VQ_ATOMIC_STORE(&l->loaded, true); /* whoever sees this sees the rest */
 out:
     vq_mem_free(fresh.chunks);
+    return rc;
+}
+
+vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err)
+{
+    if (VQ_ATOMIC_LOAD(&s->lists[list].loaded)) return VQ_OK;
+    (void)pthread_mutex_lock(s->lock);
+    vq_status rc = s->lists[list].loaded ? VQ_OK : load_list(s, list, err);
+    (void)pthread_mutex_unlock(s->lock);
     return rc;
 }

@@ -4,9 +4,12 @@
 #ifndef VQ_INDEX_SEARCHER_H
 #define VQ_INDEX_SEARCHER_H
 
+#include <pthread.h>
+
 #include "index/brief.h"
 #include "index/model.h"
 #include "index/relation.h"
+#include "src/base/bytes.h"
 #include "src/math/kth.h"
 #include "src/math/topk.h"
 
@@ -14,32 +17,35 @@
 typedef struct vq_chunk_view {
     uint32_t n;
     const uint8_t *codes;
-    const float *factors; /* or NULL */
-    const uint8_t *labels;
-    const uint8_t *rows; /* NULL until vq_chunk_rows has found them; shared by the workers */
+    const float *factors;  /* or NULL */
+    const uint8_t *labels; /* of copies: places */
+    const uint8_t *rows;   /* NULL until vq_chunk_rows has found them; shared by the workers */
 } vq_chunk_view;
 
 typedef struct vq_list_view {
-    vq_chunk_view *chunks; /* owned */
-    uint32_t nchunks, n;   /* vectors */
+    vq_chunk_view *chunks;     /* owned; first those of vectors, then those of copies */
+    uint32_t nchunks, ncopied; /* of each */
+    uint32_t n, copies;        /* vectors and copies in them */
     bool loaded;
 } vq_list_view;
 
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
     vq_model model;
-    vq_brief brief;      /* no memory: candidates are not scored from rows, so every bit counts */
-    vq_list_view *lists; /* nlist; filled by vq_shard_load, by the owner's thread only */
-    bool complete;       /* all lists are loaded */
-    uint32_t capacity;   /* vectors of a full chunk */
-    uint8_t *names;      /* the last block of names that was unpacked; NULL at first */
+    vq_brief brief;        /* no memory: candidates are not scored from rows, so every bit counts */
+    vq_list_view *lists;   /* nlist; filled by vq_shard_load */
+    pthread_mutex_t *lock; /* held while a list is looked up; owned */
+    bool complete;         /* all lists are loaded */
+    uint32_t capacity;     /* vectors of a full chunk */
+    uint8_t *names;        /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;
 } vq_shard;
 
 /* Opens a snapshot of f and reads the model. */
 vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err);
 void vq_shard_close(vq_shard *s);
-/* The list's chunks, looked up at the first call. */
+/* The list's chunks, looked up at the first call.  Any thread; but who has not called it for a list
+ * must not look at that list. */
 vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err);
 
 /* Where a vector lies: list << 32 | slot. */
@@ -56,7 +62,8 @@ static inline const vq_chunk_view *vq_shard_at(const vq_shard *s, uint64_t place
 vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, vq_error *err);
 
 /* ids.c: external ids */
-/* What a value of `ids` says: list << 32 | slot, checked to exist, the list loaded. */
+/* What a value of `ids` says: list << 32 | slot of the vector, checked to exist, the list loaded.
+ */
 vq_status vq_shard_place(vq_shard *s, const uint8_t *value, size_t size, uint64_t *place,
                          vq_error *err);
 vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
@@ -120,10 +127,40 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
 /* The length of a query in the coded space, the unit of gaps; above 0. */
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
 
+/* copies.c: a copy makes its vector a candidate where the vector's own list is not scanned.  From
+ * there on it is the vector that counts: its row, label and code. */
+/* The place of the vector that a slot of a chunk of copies is of. */
+static inline uint64_t vq_copy_of(const vq_chunk_view *v, uint32_t slot)
+{
+    return vq_le64(v->labels + 8 * (size_t)slot);
+}
+typedef struct vq_marks { /* of a query's lists */
+    uint64_t *marks; /* a bit a list: those whose vectors need no copies; NULL: there are none */
+} vq_marks;
+/* Nothing to do where all lists will be scanned, whatever comes; so it is where there are no
+ * copies. ahead: all lists of x will be, so none of a copy's vector need be noticed twice. */
+vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, bool ahead,
+                          vq_arena *arena, vq_error *err);
+/* The scan of a chunk of copies kept these slots: their places, behind those of the pool, where
+ * their scores are; returns how many stay. */
+size_t vq_copies_take(const vq_marks *c, uint32_t nlist, const vq_chunk_view *v,
+                      const uint32_t *idx, size_t kept, vq_pool *pool);
+static inline void vq_copies_mark(const vq_marks *c, uint32_t list)
+{
+    if (c->marks != NULL) c->marks[list / 64] |= UINT64_C(1) << list % 64;
+}
+static inline bool vq_copies_marked(const vq_marks *c, uint64_t list)
+{
+    return c->marks[list / 64] >> list % 64 & 1;
+}
+/* Of candidates that are copies the vectors, looked up, but for those whose list has been scanned
+ * after the copy's. */
+vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err);
+
 /* scan.c: the candidates of the lists of x: the best `keep` by estimate into pool, whose memory
  * lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
  * brings more lists into x as they are wanted.  *lists is how many were scanned. */
-vq_status vq_query_scan(const vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
+vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err);
 

@@ -25,7 +25,8 @@ struct vq_store {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi db[VQ_DB_COUNT];
-    bool opened;      /* db[] are valid */
+    bool opened;      /* db[] are valid, but for.. */
+    bool has_copies;  /* ..copies, which is made by its first value */
     size_t page, map; /* bytes of a page, of the map */
     size_t dirty;     /* bytes put in this transaction, overhead included */
     size_t room;      /* bytes that may be dirty in it */
@@ -93,7 +94,7 @@ static vq_status begin(vq_store *st, vq_error *err)
         st->txn = NULL;
         return vq_mdb_status(m, st->temp, err);
     }
-    for (int i = 0; i < VQ_DB_COUNT && !st->opened; i++) {
+    for (int i = 0; i < VQ_DB_COPIES && !st->opened; i++) {
         m = mdb_dbi_open(st->txn, vq_db_names[i], MDB_CREATE, &st->db[i]);
         VQ_REQUIRE(m == 0, VQ_EIO, "%s: %s", st->temp, mdb_strerror(m));
     }
@@ -186,6 +187,11 @@ vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, 
         VQ_TRY(begin(st, err));
     }
     st->dirty += cost;
+    if (db == VQ_DB_COPIES && !st->has_copies) {
+        int made = mdb_dbi_open(st->txn, vq_db_names[db], MDB_CREATE, &st->db[db]);
+        if (made != 0) return vq_mdb_status(made, st->temp, err);
+        st->has_copies = true;
+    }
     MDB_val k = {key_len, (void *)(uintptr_t)key}, v = {len, NULL};
     bool ordered = db >= VQ_DB_LISTS;
     int m = mdb_put(st->txn, st->db[db], &k, &v, MDB_RESERVE | (ordered ? MDB_APPEND : 0u));
@@ -209,6 +215,7 @@ vq_status vq_store_resume(vq_store *st, vq_error *err)
 {
     vq_status rc = VQ_OK;
     st->opened = false;
+    st->has_copies = false;
     VQ_TRY(open_env(st, err));
     VQ_TRY(begin(st, err));
 out:

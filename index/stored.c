@@ -187,6 +187,7 @@ void vq_stored_defaults(const vq_source *src, vq_build_opts *o)
     const vq_model *m = &s->shard.model;
     if (o->metric == VQ_METRIC_DEFAULT) o->metric = m->metric;
     if (o->store == VQ_ELEM_DEFAULT) o->store = m->store;
+    if (o->copies == VQ_COPIES_AUTO && m->copies > 0) o->copies = VQ_COPIES_YES;
     if (o->ids != NULL || o->names != NULL) return;
     o->ids = s->numbers;
     o->names = s->names;

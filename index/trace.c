@@ -43,15 +43,28 @@ typedef struct walk {
     uint32_t *idx;
     float *score;
     vq_kth kth[VQ_TRACE_KS];
-    vq_reservoir best; /* id: rank << 32 | vector of the list, so that ties go to the first seen */
+    vq_reservoir best; /* id: rank << 32 | vector of the list, then copies, so that ties go to the
+                          first seen */
+    vq_marks copies;
     float unit;
 } walk;
 
-static const vq_chunk_view *chunk_of(const vq_shard *s, const vq_query *x, uint64_t id,
-                                     uint32_t *slot)
+/* The place of the vector that a hit is, or is a copy of. */
+static uint64_t place_of(const walk *w, uint64_t id)
 {
-    uint32_t list = (uint32_t)x->lists[id >> 32].id;
-    return vq_shard_at(s, (uint64_t)list << 32 | (uint32_t)id, slot);
+    const vq_shard *s = w->r->s;
+    uint32_t list = (uint32_t)w->x.lists[id >> 32].id, at = (uint32_t)id;
+    const vq_list_view *l = &s->lists[list];
+    if (at < l->n) return (uint64_t)list << 32 | at;
+    at -= l->n;
+    return vq_copy_of(&l->chunks[l->nchunks + at / s->capacity], at % s->capacity);
+}
+
+static uint64_t label_at(const vq_shard *s, uint64_t place)
+{
+    uint32_t slot;
+    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+    return vq_le64(v->labels + 8 * (size_t)slot);
 }
 
 static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
@@ -79,6 +92,7 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
     w->scratch = vq_arena_take(arena, vq_scan_scratch(room), 1);
     w->idx = vq_arena_take(arena, room, sizeof *w->idx);
     w->score = vq_arena_take(arena, room, sizeof *w->score);
+    VQ_TRY(vq_copies_begin(&w->copies, r->s, x, false, arena, err));
     VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->fixed.x != NULL && x->lists != NULL &&
                    probe != NULL && hits != NULL && w->scratch != NULL && w->idx != NULL &&
                    w->score != NULL,
@@ -93,27 +107,74 @@ out:
     return rc;
 }
 
-/* Scans the list of a rank; returns its vectors. */
-static uint32_t walk_list(walk *w, uint32_t rank)
+/* Scans the list of a rank, as scan.c does; returns its vectors and copies. */
+static vq_status walk_list(walk *w, uint32_t rank, uint32_t *seen, vq_error *err)
 {
+    vq_status rc = VQ_OK;
     const run *r = w->r;
-    const vq_model *m = &r->s->model;
+    const vq_shard *s = r->s;
+    const vq_model *m = &s->model;
     uint32_t list = (uint32_t)w->x.lists[rank].id;
-    const vq_list_view *l = &r->s->lists[list];
+    const vq_list_view *l = &s->lists[list];
     float base = w->x.lists[rank].score + m->biases[list];
-    uint64_t self = r->p->self[w->query];
-    for (uint32_t c = 0; c < l->nchunks; c++) {
+    uint64_t self = r->p->self[w->query], first = (uint64_t)rank << 32;
+    for (uint32_t c = 0; c < l->nchunks + l->ncopied; c++) {
         const vq_chunk_view *v = &l->chunks[c];
-        uint64_t first = (uint64_t)rank << 32 | (uint64_t)c * r->s->capacity;
+        uint64_t id = c < l->nchunks ? first + (uint64_t)c * s->capacity
+                                     : first + l->n + (uint64_t)(c - l->nchunks) * s->capacity;
         size_t kept = m->codec->scan(&m->code, r->k, w->tables, v->codes, v->factors, v->n, base,
                                      w->best.threshold, w->scratch, w->idx, w->score);
         for (size_t j = 0; j < kept; j++) {
-            if (vq_le64(v->labels + 8 * (size_t)w->idx[j]) == self) continue;
+            uint64_t place = place_of(w, id + w->idx[j]);
+            VQ_REQUIRE(place >> 32 < m->nlist && (uint32_t)place < s->lists[place >> 32].n,
+                       VQ_ECORRUPT, "copies: one of slot %u of list %u", (uint32_t)place,
+                       (uint32_t)(place >> 32));
+            if (c >= l->nchunks && vq_copies_marked(&w->copies, place >> 32)) continue;
+            if (label_at(s, place) == self) continue;
             for (size_t i = 0; i < r->t->nk; i++) vq_kth_push(&w->kth[i], w->score[j]);
-            vq_reservoir_push(&w->best, w->score[j], first + w->idx[j]);
+            vq_reservoir_push(&w->best, w->score[j], id + w->idx[j]);
         }
     }
-    return l->n;
+    vq_copies_mark(&w->copies, list);
+    *seen += l->n + l->copies;
+out:
+    return rc;
+}
+
+typedef struct met { /* a hit of the walk */
+    uint64_t place, id;
+} met;
+
+static int by_place(const void *a, const void *b)
+{
+    const met *x = a, *y = b;
+    if (x->place != y->place) return x->place > y->place ? 1 : -1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static int by_id(const void *key, const void *hit)
+{
+    uint64_t a = *(const uint64_t *)key, b = *(const uint64_t *)hit;
+    return (a > b) - (a < b);
+}
+
+/* A vector that was met after its copy counts once, as it was met first. */
+static size_t drop_repeats(walk *w, size_t n, vq_arena *arena)
+{
+    vq_hit *hits = w->best.hits;
+    met *all = vq_arena_take(arena, n, sizeof *all);
+    uint64_t *again = vq_arena_take(arena, n, sizeof *again);
+    size_t repeats = 0, left = 0;
+    if (all == NULL || again == NULL) return SIZE_MAX;
+    for (size_t i = 0; i < n; i++) all[i] = (met){place_of(w, hits[i].id), hits[i].id};
+    qsort(all, n, sizeof *all, by_place);
+    for (size_t i = 1; i < n; i++)
+        if (all[i].place == all[i - 1].place) again[repeats++] = all[i].id;
+    qsort(again, repeats, sizeof *again, by_id);
+    for (size_t i = 0; i < n; i++)
+        if (bsearch(&hits[i].id, again, repeats, sizeof *again, by_id) == NULL)
+            hits[left++] = hits[i];
+    return left;
 }
 
 typedef struct answer {
@@ -149,14 +210,14 @@ static vq_status walk_end(walk *w, vq_arena *arena, vq_error *err)
     vq_trace *t = r->t;
     size_t n = vq_reservoir_finish(&w->best);
     uint32_t count = 0;
+    if (w->copies.marks != NULL) n = drop_repeats(w, n, arena);
+    VQ_REQUIRE(n != SIZE_MAX, VQ_ENOMEM, "tune: %u candidates", t->depth);
     const answer *known = r->p->truth != NULL ? answers_of(w, arena, &count) : NULL;
     VQ_REQUIRE(known != NULL || r->p->truth == NULL, VQ_ENOMEM, "tune: %u answers", r->p->truth_k);
     t->nbest[w->query] = (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
         const vq_hit *h = &w->best.hits[i];
-        uint32_t slot;
-        const vq_chunk_view *v = chunk_of(r->s, &w->x, h->id, &slot);
-        answer key = {.label = vq_le64(v->labels + 8 * (size_t)slot)};
+        answer key = {.label = label_at(r->s, place_of(w, h->id))};
         const answer *found =
             count > 0 ? bsearch(&key, known, count, sizeof *known, by_label) : NULL;
         uint32_t place = known == NULL ? (uint32_t)i : found != NULL ? found->place : VQ_WRONG;
@@ -179,7 +240,7 @@ static vq_status follow(void *ctx, size_t task, int worker, vq_error *err)
         size_t at = task * t->nlist + i;
         for (size_t j = 0; j < t->nk; j++)
             t->gap[j][at] = (w.kth[j].worst - w.x.lists[i].score) / w.unit;
-        seen += walk_list(&w, i);
+        VQ_TRY(walk_list(&w, i, &seen, err));
         t->seen[at] = seen;
     }
     VQ_TRY(walk_end(&w, &r->arenas[worker], err));

@@ -9,14 +9,21 @@
 
 enum { PART_BYTES = 16 << 20, STREAM_ROWS = 1024 };
 
-vq_status vq_writer_init(vq_writer *w, const vq_model *model, const char *beside, size_t memory,
-                         vq_error *err)
+/* Bytes of a row in a record. */
+static size_t row_bytes(const vq_writer *w)
+{
+    return w->copies ? 0 : w->model->shape.row_bytes;
+}
+
+vq_status vq_writer_init(vq_writer *w, const vq_model *model, bool copies, const char *beside,
+                         size_t memory, vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(w, 0, sizeof *w);
     w->model = model;
+    w->copies = copies;
     w->memory = memory;
-    w->record = VQ_REC_CODE + model->shape.code_bytes + model->shape.row_bytes;
+    w->record = VQ_REC_CODE + model->shape.code_bytes + row_bytes(w);
     size_t want = (size_t)(model->n * w->record / PART_BYTES) + 1;
     w->lists_per_part = (model->nlist + want - 1) / want;
     w->parts = (model->nlist + w->lists_per_part - 1) / w->lists_per_part;
@@ -39,9 +46,10 @@ vq_status vq_writer_add(vq_writer *w, size_t first, size_t n, const uint32_t *li
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t code = w->model->shape.code_bytes, row = w->model->shape.row_bytes;
+    size_t code = w->model->shape.code_bytes, row = row_bytes(w);
     for (size_t i = 0; i < n; i++) {
         uint8_t *r = w->scratch;
+        if (lists[i] == VQ_NO_LIST) continue;
         vq_put_le32(r + VQ_REC_VECTOR, (uint32_t)(first + i));
         vq_put_le32(r + VQ_REC_LIST, lists[i]);
         vq_put_lef32(r + VQ_REC_FACTOR, factors != NULL ? factors[i] : 0.0f);
@@ -51,6 +59,13 @@ vq_status vq_writer_add(vq_writer *w, size_t first, size_t n, const uint32_t *li
     }
 out:
     return rc;
+}
+
+uint64_t vq_writer_count(const vq_writer *w)
+{
+    uint64_t n = 0;
+    for (size_t part = 0; part < w->parts; part++) n += vq_buckets_count(w->buckets, part);
+    return n;
 }
 
 /* One chunk being gathered: n records of one list. */
@@ -74,14 +89,21 @@ static vq_status write_codes(chunk_task *t, const uint8_t key[8], vq_error *err)
     uint8_t *room;
     for (uint32_t i = 0; i < t->n; i++) {
         const uint8_t *r = t->records[i];
-        uint32_t vector = vq_le32(r + VQ_REC_VECTOR);
-        t->labels[i] = vq_idmap_label(t->im, vector);
+        uint32_t vector = vq_le32(r + VQ_REC_VECTOR), slot = t->chunk * t->capacity + i;
+        if (t->w->copies) {
+            size_t rank = vq_idmap_rank(t->im, vector);
+            t->labels[i] = t->im->places[rank];
+            t->im->copies[rank] = (uint64_t)t->list << 32 | slot;
+        } else {
+            t->labels[i] = vq_idmap_label(t->im, vector);
+            vq_idmap_place(t->im, vector, t->list, slot);
+        }
         t->factors[i] = vq_lef32(r + VQ_REC_FACTOR);
         memcpy(t->codes + (size_t)i * s->code_bytes, r + VQ_REC_CODE, s->code_bytes);
-        vq_idmap_place(t->im, vector, t->list, t->chunk * t->capacity + i);
     }
     size_t size = vq_list_chunk_size(s, t->n);
-    VQ_TRY(vq_store_put(t->st, VQ_DB_LISTS, key, 8, size, &room, err));
+    vq_db db = t->w->copies ? VQ_DB_COPIES : VQ_DB_LISTS;
+    VQ_TRY(vq_store_put(t->st, db, key, 8, size, &room, err));
     uint8_t *codes = vq_list_chunk_write(s, room, t->list, t->chunk, t->n, t->labels, t->factors);
     m->codec->pack(&m->code, t->codes, t->n, codes);
     vq_record_seal(room, size);
@@ -138,7 +160,7 @@ static vq_status start_list(chunk_task *t, uint32_t list, vq_error *err)
 /* Codes of a part, then rows, if any are kept: what a scan reads lies together. */
 static int passes(const vq_writer *w)
 {
-    return w->model->shape.row_bytes != 0 ? 2 : 1;
+    return row_bytes(w) != 0 ? 2 : 1;
 }
 
 /* A part that fits: read it whole, then take its lists in order. */

@@ -136,6 +136,16 @@ typedef enum vq_train {
                their place, and do not whiten.  l2 does not whiten either, and has no distillation:
                VQ_TRAIN_QUERY_AWARE is what it gets */
 
+/* Copies of vectors in a second list (SOAR, Sun et al. 2023): the list whose residual is most
+ * nearly orthogonal to that in the first, for the vectors that gain by one.  Fewer lists then hold
+ * a query's neighbours; a copy takes code_bytes + 8. */
+typedef enum vq_copies {
+    VQ_COPIES_AUTO = 0, /* if they spare a tenth of the vectors read for .95 of the neighbours,
+                           measured on the training sample; from 10,000 vectors on */
+    VQ_COPIES_NO = 1,
+    VQ_COPIES_YES = 2
+} vq_copies;
+
 /* Pairs of a training query and a row of the vectors, in any order, no pair twice. */
 typedef struct vq_pairs {
     uint64_t n;
@@ -200,7 +210,7 @@ typedef struct vq_build_opts {
                                   its best score of the query */
     uint32_t no_tune;          /* not 0: do not measure at the end what recall takes (vq_tune), on
                                   held-out training queries, or stored vectors where there are none */
-    uint32_t reserved4;        /* 0 */
+    uint32_t copies;           /* VQ_COPIES_* */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \
@@ -245,9 +255,11 @@ typedef struct vq_info {
     uint32_t default_nprobe; /* what 0 means in vq_search_opts, for k = 10 */
     uint32_t default_rerank;
     char codec[16];
-    char why[1000];  /* one line an automatic choice, separated by newlines */
-    uint32_t train;  /* VQ_TRAIN_* as chosen */
-    uint32_t mapped; /* 1: queries have a matrix of their own */
+    char why[1000];        /* one line an automatic choice, separated by newlines */
+    uint32_t train;        /* VQ_TRAIN_* as chosen */
+    uint32_t mapped;       /* 1: queries have a matrix of their own */
+    uint64_t copies;       /* vectors that a second list holds too */
+    uint64_t copies_bytes; /* what the copies take */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \
@@ -303,8 +315,9 @@ typedef struct vq_search_stats { /* sums over all queries since the searcher was
     size_t struct_size;          /* set by VQ_SEARCH_STATS_INIT */
     uint64_t queries;            /* of many indexes: once for each */
     uint64_t lists;              /* scanned */
-    uint64_t vectors;            /* scanned, by their codes */
+    uint64_t vectors;            /* scanned, by their codes, copies counted */
     uint64_t rows;               /* scored in full */
+    uint64_t copies;             /* scanned, in second lists */
 } vq_search_stats;
 #define VQ_SEARCH_STATS_INIT                                                                       \
     {                                                                                              \

@@ -54,7 +54,8 @@ Test(build, every_choice_of_every_option)
         "--bytes 8",         "--rotation none", "--rotation pca",  "--rotation opq --codec pq8",
         "--rotation random", "--nlist 7",       "--store f32",     "--store f16",
         "--store none",      "--train kmeans",  "--seed 7",        "--threads 2",
-        "--memory 200M",     "--skip-bad",      "--codec aq8",
+        "--memory 200M",     "--skip-bad",      "--codec aq8",     "--copies auto",
+        "--copies yes",      "--copies no",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         DONE(dir, "\"$VQ\" build b.fbin -o o.vq --force -q %s", lines[i]);

@@ -142,6 +142,7 @@ Test(eval, sweep)
 {
     test_run r = type(dir, 0, "\"$VQ\" eval b.vq q.fbin --gt gt.ibin --sweep -q");
     cr_assert(strstr(r.out, "nprobe") != NULL && strstr(r.out, "recall@10") != NULL);
+    cr_assert(strstr(r.out, " read ") != NULL);
     cr_assert(r.err[0] == '\0');
     test_run_fini(&r);
     r = type(dir, 0, "\"$VQ\" eval b.vq q.fbin --qrels qrels --sweep --json --nprobe 4");

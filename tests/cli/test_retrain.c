@@ -78,6 +78,16 @@ Test(retrain, options_replace_what_the_index_has)
     }
 }
 
+Test(retrain, copies)
+{
+    DONE(dir, "\"$VQ\" build b.fbin -o b.vq --nlist 40 --copies yes -q && \"$VQ\" check b.vq");
+    PRINTS(dir, "in a second list", "\"$VQ\" info b.vq");
+    DONE(dir, "\"$VQ\" retrain b.vq -o r.vq -f -q && \"$VQ\" check r.vq");
+    PRINTS(dir, "in a second list", "\"$VQ\" info r.vq");
+    DONE(dir, "\"$VQ\" retrain b.vq -o r.vq --copies no -f -q && \"$VQ\" check r.vq");
+    PRINTS(dir, "\"copies\": 0,", "\"$VQ\" info r.vq --json");
+}
+
 Test(retrain, taught_by_queries)
 {
     DONE(dir, "\"$VQ\" build b.fbin -o b.vq --metric ip --codec pq8 --bytes 4 -q");

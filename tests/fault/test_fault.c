@@ -115,6 +115,7 @@ static void walk_all(const char *codec, uint32_t rotation, bool strings)
     w.opts.rotation = rotation, w.opts.store = VQ_F32, w.opts.nlist = 4;
     if (strings) w.opts.names = (const char *const *)names, w.opts.nids = N;
     if (!strings) w.opts.memory = 1; /* by the temporary file */
+    if (!strings) w.opts.copies = VQ_COPIES_YES;
     walk_through(&w, walk_build, dir, true);
     cr_assert_eq(problems_of(path), 0);
     walk_through(&w, walk_use, dir, false);
@@ -154,7 +155,7 @@ Test(fault, no_memory_to_learn, .timeout = 300)
     walk w = {.path = path, .x = x, .opts = options("pq4")};
     w.opts.metric = VQ_METRIC_IP, w.opts.rotation = VQ_ROTATION_PCA, w.opts.nlist = 4;
     w.opts.queries = &asked, w.opts.nqueries = 1, w.opts.epochs = 1, w.opts.positives = &labels;
-    w.opts.store = VQ_F32;
+    w.opts.store = VQ_F32, w.opts.copies = VQ_COPIES_YES;
     for (int given = 0; given < 2; given++) {
         w.opts.teacher = given ? &scores : NULL;
         w.opts.teacher_cache = given ? NULL : cache;

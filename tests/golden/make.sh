@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# tests/golden/make.sh VQ -- writes the golden indexes of this format and their answers anew, by the
-# program VQ.  Only for a format that no release has written yet: after that they stay as they are.
+# tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v2-copies)
+# and their answers anew, by the program VQ.  Only for a format that no release has written yet:
+# after that they stay as they are.
 set -eu
 vq=$1
+shift
 cd "$(dirname "$0")"
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -27,8 +29,12 @@ PY
     --nlist 2 --metric l2 --quiet
 "$vq" build "$dir/rows.fvecs" -o "$dir/v1-numbers.vq" --codec sq8 --nlist 1 --metric cosine \
     --store i8 --quiet
-for name in v1-strings v1-numbers; do
-    "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 --format tsv >"$name.tsv"
+"$vq" build "$dir/rows.fvecs" -o "$dir/v2-copies.vq" --ids "$dir/ids" --codec pq4 --bytes 6 \
+    --nlist 9 --metric l2 --copies yes --quiet
+for name; do
+    effort=
+    [ "$name" != v2-copies ] || effort="--nprobe 2" # where all lists are read no copy is
+    "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 $effort --format tsv >"$name.tsv"
     "$vq" info --digest "$dir/$name.vq" >>"$name.tsv"
     zstd -q -19 -f "$dir/$name.vq" -o "$name.vq.zst"
 done

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files of every format version that there was must be read as on the day they were made.  make.sh
- * made those of format 1. */
+ * made them. */
 #include "src/base/pack.h"
 #include "tests/index/fixture.h"
 
@@ -36,7 +36,7 @@ static char *next_line(char **at)
 }
 
 /* Answers and digest against NAME.tsv: query, rank, id, score; then the digest. */
-static void compare(const char *name, vq_index *ix, const float *q)
+static void compare(const char *name, vq_index *ix, const float *q, uint32_t nprobe)
 {
     char table[500], id[501], hex[33], *at, *line;
     uint64_t ids[NQ * K];
@@ -45,7 +45,7 @@ static void compare(const char *name, vq_index *ix, const float *q)
     (void)snprintf(table, sizeof table, FOLDER "%s.tsv", name);
     char *text = (char *)test_read(table, &len);
     at = text;
-    vq_searcher *s = open_searcher(ix, 0, 0);
+    vq_searcher *s = open_searcher(ix, nprobe, 0);
     OK(vq_search(s, q, NQ, K, ids, scores, &err));
     for (size_t i = 0; i < NQ * K; i++) {
         line = next_line(&at);
@@ -64,9 +64,15 @@ static void compare(const char *name, vq_index *ix, const float *q)
     free(text);
 }
 
-Test(golden, files_of_format_1)
+Test(golden, files_of_each_format)
 {
-    static const char *const names[] = {"v1-strings", "v1-numbers"};
+    static const struct {
+        const char *name;
+        uint32_t format, strings, nprobe;
+        bool copies;
+    } files[] = {{"v1-strings", 1, 1, 0, false},
+                 {"v1-numbers", 1, 0, 0, false},
+                 {"v2-copies", 2, 1, 2, true}};
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     float q[NQ * D];
     size_t got;
@@ -75,15 +81,15 @@ Test(golden, files_of_format_1)
     OK(vq_source_read_f32(src, q, NQ, &got, &err));
     cr_assert_eq(got, NQ);
     vq_source_close(src);
-    for (size_t i = 0; i < VQ_COUNT(names); i++) {
+    for (size_t i = 0; i < VQ_COUNT(files); i++) {
         vq_info info = VQ_INFO_INIT;
-        unpack(names[i], path);
-        cr_assert_eq(problems_of(path), 0, "%s: %s", names[i], err.text);
+        unpack(files[i].name, path);
+        cr_assert_eq(problems_of(path), 0, "%s: %s", files[i].name, err.text);
         vq_index *ix = open_index(path);
         OK(vq_index_info(ix, &info, &err));
-        cr_assert(info.format_version == 1 && info.n == 96 && info.d == D);
-        cr_assert_eq(info.string_ids, i == 0);
-        compare(names[i], ix, q);
+        cr_assert(info.format_version == files[i].format && info.n == 96 && info.d == D);
+        cr_assert(info.string_ids == files[i].strings && (info.copies > 0) == files[i].copies);
+        compare(files[i].name, ix, q, files[i].nprobe);
         vq_close(ix);
     }
     free(path);

@@ -14,6 +14,7 @@ typedef struct config {
     uint32_t metric, store, nlist;
     bool strings;
     size_t n;
+    bool copies;
 } config;
 
 static void build_config(const char *path, const config *c)
@@ -22,6 +23,7 @@ static void build_config(const char *path, const config *c)
     char **names = make_names(c->n, "name ");
     o.codec = c->codec, o.metric = c->metric, o.store = c->store, o.nlist = c->nlist;
     o.force = 1;
+    if (c->copies) o.copies = VQ_COPIES_YES;
     if (c->strings) o.names = (const char *const *)names, o.nids = c->n;
     build_clusters(path, 1, c->n, D, &o);
     free_names(names, c->n);
@@ -39,7 +41,8 @@ Test(check, sound_files_are_clean)
                             .store = i == 1 ? VQ_ELEM_NONE : VQ_F16,
                             .nlist = i == 2 ? 3 : 0,
                             .strings = (c + i) % 2 == 0,
-                            .n = ns[i]};
+                            .n = ns[i],
+                            .copies = (c + metric) % 2 == 0};
                 build_config(path, &k);
                 vq_check_report r = VQ_CHECK_REPORT_INIT;
                 OK(vq_check(path, NULL, NULL, &r, &err));
@@ -84,9 +87,9 @@ static void use(const char *path, char hex[33])
     (void)vq_index_info(ix, &info, &err);
     if (vq_index_digest(ix, hex, &err) != VQ_OK) hex[0] = '\0';
     static const uint32_t reranks[] = {0, VQ_NONE};
-    for (size_t i = 0; i < VQ_COUNT(reranks) && info.d == D; i++) {
+    for (size_t i = 0; i < 2 * VQ_COUNT(reranks) && info.d == D; i++) {
         vq_search_opts o = VQ_SEARCH_OPTS_INIT;
-        o.nprobe = VQ_ALL, o.rerank = reranks[i];
+        o.nprobe = i % 2 == 0 ? VQ_ALL : 1, o.rerank = reranks[i / 2];
         if (vq_searcher_open(&s, ix, &o, &err) != VQ_OK) continue;
         (void)vq_search(s, q, 1, 40, ids, scores, &err);
         for (uint64_t j = 0; j < 200; j += 23) {
@@ -133,10 +136,10 @@ static void flip_bits(const char *path, const config *c, uint64_t rounds)
 Test(check, flipped_bits_are_noticed_and_do_no_harm, .timeout = 300)
 {
     static const config configs[] = {
-        {"pq4", VQ_METRIC_L2, VQ_F16, 5, true, 300},
-        {"pq8", VQ_METRIC_IP, VQ_ELEM_NONE, 0, false, 200},
-        {"sq8", VQ_METRIC_COSINE, VQ_F16, 0, false, 200},
-        {"flat", VQ_METRIC_L2, VQ_ELEM_NONE, 3, true, 300},
+        {"pq4", VQ_METRIC_L2, VQ_F16, 5, true, 300, false},
+        {"pq8", VQ_METRIC_IP, VQ_ELEM_NONE, 0, false, 200, false},
+        {"sq8", VQ_METRIC_COSINE, VQ_F16, 0, false, 200, true},
+        {"flat", VQ_METRIC_L2, VQ_ELEM_NONE, 3, true, 300, true},
     };
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     for (size_t i = 0; i < VQ_COUNT(configs); i++) flip_bits(path, &configs[i], 400);
@@ -148,7 +151,7 @@ Test(check, cut_short)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), hex[33];
     size_t len;
-    config c = {"pq4", VQ_METRIC_L2, VQ_F16, 5, true, 300};
+    config c = {"pq4", VQ_METRIC_L2, VQ_F16, 5, true, 300, true};
     build_config(path, &c);
     uint8_t *bytes = test_read(path, &len);
     for (size_t cut = 0; cut < len; cut += cut < 9000 ? 101 : 2049) {
@@ -229,6 +232,40 @@ static uint8_t *first_value(uint8_t *bytes, size_t len, vq_db db, size_t *value_
     return bytes + (c.node.value - bytes);
 }
 
+/* The place of a copy, which an id names, is another's. */
+Test(check, ids_of_other_copies)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), hex[33];
+    config c = {"flat", VQ_METRIC_IP, VQ_F16, 6, false, 60, true};
+    build_config(path, &c);
+    size_t len, found = 0;
+    uint8_t *sound = test_read(path, &len), *bytes = vq_mem_alloc(len, 1);
+    vq_pages p;
+    vq_tree t;
+    vq_cursor at;
+    OK(vq_pages_open(&p, sound, len, 0, &err));
+    OK(vq_tree_open(&p, vq_db_names[VQ_DB_IDS], &t, &err));
+    OK(vq_cursor_first(&at, &p, &t, &err));
+    while (at.depth > 0) {
+        vq_node node = at.node;
+        OK(vq_cursor_next(&at, &err));
+        if (node.len != 16) continue;
+        for (size_t byte = 8; byte < 16; byte++) {
+            memcpy(bytes, sound, len);
+            bytes[node.value + byte - sound] ^= 1;
+            test_write(path, bytes, len);
+            cr_assert_eq(problems_of(path), 1, "byte %zu", byte);
+            use(path, hex);
+        }
+        found++;
+    }
+    cr_assert(found > 0 && found < 60);
+    vq_mem_free(bytes);
+    free(sound);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(check, lies_under_good_checksums)
 {
     /* Records that are whole but do not fit one another. */
@@ -237,12 +274,26 @@ Test(check, lies_under_good_checksums)
         vq_db db;
         size_t at; /* byte of the value that is changed */
     } lies[] = {
-        {VQ_DB_LISTS, 8},   {VQ_DB_LISTS, 12},   {VQ_DB_LISTS, 16},   {VQ_DB_LISTS, FIRST_LABEL},
-        {VQ_DB_VECTORS, 8}, {VQ_DB_VECTORS, 16}, {VQ_DB_VECTORS, 20}, {VQ_DB_IDS, 0},
-        {VQ_DB_IDS, 3},     {VQ_DB_IDS, 4},
+        {VQ_DB_LISTS, 8},
+        {VQ_DB_LISTS, 12},
+        {VQ_DB_LISTS, 16},
+        {VQ_DB_LISTS, FIRST_LABEL},
+        {VQ_DB_VECTORS, 8},
+        {VQ_DB_VECTORS, 16},
+        {VQ_DB_VECTORS, 20},
+        {VQ_DB_IDS, 0},
+        {VQ_DB_IDS, 3},
+        {VQ_DB_IDS, 4},
+        {VQ_DB_COPIES, 8},
+        {VQ_DB_COPIES, 12},
+        {VQ_DB_COPIES, 16},
+        {VQ_DB_COPIES, FIRST_LABEL},
+        {VQ_DB_COPIES, FIRST_LABEL + 3},
+        {VQ_DB_COPIES, FIRST_LABEL + 4},
+        {VQ_DB_COPIES, FIRST_LABEL + 7},
     };
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), hex[33];
-    config c = {"flat", VQ_METRIC_IP, VQ_F16, 2, false, 60};
+    config c = {"flat", VQ_METRIC_IP, VQ_F16, 6, false, 60, true};
     build_config(path, &c);
     size_t len, value_len;
     uint8_t *sound = test_read(path, &len), *bytes = vq_mem_alloc(len, 1);
@@ -250,7 +301,8 @@ Test(check, lies_under_good_checksums)
         memcpy(bytes, sound, len);
         uint8_t *value = first_value(bytes, len, lies[i].db, &value_len);
         size_t at = lies[i].at;
-        if (at == FIRST_LABEL) at = 48 + (vq_le32(value + 8) + 31) / 32 * 32 * 4 * D;
+        if (at >= FIRST_LABEL)
+            at = at - FIRST_LABEL + 48 + (vq_le32(value + 8) + 31) / 32 * 32 * 4 * D;
         value[at] ^= 1;
         if (lies[i].db != VQ_DB_IDS) vq_record_seal(value, value_len);
         test_write(path, bytes, len);

@@ -136,12 +136,14 @@ Test(model, values_that_cannot_be)
         vq_status rc;
         const char *key, *text, *says;
     } cases[] = {
-        {VQ_EVERSION, "format", "2", "newer"},
+        {VQ_EVERSION, "format", "3", "newer"},
         {VQ_EVERSION, "format", "4294967295", "newer"},
         {VQ_ECORRUPT, "format", "0", "format"},
         {VQ_ECORRUPT, "format", "1x", "format"},
         {VQ_ECORRUPT, "format", "", "format"},
         {VQ_EUNSUPPORTED, "codec", "pq9", "pq9"},
+        {VQ_ECORRUPT, "copies", "4000000000", "copies"}, /* more than vectors */
+        {VQ_ECORRUPT, "copies", "-1", "copies"},
         {VQ_ECORRUPT, "d", "0", ""},
         {VQ_ECORRUPT, "d", "65537", ""},
         {VQ_ECORRUPT, "d", "-6", ""},

@@ -7,7 +7,7 @@
 static void check_plan(const vq_plan *p, uint64_t n, uint32_t d)
 {
     const vq_model *m = &p->model;
-    cr_assert(m->format == VQ_FORMAT_VERSION && m->n == n && m->d == d && m->codec != NULL);
+    cr_assert(m->format == VQ_FORMAT_PLAIN && m->n == n && m->d == d && m->codec != NULL);
     cr_assert(m->metric >= VQ_METRIC_L2 && m->metric <= VQ_METRIC_COSINE);
     cr_assert(m->nlist >= 1 && m->nlist <= n);
     cr_assert(m->nprobe >= 1 && m->nprobe <= m->nlist && m->rerank >= 10);

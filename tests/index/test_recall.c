@@ -26,6 +26,26 @@ static double recall(vq_index *ix, uint32_t nprobe, uint32_t rerank, const float
     return vq_recall(truth, K, K, ids, K, K, NQ);
 }
 
+/* Of all vectors what a query reads, copies counted, for these lists' recall of .95. */
+static double read_for_95(vq_index *ix, const float *q, const uint64_t *truth)
+{
+    uint64_t ids[NQ * K];
+    double recall = 0.0, read = 0.0;
+    for (uint32_t nprobe = 1; recall < 0.95; nprobe++) {
+        double before = recall, read_before = read;
+        vq_search_stats stats = VQ_SEARCH_STATS_INIT;
+        vq_searcher *s = open_searcher(ix, nprobe, 1000);
+        OK(vq_search(s, q, NQ, K, ids, NULL, &err));
+        OK(vq_searcher_stats(s, &stats, &err));
+        vq_searcher_close(s);
+        recall = vq_recall(truth, K, K, ids, K, K, NQ);
+        read = (double)stats.vectors / (NQ * 20000.0);
+        if (recall >= 0.95)
+            return read_before + (read - read_before) * (0.95 - before) / (recall - before);
+    }
+    return read;
+}
+
 Test(recall, debian, .timeout = 300)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -48,7 +68,6 @@ Test(recall, debian, .timeout = 300)
     o.threads = 1;
     o.rotation = VQ_ROTATION_PCA; /* as good here as opq, and no training for minutes under ASan */
     OK(vq_build(path, src, &o, &err));
-    vq_source_close(src);
     vq_index *ix = open_index(path);
     double usual = recall(ix, 0, 0, q, truth), few = recall(ix, 8, 0, q, truth);
     double codes = recall(ix, VQ_ALL, VQ_NONE, q, truth), all = recall(ix, VQ_ALL, 20000, q, truth);
@@ -56,7 +75,15 @@ Test(recall, debian, .timeout = 300)
     cr_assert(all == 1.0, "with everything: %.4f", all);
     cr_assert(codes >= 0.6 && codes <= usual, "codes alone: %.4f", codes);
     cr_assert(few >= 0.5 && few < usual, "8 lists: %.4f", few);
+    double with = read_for_95(ix, q, truth);
     vq_close(ix);
+    o.copies = VQ_COPIES_NO, o.force = 1;
+    OK(vq_build(path, src, &o, &err));
+    vq_source_close(src);
+    ix = open_index(path);
+    double without = read_for_95(ix, q, truth);
+    vq_close(ix);
+    cr_assert(with < 0.75 * without, "copies: %.4f is read with them, %.4f without", with, without);
     vq_mem_free(q);
     free(path);
     test_rmdir(dir);

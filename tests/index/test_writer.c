@@ -21,7 +21,7 @@ static void write_lists(const char *path, const float *x, size_t memory)
     vq_model_derive(&m, vq_store_value_min(st));
     for (size_t i = 0; i < N; i++) ids[i] = 5000 - i;
     OK(vq_idmap_init(&im, N, NULL, 0, ids, NULL, N, &err));
-    OK(vq_writer_init(&w, &m, path, memory, &err));
+    OK(vq_writer_init(&w, &m, false, path, memory, &err));
     for (size_t i = 0; i < N; i++) {
         uint32_t list = i % 4 == 0 ? (uint32_t)(i % 3) * 2 : 3;
         float factor = (float)i;

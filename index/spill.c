@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spill.c -- see spill.h. */
+#include "index/spill.h"
+
+#include <string.h>
+
+#include "src/math/blas.h"
+#include "src/math/topk.h"
+#include "src/train/kmeans.h"
+#include "src/train/spill.h"
+
+/* ---- lists and codes ---- */
+
+typedef struct spill_job {
+    const vq_model *m;
+    const vq_kernels *k;
+    const float *rows; /* n x d_code */
+    size_t n;
+    uint32_t *lists, *second; /* n */
+    bool assigned;            /* lists are given */
+    float *bias;
+    float *scratch; /* of each worker */
+} spill_job;
+
+static vq_status spill_tile(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    const spill_job *j = ctx;
+    const vq_model *m = j->m;
+    size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(j->n - first, (size_t)VQ_ASSIGN_TILE);
+    const float *rows = j->rows + first * m->d_code;
+    float *scratch = j->scratch + (size_t)worker * vq_spill_scratch(m->d_code, m->nlist);
+    if (!j->assigned)
+        vq_kmeans_assign(j->k, rows, n, m->d_code, m->centroids, j->bias, m->nlist, scratch,
+                         j->lists + first);
+    vq_spill_assign(rows, n, m->d_code, m->centroids, j->bias, m->nlist, j->lists + first, scratch,
+                    j->second + first);
+    return VQ_OK;
+}
+
+static vq_status run_spill(spill_job *j, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = j->m;
+    size_t tiles = (j->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+    threads = vq_team((uint32_t)threads, tiles);
+    j->k = vq_kernels_get();
+    j->bias = vq_alloc_f32(1, m->nlist);
+    j->scratch = vq_alloc_f32((size_t)threads, vq_spill_scratch(m->d_code, m->nlist));
+    VQ_REQUIRE(j->bias != NULL && j->scratch != NULL, VQ_ENOMEM, "second lists: %u of them",
+               m->nlist);
+    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, j->bias);
+    VQ_TRY(vq_team_run(threads, tiles, spill_tile, j, err));
+out:
+    vq_mem_free(j->bias);
+    vq_mem_free(j->scratch);
+    return rc;
+}
+
+vq_status vq_spill_corpus(const vq_model *m, vq_corpus *c, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    c->copy_lists = vq_mem_alloc(c->n, sizeof *c->copy_lists);
+    VQ_REQUIRE(c->copy_lists != NULL, VQ_ENOMEM, "copies of %zu vectors", c->n);
+    spill_job j = {.m = m,
+                   .rows = c->coded,
+                   .n = c->n,
+                   .lists = c->lists,
+                   .second = c->copy_lists,
+                   .assigned = true};
+    VQ_TRY(run_spill(&j, threads, err));
+out:
+    return rc;
+}
+
+typedef struct code_job {
+    const vq_model *m;
+    const vq_corpus *c;
+    const uint32_t *lists;
+    uint8_t *codes;
+    float *residuals; /* workers x VQ_ASSIGN_TILE x d_code */
+} code_job;
+
+static vq_status code_tile(void *ctx, size_t task, int worker, vq_error *err)
+{
+    const code_job *j = ctx;
+    const vq_model *m = j->m;
+    size_t d = m->d_code, first = task * VQ_ASSIGN_TILE;
+    size_t n = VQ_MIN(j->c->n - first, (size_t)VQ_ASSIGN_TILE);
+    float *r = j->residuals + (size_t)worker * VQ_ASSIGN_TILE * d;
+    for (size_t i = 0; i < n; i++) {
+        const float *x = j->c->coded + (first + i) * d;
+        const float *c = m->centroids + (size_t)j->lists[first + i] * d;
+        for (size_t t = 0; t < d; t++) r[i * d + t] = x[t] - c[t];
+    }
+    return m->codec->encode(&m->code, vq_kernels_get(), r, n, j->codes + first * m->code.code_bytes,
+                            err);
+}
+
+vq_status vq_code_corpus(const vq_model *m, const vq_corpus *c, const uint32_t *lists,
+                         uint8_t *codes, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t tiles = (c->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+    threads = vq_team((uint32_t)threads, tiles);
+    code_job j = {.m = m,
+                  .c = c,
+                  .lists = lists,
+                  .codes = codes,
+                  .residuals = vq_alloc_f32((size_t)threads * VQ_ASSIGN_TILE, m->d_code)};
+    VQ_REQUIRE(j.residuals != NULL, VQ_ENOMEM, "codes of %zu vectors", c->n);
+    VQ_TRY(vq_team_run(threads, tiles, code_tile, &j, err));
+out:
+    vq_mem_free(j.residuals);
+    return rc;
+}
+
+/* ---- worth it? ---- */
+
+enum { ROWS = 16384, QUERIES = 256, TRUE_TEN = 10, GROUP = 32, COLS = 1024, ROOM = 64 };
+#define RECALL .95
+
+typedef struct tally { /* by rank of a list, over all queries */
+    uint64_t
+        *found[2]; /* nlist: true ones that this list is the first to hold: without, with copies */
+    uint64_t *read[2]; /* nlist: vectors of this list */
+} tally;
+
+typedef struct gain_job {
+    const vq_model *m;
+    const vq_kernels *k;
+    const float *rows, *queries; /* n x d, nq x d */
+    size_t n, nq;
+    bool own;             /* query i is row i * n / nq, which is no answer to itself */
+    float *half;          /* n: |x|^2 / 2 for l2, else 0 */
+    float *bias;          /* nlist: -|c|^2 / 2 for l2, else 0 */
+    uint32_t *lists[2];   /* n: first and second */
+    uint64_t *sizes[2];   /* nlist: vectors of a list: without, with copies */
+    float *dots;          /* workers x max(GROUP x COLS, nlist) */
+    vq_hit *hits, *order; /* workers x (GROUP x ROOM), workers x nlist */
+    uint32_t *ranks;      /* workers x nlist */
+    uint64_t *counts;     /* workers x 4 x nlist: their tallies */
+} gain_job;
+
+static size_t spaced(size_t i, size_t n, size_t want)
+{
+    return (size_t)((double)i * (double)n / (double)want);
+}
+
+static tally tally_of(const gain_job *j, int worker)
+{
+    size_t nlist = j->m->nlist;
+    uint64_t *at = j->counts + (size_t)worker * 4 * nlist;
+    return (tally){{at, at + nlist}, {at + 2 * nlist, at + 3 * nlist}};
+}
+
+/* The true ones of queries first..first+n-1 into r. */
+static void find_true(const gain_job *j, size_t first, size_t n, float *dots, vq_reservoir *r)
+{
+    size_t d = j->m->d_code;
+    for (size_t x0 = 0; x0 < j->n; x0 += COLS) {
+        size_t cols = VQ_MIN(j->n - x0, (size_t)COLS);
+        vq_gemm_nt(n, cols, d, 1.0f, j->queries + first * d, d, j->rows + x0 * d, d, 0.0f, dots,
+                   cols);
+        for (size_t i = 0; i < n; i++) {
+            size_t self = j->own ? spaced(first + i, j->n, j->nq) : SIZE_MAX;
+            for (size_t x = 0; x < cols; x++)
+                if (x0 + x != self)
+                    vq_reservoir_push(&r[i], dots[i * cols + x] - j->half[x0 + x], x0 + x);
+        }
+    }
+    for (size_t i = 0; i < n; i++) (void)vq_reservoir_finish(&r[i]);
+}
+
+/* Adds one query's lists by rank, and which of them hold its true ones first. */
+static void rank_lists(const gain_job *j, size_t query, const vq_hit *truth, size_t count,
+                       int worker, float *dots)
+{
+    const vq_model *m = j->m;
+    size_t d = m->d_code, nlist = m->nlist;
+    vq_hit *order = j->order + (size_t)worker * nlist;
+    uint32_t *ranks = j->ranks + (size_t)worker * nlist;
+    tally t = tally_of(j, worker);
+    j->k->matvec_f32(m->centroids, nlist, d, d, j->queries + query * d, dots);
+    for (size_t l = 0; l < nlist; l++) order[l] = (vq_hit){.score = dots[l] + j->bias[l], .id = l};
+    vq_hits_sort(order, nlist);
+    for (size_t l = 0; l < nlist; l++) {
+        ranks[order[l].id] = (uint32_t)l;
+        for (int c = 0; c < 2; c++) t.read[c][l] += j->sizes[c][order[l].id];
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t second = j->lists[1][truth[i].id], at = ranks[j->lists[0][truth[i].id]];
+        t.found[0][at]++;
+        if (second != VQ_NO_LIST) at = VQ_MIN(at, ranks[second]);
+        t.found[1][at]++;
+    }
+}
+
+static vq_status gain_task(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    const gain_job *j = ctx;
+    size_t first = task * GROUP, n = VQ_MIN(j->nq - first, (size_t)GROUP);
+    float *dots = j->dots + (size_t)worker * VQ_MAX((size_t)GROUP * COLS, (size_t)j->m->nlist);
+    vq_reservoir r[GROUP];
+    for (size_t i = 0; i < n; i++)
+        vq_reservoir_init(&r[i], j->hits + ((size_t)worker * GROUP + i) * ROOM, ROOM, TRUE_TEN);
+    find_true(j, first, n, dots, r);
+    for (size_t i = 0; i < n; i++)
+        rank_lists(j, first + i, r[i].hits, VQ_MIN(r[i].n, (size_t)TRUE_TEN), worker, dots);
+    return VQ_OK;
+}
+
+/* The share of all vectors read, up to the list with which RECALL is reached. */
+static double share_read(const gain_job *j, const tally *t, int c)
+{
+    double total = 0.0, found = 0.0, read = 0.0;
+    for (uint32_t l = 0; l < j->m->nlist; l++) total += (double)t->found[c][l];
+    for (uint32_t l = 0; l < j->m->nlist && found < RECALL * total; l++) {
+        double more = (double)t->found[c][l], part = 1.0;
+        if (more > 0.0) part = VQ_MIN((RECALL * total - found) / more, 1.0);
+        found += more;
+        read += part * (double)t->read[c][l];
+    }
+    return read / ((double)j->n * (double)j->nq);
+}
+
+static vq_status gain_init(gain_job *j, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = j->m;
+    size_t workers = (size_t)threads, nlist = m->nlist;
+    bool l2 = m->metric == VQ_METRIC_L2;
+    j->half = vq_mem_calloc(j->n, sizeof *j->half);
+    j->bias = vq_mem_calloc(nlist, sizeof *j->bias);
+    for (int c = 0; c < 2; c++) {
+        j->lists[c] = vq_mem_alloc(j->n, sizeof *j->lists[c]);
+        j->sizes[c] = vq_mem_calloc(nlist, sizeof *j->sizes[c]);
+    }
+    j->dots = vq_alloc_f32(workers, VQ_MAX((size_t)GROUP * COLS, nlist));
+    j->hits = vq_mem_alloc(workers * GROUP * ROOM, sizeof *j->hits);
+    j->order = vq_mem_alloc(workers * nlist, sizeof *j->order);
+    j->ranks = vq_mem_alloc(workers * nlist, sizeof *j->ranks);
+    j->counts = vq_mem_calloc(workers * 4 * nlist, sizeof *j->counts);
+    VQ_REQUIRE(j->half != NULL && j->bias != NULL && j->lists[0] != NULL && j->lists[1] != NULL &&
+                   j->sizes[0] != NULL && j->sizes[1] != NULL && j->dots != NULL &&
+                   j->hits != NULL && j->order != NULL && j->ranks != NULL && j->counts != NULL,
+               VQ_ENOMEM, "copies: %zu lists", nlist);
+    if (l2) vq_kmeans_bias(m->centroids, nlist, m->d_code, j->bias);
+    for (size_t i = 0; l2 && i < j->n; i++)
+        j->half[i] = 0.5f * (float)j->k->sq_row_f32(j->rows + i * m->d_code, m->d_code);
+out:
+    return rc;
+}
+
+static void gain_fini(gain_job *j)
+{
+    vq_mem_free(j->half);
+    vq_mem_free(j->bias);
+    for (int c = 0; c < 2; c++) {
+        vq_mem_free(j->lists[c]);
+        vq_mem_free(j->sizes[c]);
+    }
+    vq_mem_free(j->dots);
+    vq_mem_free(j->hits);
+    vq_mem_free(j->order);
+    vq_mem_free(j->ranks);
+    vq_mem_free(j->counts);
+}
+
+/* `want` evenly spaced of n rows of d floats; the caller frees them. */
+static float *thin_out(const float *x, size_t n, size_t want, size_t d)
+{
+    float *some = vq_alloc_f32(want, d);
+    for (size_t i = 0; some != NULL && i < want; i++)
+        memcpy(some + i * d, x + spaced(i, n, want) * d, d * sizeof *some);
+    return some;
+}
+
+static vq_status measure(gain_job *j, int threads, vq_spill_gain *gain, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = j->m;
+    size_t groups = (j->nq + GROUP - 1) / GROUP;
+    int workers = vq_team((uint32_t)threads, groups);
+    spill_job s = {.m = m, .rows = j->rows, .n = j->n};
+    VQ_TRY(gain_init(j, workers, err));
+    s.lists = j->lists[0], s.second = j->lists[1];
+    VQ_TRY(run_spill(&s, threads, err));
+    for (size_t i = 0; i < j->n; i++) {
+        j->sizes[0][s.lists[i]]++;
+        j->sizes[1][s.lists[i]]++;
+        if (s.second[i] != VQ_NO_LIST) j->sizes[1][s.second[i]]++;
+    }
+    VQ_TRY(vq_team_run(workers, groups, gain_task, j, err));
+    tally all = tally_of(j, 0);
+    for (int w = 1; w < workers; w++) /* whole numbers: the order does not matter */
+        for (size_t i = 0; i < 4 * (size_t)m->nlist; i++)
+            all.found[0][i] += tally_of(j, w).found[0][i];
+    gain->without = share_read(j, &all, 0);
+    gain->with = share_read(j, &all, 1);
+out:
+    return rc;
+}
+
+vq_status vq_spill_measure(const vq_model *m, const float *rows, size_t n, const float *queries,
+                           size_t nq, int threads, vq_spill_gain *gain, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = m->d_code, some = VQ_MIN(n, (size_t)ROWS), asked;
+    float *x = thin_out(rows, n, some, d), *q = NULL;
+    gain_job j = {.m = m, .k = vq_kernels_get(), .rows = x, .n = some, .own = nq == 0};
+    asked = VQ_MIN(j.own ? some : nq, (size_t)QUERIES);
+    if (x != NULL) q = j.own ? thin_out(x, some, asked, d) : thin_out(queries, nq, asked, d);
+    VQ_REQUIRE(x != NULL && q != NULL, VQ_ENOMEM, "copies: %zu rows of %zu dimensions", some, d);
+    j.queries = q;
+    j.nq = asked;
+    VQ_TRY(measure(&j, threads, gain, err));
+out:
+    gain_fini(&j);
+    vq_mem_free(x);
+    vq_mem_free(q);
+    return rc;
+}
