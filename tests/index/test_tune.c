@@ -6,7 +6,7 @@
 #include "src/eval/metrics.h"
 #include "tests/index/fixture.h"
 
-enum { N = 12000, D = 24, NQ = 1000, K = 10 };
+enum { N = 8000, D = 20, NQ = 1000, K = 10 };
 
 /* Rows around 300 centres that lie close: neighbours scatter over lists. */
 static float *scattered(uint64_t seed, size_t n)
