@@ -95,7 +95,9 @@ Test(retrain, taught_by_queries)
     PRINTS(dir, "distill", "\"$VQ\" info r.vq");
     DONE(dir, "\"$VQ\" check r.vq");
     DONE(dir, "\"$VQ\" build b.fbin -o l2.vq --codec pq8 --bytes 8 -q");
-    REFUSED(dir, 2, "for ip and cosine", "\"$VQ\" retrain l2.vq -o o.vq --queries q.fbin");
+    PRINTS(dir, "query-aware instead of distill",
+           "\"$VQ\" retrain l2.vq -o l2r.vq --queries q.fbin");
+    REFUSED(dir, 2, "metric l2", "\"$VQ\" retrain l2.vq -o o.vq --queries q.fbin --loss kl");
     REFUSED(dir, 2, "training queries: give them", "\"$VQ\" retrain b.vq -o o.vq --loss kl");
     REFUSED(dir, 2, "that file has another part here",
             "\"$VQ\" retrain b.vq -o o.vq --queries q.fbin --log b.vq");
