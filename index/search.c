@@ -100,6 +100,7 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
             x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
             VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
             vq_query_probe(t->shard, t->s->k, x, more, scratch);
+            i = 0, found = 0; /* near the border the first ones may be others now */
         }
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(t->shard, list, err));

@@ -51,10 +51,11 @@ Test(lessons, a_row_and_a_line_an_epoch)
 {
     DONE(dir, LEARN "-o 1.vq --queries q.fbin --log t.csv 2>lines");
     PRINTS(dir, "round,epoch,loss,overlap,seconds\n1,1,", "cat t.csv");
-    PRINTS(dir, "5\n", "wc -l <t.csv");
-    PRINTS(dir, "1 1\n1 2\n2 1\n2 2\n", "tail -n +2 t.csv | cut -d, -f1,2 | tr , ' '");
+    /* a second round only if the first has brought something */
+    DONE(dir, "tail -n +2 t.csv | cut -d, -f1,2 | tr '\\n' ' ' | grep -qxE '1,1 1,2 (2,1 2,2 )?'");
     DONE(dir, "awk -F, 'NR > 1 && (NF != 5 || $3 <= 0 || $4 <= 0 || $4 > 1) {exit 1}' t.csv");
-    PRINTS(dir, "4\n", "grep -c '^round [12], epoch [12]: loss' lines");
+    DONE(dir,
+         "test $(grep -c '^round [12], epoch [12]: loss' lines) = $(tail -n +2 t.csv | wc -l)");
     test_run r = type(dir, 0, LEARN "-o 1.vq --queries q.fbin --log t.csv -q");
     cr_assert(r.out_len == 0 && r.err[0] == '\0', "'%s' '%s'", r.out, r.err);
     test_run_fini(&r);
