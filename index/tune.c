@@ -12,7 +12,7 @@
 #include "src/eval/exact.h"
 
 enum {
-    N_MIN = 1000,        /* vectors: fewer are scanned in no time */
+    N_MIN = 2000,        /* vectors: fewer are scanned in a microsecond or two */
     PER_K = 40,          /* vectors for each answer of a measured k */
     QUERIES_MIN = 256,   /* of a budget; what a recall of .95 needs to be known to .01 */
     QUERIES_MOST = 2000, /* known to .003 */
