@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* copies.c -- the copies that a second list holds of some vectors (train/spill.h), as a scan meets
- * them.  While lists are still being chosen, a copy may come before its vector: both are candidates
- * then, and the copy is dropped in the end. */
+ * them: a vector counts once, as it is met first. */
 #include <string.h>
 
 #include "index/searcher.h"
 
 #define COPY (UINT64_C(1) << 63) /* in a place of the pool; lists are fewer than 2^31 */
 
+static bool marked(const uint64_t *marks, uint64_t list)
+{
+    return marks[list / 64] >> list % 64 & 1;
+}
+
 vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, bool ahead,
                           vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t words = (s->model.nlist + 63) / 64;
-    c->marks = NULL;
+    c->done = c->met = NULL;
     if (s->model.copies == 0 || (ahead && x->nlists == s->model.nlist)) goto out;
-    c->marks = vq_arena_take(arena, words, sizeof *c->marks);
-    VQ_REQUIRE(c->marks != NULL, VQ_ENOMEM, "scan: %u lists", s->model.nlist);
-    memset(c->marks, 0, words * sizeof *c->marks);
-    for (uint32_t i = 0; ahead && i < x->nlists; i++) vq_copies_mark(c, (uint32_t)x->lists[i].id);
+    c->done = vq_arena_take(arena, 2 * words, sizeof *c->done);
+    VQ_REQUIRE(c->done != NULL, VQ_ENOMEM, "scan: %u lists", s->model.nlist);
+    memset(c->done, 0, 2 * words * sizeof *c->done);
+    c->met = c->done + words;
+    for (uint32_t i = 0; ahead && i < x->nlists; i++) vq_copies_done(c, (uint32_t)x->lists[i].id);
 out:
     return rc;
 }
@@ -30,32 +35,47 @@ size_t vq_copies_take(const vq_marks *c, uint32_t nlist, const vq_chunk_view *v,
     uint64_t *places = pool->places + pool->n;
     size_t n = 0;
     for (size_t j = 0; j < kept; j++) {
-        uint64_t place = vq_copy_of(v, idx[j]);
-        if (place >> 32 >= nlist || vq_copies_marked(c, place >> 32)) continue;
+        uint64_t place = vq_copy_of(v, idx[j]), list = place >> 32;
+        if (list >= nlist || marked(c->done, list)) continue;
+        c->met[list / 64] |= UINT64_C(1) << list % 64;
         scores[n] = scores[j];
         places[n++] = place | COPY;
     }
     return n;
 }
 
+/* Of a list few vectors have been found by their copies, if any: the pool is gone through once. */
+size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t kept, vq_pool *pool)
+{
+    uint64_t list = first >> 32;
+    float *scores = pool->scores + pool->n;
+    if (c->met == NULL || kept == 0 || !marked(c->met, list)) return kept;
+    for (size_t i = 0; i < pool->n; i++) {
+        uint64_t place = pool->places[i] & ~COPY;
+        size_t n = 0;
+        if (place == pool->places[i] || place >> 32 != list) continue;
+        for (size_t j = 0; j < kept; j++) {
+            idx[n] = idx[j], scores[n] = scores[j];
+            n += first + idx[j] != place;
+        }
+        kept = n;
+    }
+    return kept;
+}
+
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t n = 0;
-    for (size_t i = 0; c->marks != NULL && i < pool->n; i++) {
+    for (size_t i = 0; c->done != NULL && i < pool->n; i++) {
         uint64_t place = pool->places[i] & ~COPY;
         uint32_t list = (uint32_t)(place >> 32), slot = (uint32_t)place;
-        if (pool->places[i] != place) {
-            if (vq_copies_marked(c, list)) continue;
-            VQ_TRY(vq_shard_load(s, list, err));
-            VQ_REQUIRE(slot < s->lists[list].n, VQ_ECORRUPT,
-                       "%s: a copy of slot %u of list %u, which has %u",
-                       vq_file_path(s->snapshot.file), slot, list, s->lists[list].n);
-        }
-        pool->scores[n] = pool->scores[i];
-        pool->places[n++] = place;
+        if (place == pool->places[i]) continue;
+        VQ_TRY(vq_shard_load(s, list, err));
+        VQ_REQUIRE(slot < s->lists[list].n, VQ_ECORRUPT,
+                   "%s: a copy of slot %u of list %u, which has %u", vq_file_path(s->snapshot.file),
+                   slot, list, s->lists[list].n);
+        pool->places[i] = place;
     }
-    if (c->marks != NULL) pool->n = n;
 out:
     return rc;
 }

@@ -74,12 +74,13 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);
         if (i == 0) touch_pages(s, x, GROUP);
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
-        uint32_t chunks = l->nchunks + (copies.marks != NULL ? l->ncopied : 0);
+        uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
         for (uint32_t c = 0; c < chunks; c++) {
             const vq_chunk_view *v = &l->chunks[c];
             uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
             size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
                                          pool->threshold, scratch, idx, pool->scores + pool->n);
+            if (c < l->nchunks) kept = vq_copies_skip(&copies, place, idx, kept, pool);
             if (c < l->nchunks)
                 for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
             else
@@ -89,7 +90,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
             pool->n += kept;
             if (pool->n >= cap) shrink(pool, k);
         }
-        vq_copies_mark(&copies, list);
+        vq_copies_done(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);

@@ -134,27 +134,25 @@ static inline uint64_t vq_copy_of(const vq_chunk_view *v, uint32_t slot)
 {
     return vq_le64(v->labels + 8 * (size_t)slot);
 }
-typedef struct vq_marks { /* of a query's lists */
-    uint64_t *marks; /* a bit a list: those whose vectors need no copies; NULL: there are none */
+typedef struct vq_marks { /* a bit a list; NULL: no copies are scanned */
+    uint64_t *done;       /* lists whose vectors need no copies: scanned, or sure to be */
+    uint64_t *met;        /* lists of which a vector has been found by its copy */
 } vq_marks;
-/* Nothing to do where all lists will be scanned, whatever comes; so it is where there are no
- * copies. ahead: all lists of x will be, so none of a copy's vector need be noticed twice. */
+/* No copies are scanned where there are none, or where all lists will be.  ahead: all lists of x
+ * will be scanned; else they are done one by one (vq_copies_done). */
 vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, bool ahead,
                           vq_arena *arena, vq_error *err);
-/* The scan of a chunk of copies kept these slots: their places, behind those of the pool, where
- * their scores are; returns how many stay. */
+static inline void vq_copies_done(const vq_marks *c, uint32_t list)
+{
+    if (c->done != NULL) c->done[list / 64] |= UINT64_C(1) << list % 64;
+}
+/* The scan of a chunk of copies, or of vectors of a list, has kept these slots, whose scores lie
+ * behind those of the pool.  Leaves those that have not been found before, and returns how many;
+ * take: writes their places, too. */
 size_t vq_copies_take(const vq_marks *c, uint32_t nlist, const vq_chunk_view *v,
                       const uint32_t *idx, size_t kept, vq_pool *pool);
-static inline void vq_copies_mark(const vq_marks *c, uint32_t list)
-{
-    if (c->marks != NULL) c->marks[list / 64] |= UINT64_C(1) << list % 64;
-}
-static inline bool vq_copies_marked(const vq_marks *c, uint64_t list)
-{
-    return c->marks[list / 64] >> list % 64 & 1;
-}
-/* Of candidates that are copies the vectors, looked up, but for those whose list has been scanned
- * after the copy's. */
+size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t kept, vq_pool *pool);
+/* Candidates that are copies become their vectors, whose lists are looked up. */
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err);
 
 /* scan.c: the candidates of the lists of x: the best `keep` by estimate into pool, whose memory

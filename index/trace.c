@@ -2,6 +2,7 @@
 /* trace.c -- see trace.h. */
 #include "index/trace.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ typedef struct run {
     const vq_probes *p;
     const vq_kernels *k;
     vq_arena *arenas; /* threads */
+    uint64_t *first;  /* nlist: vectors in the lists before */
 } run;
 
 /* A query being followed. */
@@ -45,7 +47,7 @@ typedef struct walk {
     vq_kth kth[VQ_TRACE_KS];
     vq_reservoir best; /* id: rank << 32 | vector of the list, then copies, so that ties go to the
                           first seen */
-    vq_marks copies;
+    uint64_t *found;   /* a bit a vector, by lists; NULL: there are no copies */
     float unit;
 } walk;
 
@@ -92,7 +94,12 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
     w->scratch = vq_arena_take(arena, vq_scan_scratch(room), 1);
     w->idx = vq_arena_take(arena, room, sizeof *w->idx);
     w->score = vq_arena_take(arena, room, sizeof *w->score);
-    VQ_TRY(vq_copies_begin(&w->copies, r->s, x, false, arena, err));
+    if (m->copies > 0) {
+        size_t words = (size_t)m->n / 64 + 1;
+        w->found = vq_arena_take(arena, words, sizeof *w->found);
+        VQ_REQUIRE(w->found != NULL, VQ_ENOMEM, "tune: %" PRIu64 " vectors", m->n);
+        memset(w->found, 0, words * sizeof *w->found);
+    }
     VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->fixed.x != NULL && x->lists != NULL &&
                    probe != NULL && hits != NULL && w->scratch != NULL && w->idx != NULL &&
                    w->score != NULL,
@@ -105,6 +112,16 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
     vq_reservoir_init(&w->best, hits, cap, r->t->depth);
 out:
     return rc;
+}
+
+/* A vector counts once, as it is met first. */
+static bool is_new(const walk *w, uint64_t place)
+{
+    if (w->found == NULL) return true;
+    uint64_t number = w->r->first[place >> 32] + (uint32_t)place, bit = UINT64_C(1) << number % 64;
+    bool met = (w->found[number / 64] & bit) != 0;
+    w->found[number / 64] |= bit;
+    return !met;
 }
 
 /* Scans the list of a rank, as scan.c does; returns its vectors and copies. */
@@ -129,52 +146,15 @@ static vq_status walk_list(walk *w, uint32_t rank, uint32_t *seen, vq_error *err
             VQ_REQUIRE(place >> 32 < m->nlist && (uint32_t)place < s->lists[place >> 32].n,
                        VQ_ECORRUPT, "copies: one of slot %u of list %u", (uint32_t)place,
                        (uint32_t)(place >> 32));
-            if (c >= l->nchunks && vq_copies_marked(&w->copies, place >> 32)) continue;
+            if (!is_new(w, place)) continue;
             if (label_at(s, place) == self) continue;
             for (size_t i = 0; i < r->t->nk; i++) vq_kth_push(&w->kth[i], w->score[j]);
             vq_reservoir_push(&w->best, w->score[j], id + w->idx[j]);
         }
     }
-    vq_copies_mark(&w->copies, list);
     *seen += l->n + l->copies;
 out:
     return rc;
-}
-
-typedef struct met { /* a hit of the walk */
-    uint64_t place, id;
-} met;
-
-static int by_place(const void *a, const void *b)
-{
-    const met *x = a, *y = b;
-    if (x->place != y->place) return x->place > y->place ? 1 : -1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-static int by_id(const void *key, const void *hit)
-{
-    uint64_t a = *(const uint64_t *)key, b = *(const uint64_t *)hit;
-    return (a > b) - (a < b);
-}
-
-/* A vector that was met after its copy counts once, as it was met first. */
-static size_t drop_repeats(walk *w, size_t n, vq_arena *arena)
-{
-    vq_hit *hits = w->best.hits;
-    met *all = vq_arena_take(arena, n, sizeof *all);
-    uint64_t *again = vq_arena_take(arena, n, sizeof *again);
-    size_t repeats = 0, left = 0;
-    if (all == NULL || again == NULL) return SIZE_MAX;
-    for (size_t i = 0; i < n; i++) all[i] = (met){place_of(w, hits[i].id), hits[i].id};
-    qsort(all, n, sizeof *all, by_place);
-    for (size_t i = 1; i < n; i++)
-        if (all[i].place == all[i - 1].place) again[repeats++] = all[i].id;
-    qsort(again, repeats, sizeof *again, by_id);
-    for (size_t i = 0; i < n; i++)
-        if (bsearch(&hits[i].id, again, repeats, sizeof *again, by_id) == NULL)
-            hits[left++] = hits[i];
-    return left;
 }
 
 typedef struct answer {
@@ -210,8 +190,6 @@ static vq_status walk_end(walk *w, vq_arena *arena, vq_error *err)
     vq_trace *t = r->t;
     size_t n = vq_reservoir_finish(&w->best);
     uint32_t count = 0;
-    if (w->copies.marks != NULL) n = drop_repeats(w, n, arena);
-    VQ_REQUIRE(n != SIZE_MAX, VQ_ENOMEM, "tune: %u candidates", t->depth);
     const answer *known = r->p->truth != NULL ? answers_of(w, arena, &count) : NULL;
     VQ_REQUIRE(known != NULL || r->p->truth == NULL, VQ_ENOMEM, "tune: %u answers", r->p->truth_k);
     t->nbest[w->query] = (uint32_t)n;
@@ -260,6 +238,12 @@ vq_status vq_trace_run(vq_trace *t, vq_shard *s, const vq_probes *p, const uint3
     VQ_REQUIRE(vq_mul_size(p->n, t->nlist, &cells) && vq_mul_size(p->n, t->depth, &hits), VQ_EINVAL,
                "tune: %zu queries", p->n);
     for (uint32_t l = 0; l < s->model.nlist; l++) VQ_TRY(vq_shard_load(s, l, err));
+    r.first = vq_mem_calloc(t->nlist, sizeof *r.first);
+    VQ_REQUIRE(r.first != NULL, VQ_ENOMEM, "tune: %u lists", t->nlist);
+    for (uint32_t l = 1; l < t->nlist; l++) r.first[l] = r.first[l - 1] + s->lists[l - 1].n;
+    VQ_REQUIRE(r.first[t->nlist - 1] + s->lists[t->nlist - 1].n == s->model.n, VQ_ECORRUPT,
+               "%s: the lists do not hold %" PRIu64 " vectors", vq_file_path(s->snapshot.file),
+               s->model.n);
     for (size_t i = 0; i < nk; i++) {
         t->gap[i] = vq_mem_alloc(cells, sizeof *t->gap[i]);
         VQ_REQUIRE(t->gap[i] != NULL, VQ_ENOMEM, "tune: %zu queries over %u lists", p->n, t->nlist);
@@ -274,6 +258,7 @@ vq_status vq_trace_run(vq_trace *t, vq_shard *s, const vq_probes *p, const uint3
 out:
     for (int i = 0; r.arenas != NULL && i < threads; i++) vq_arena_fini(&r.arenas[i]);
     vq_mem_free(r.arenas);
+    vq_mem_free(r.first);
     if (rc != VQ_OK) vq_trace_fini(t);
     return rc;
 }
