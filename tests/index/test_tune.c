@@ -86,9 +86,10 @@ static void stranger(const char *path, uint32_t metric, uint32_t k)
         vq_searcher *s = asking(ix, asked[i]);
         cr_assert_eq(vq_searcher_recall(s, k), asked[i]);
         outcome o = search_for(s, q, k, truth);
-        /* One list is the least, and may hold more than was asked for. */
-        double over = o.recall - (double)asked[i];
-        cr_assert(over > -0.035 && (over < 0.035 || o.lists < 1.5), "%s k %u: asked %g, found %.4f",
+        /* One list is the least, and may hold more than was asked for.  The mean of 1,000 queries
+         * with one answer each is that of 1,000 coins. */
+        double over = o.recall - (double)asked[i], most = k == 1 ? 0.07 : 0.035;
+        cr_assert(over > -most && (over < most || o.lists < 1.5), "%s k %u: asked %g, found %.4f",
                   vq_metric_name(metric), k, (double)asked[i], o.recall);
         cr_assert(o.recall >= last.recall && o.lists >= last.lists && o.vectors >= last.vectors &&
                       o.rows >= last.rows,
