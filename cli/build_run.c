@@ -121,6 +121,8 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
         return data ? CLI_DATA : code;
     }
     int code = a->quiet ? CLI_DONE : summary(a->output, seconds, vq_source_skipped(src));
+    if (!a->quiet && a->log != NULL && log.rows == 0)
+        (void)printf("%s is not written: nothing was distilled\n", a->log);
     if (a->stats) progress_stats(&p, stdout);
     return code;
 }

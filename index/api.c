@@ -217,8 +217,6 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                    "%s: it is not tuned, so nobody knows what a recall of %g takes; vq tune "
                    "measures it",
                    vq_file_path(ix[i]->file), (double)o.recall);
-        if (vq_searcher_effort_of(s, &s->shards[i], 1).exact)
-            VQ_TRY(vq_brief_make(&s->shards[i].brief, &s->shards[i].model, s->k, err));
     }
     VQ_TRY(check_alike(s, err));
     *out = s;

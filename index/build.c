@@ -163,33 +163,15 @@ static vq_status read_queries(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_build_opts *o = b->opts;
-    size_t d = b->plan.model.d;
-    float *rows = NULL;
-    for (uint64_t i = 0; i < o->nqueries; i++) {
-        size_t n;
-        VQ_REQUIRE(o->queries[i] != NULL && o->queries[i]->d == d, VQ_EINVAL,
-                   "%s: queries of %u dimensions for rows of %zu",
-                   o->queries[i] != NULL ? o->queries[i]->name : "NULL",
-                   o->queries[i] != NULL ? o->queries[i]->d : 0, d);
-        VQ_TRY(vq_source_rewind(o->queries[i], err));
-        VQ_TRY(vq_source_read_all_f32(o->queries[i], &rows, &n, err));
-        float *grown =
-            vq_mem_grow(b->queries.x, b->queries.n * d, (b->queries.n + n) * d, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu training queries", n);
-        b->queries.x = grown;
-        memcpy(grown + b->queries.n * d, rows, n * d * sizeof *rows);
-        b->queries.n += n;
-        vq_mem_free(rows);
-        rows = NULL;
-    }
+    VQ_TRY(vq_sources_read_f32(o->queries, o->nqueries, b->plan.model.d, &b->queries.x,
+                               &b->queries.n, err));
     VQ_REQUIRE(b->queries.n >= 2, VQ_EINVAL,
                "%s: %zu training queries; 2 are the least, since some teach and some judge, and "
                "thousands are what serves",
                o->queries[0]->name, b->queries.n);
     if (b->plan.model.metric == VQ_METRIC_COSINE)
-        vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, d);
+        vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, b->plan.model.d);
 out:
-    vq_mem_free(rows);
     return rc;
 }
 
@@ -354,10 +336,11 @@ static vq_status tune(build *b, vq_error *err)
     const vq_model *m = &b->plan.model;
     vq_file *f = NULL;
     float *rows = NULL;
-    size_t n = 0, judges = b->queries.n > 0 ? vq_judges(b->queries.n) : 0;
-    bool taught = b->queries.n >= JUDGES_MIN;
-    if (judges < JUDGES_MIN) judges = b->queries.n;
-    vq_tune_job job = {.queries = taught ? b->queries.x + (b->queries.n - judges) * m->d : NULL,
+    size_t n = 0, nq = b->opts->nqueries > 0 ? b->queries.n : 0; /* vectors that stand in: none */
+    size_t judges = nq > 0 ? vq_judges(nq) : 0;
+    bool taught = nq >= JUDGES_MIN;
+    if (judges < JUDGES_MIN) judges = nq;
+    vq_tune_job job = {.queries = taught ? b->queries.x + (nq - judges) * m->d : NULL,
                        .nq = judges,
                        .threads = b->plan.threads,
                        .ticker = &b->ticker};

@@ -215,3 +215,30 @@ out:
     encoder_fini(&e, threads);
     return rc;
 }
+
+static vq_status corpus_tile(void *ctx, size_t task, int worker, vq_error *err)
+{
+    const encoder *e = ctx;
+    size_t first = task * VQ_ASSIGN_TILE;
+    tile t = e->tiles[worker];
+    t.coded = e->coded + first * e->job->model->d_code;
+    return code_rows(e, &t, &e->vectors, first, VQ_MIN(e->n - first, (size_t)VQ_ASSIGN_TILE), err);
+}
+
+vq_status vq_encode_corpus(const vq_model *m, const vq_corpus *c, uint32_t *lists, uint8_t *codes,
+                           int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t tiles = (c->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+    vq_encode_job job = {.model = m};
+    encoder e = {.job = &job, .k = vq_kernels_get(), .n = c->n, .coded = c->coded};
+    e.vectors = (coded_block){.lists = lists, .codes = codes};
+    threads = vq_team((uint32_t)threads, tiles);
+    e.tiles = vq_mem_calloc((size_t)threads, sizeof *e.tiles);
+    VQ_REQUIRE(e.tiles != NULL, VQ_ENOMEM, "encoding: %d workers", threads);
+    for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e.tiles[i], &job, err));
+    VQ_TRY(vq_team_run(threads, tiles, corpus_tile, &e, err));
+out:
+    encoder_fini(&e, threads);
+    return rc;
+}

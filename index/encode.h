@@ -22,5 +22,8 @@ typedef struct vq_encode_job {
 } vq_encode_job;
 
 vq_status vq_encode_all(const vq_encode_job *job, vq_error *err);
+/* Codes (n x code_bytes) of a corpus's vectors in some lists of theirs (n). */
+vq_status vq_encode_corpus(const vq_model *m, const vq_corpus *c, uint32_t *lists, uint8_t *codes,
+                           int threads, vq_error *err);
 
 #endif

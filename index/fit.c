@@ -10,6 +10,7 @@
 
 #include "index/spill.h"
 #include "src/math/blas.h"
+#include "src/train/draw.h"
 #include "src/train/kmeans.h"
 #include "src/train/rotation.h"
 #include "src/train/whiten.h"
@@ -79,12 +80,6 @@ void vq_fit_encode_space(const vq_model *m, const vq_kernels *k, uint32_t elem, 
     vq_transform_many(&m->transform, k, wide, n, coded);
 }
 
-/* `want` evenly spaced rows of a matrix, so that the order of the input does not matter. */
-static size_t spaced(size_t n, size_t want, size_t i)
-{
-    return n <= want ? i : (size_t)((double)i * (double)n / (double)want);
-}
-
 /* Rows (n x d) less their mean, which is kept, into the space in which error counts as queries feel
  * it. */
 static vq_status whiten_rows(fit *f, float **x, size_t n, vq_error *err)
@@ -146,7 +141,7 @@ static vq_status find_axes(fit *f, vq_error *err)
     VQ_REQUIRE(x != NULL && axes != NULL && mean != NULL && variances != NULL, VQ_ENOMEM,
                "axes: %zu x %zu floats", n, d);
     for (size_t i = 0; i < n; i++)
-        widen(m, f->k, f->elem, f->rows + spaced(f->n, n, i) * d * size, 1, x + i * d);
+        widen(m, f->k, f->elem, f->rows + vq_spaced_row(f->n, n, i) * d * size, 1, x + i * d);
     VQ_TRY(find_whitening(f, err));
     if (f->to_rows != NULL) VQ_TRY(whiten_rows(f, &x, n, err));
     VQ_TRY(vq_pca(x, n, d, 1, f->p->threads, f->to_rows != NULL ? mean : f->out->mean, axes,
@@ -376,7 +371,8 @@ static vq_status find_turn(fit *f, float *turn, vq_error *err)
     size_t d = m->d_code, n = VQ_MIN(f->n, (size_t)OPQ_ROWS);
     float *x = vq_alloc_f32(n, d), *opq = vq_alloc_f32(d, d), *deal = vq_alloc_f32(d, d);
     VQ_REQUIRE(x != NULL && opq != NULL && deal != NULL, VQ_ENOMEM, "opq: %zu x %zu floats", n, d);
-    for (size_t i = 0; i < n; i++) memcpy(x + i * d, f->y + spaced(f->n, n, i) * d, d * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        memcpy(x + i * d, f->y + vq_spaced_row(f->n, n, i) * d, d * sizeof *x);
     VQ_TRY(deal_axes(f, x, n, deal, err));
     if (m->rotation != VQ_ROTATION_OPQ) {
         memcpy(turn, deal, d * d * sizeof *turn);
@@ -425,7 +421,7 @@ static vq_status find_codebooks(fit *f, vq_error *err)
     VQ_REQUIRE(f->out->params != NULL && f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists",
                m->nlist);
     for (size_t i = 0; n < f->n && i < n; i++) /* rises, so a row moves down only */
-        memmove(f->y + i * d, f->y + spaced(f->n, n, i) * d, d * sizeof *f->y);
+        memmove(f->y + i * d, f->y + vq_spaced_row(f->n, n, i) * d, d * sizeof *f->y);
     VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
                            f->out->params, err));
     if (m->metric == VQ_METRIC_L2)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "index/candidates.h"
+#include "index/encode.h"
 #include "index/recode.h"
 #include "index/spill.h"
 #include "src/eval/metrics.h"
@@ -327,7 +328,7 @@ static vq_status route(learn *l, vq_error *err)
                     .threads = l->p->threads,
                     .ticker = l->ticker};
     VQ_TRY(vq_routing_learn(&r, NULL, err));
-    VQ_TRY(vq_code_corpus(m, c, c->lists, c->codes, l->p->threads, err));
+    VQ_TRY(vq_encode_corpus(m, c, c->lists, c->codes, l->p->threads, err));
 out:
     return rc;
 }
@@ -389,7 +390,7 @@ static vq_status copy_some(learn *l, vq_error *err)
         c->copy_factors = vq_alloc_f32(1, c->n);
         VQ_REQUIRE(c->copy_factors != NULL, VQ_ENOMEM, "copies of %zu vectors", c->n);
     }
-    VQ_TRY(vq_code_corpus(m, c, copies.lists, c->copy_codes, l->p->threads, err));
+    VQ_TRY(vq_encode_corpus(m, c, copies.lists, c->copy_codes, l->p->threads, err));
     vq_codes_spread(m, c->copy_codes, c->n, l->codes8);
     VQ_TRY(vq_recode(m, &copies, l->felt, l->queries, l->ntrain, NEXT_SWEEPS, l->p->threads,
                      l->ticker, l->codes8, err));

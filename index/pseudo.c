@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "src/base/rng.h"
+#include "src/train/draw.h"
 
 enum { RNG_STREAM = 78 };
 /* Share of the standard deviation of the vectors by which a query is off its vector. */
@@ -35,7 +35,7 @@ vq_status vq_pseudo_queries(const vq_model *m, const vq_sample *s, vq_queries *q
                n);
     const float part = (float)(MOVE / sqrt(2.0));
     for (q->n = 0; q->n < n; q->n++) {
-        size_t i = (size_t)((double)q->n * (double)s->n / (double)n);
+        size_t i = vq_spaced_row(s->n, n, q->n);
         float *x = q->x + q->n * d;
         widen_row(m, s, i, x);
         for (int j = 0; j < 2; j++)

@@ -27,25 +27,32 @@ static void shrink(vq_pool *p, const vq_kernels *k)
 
 enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
 
+/* How many bytes the codes of a list begin with, where that has been looked up. */
+static size_t begins(const vq_shard *s, uint32_t list, const uint8_t **codes)
+{
+    const vq_list_view *l = &s->lists[list];
+    if (!VQ_ATOMIC_LOAD(&l->loaded) || l->nchunks == 0) return 0;
+    *codes = l->chunks[0].codes;
+    return VQ_MIN((size_t)l->chunks[0].n * s->model.code.code_bytes, (size_t)AHEAD);
+}
+
 /* One line of every page of the codes of lists that come later: walks of the page tables, which
  * overlap only when they stand together. */
 static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
 {
     for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->sorted); i++) {
-        const vq_list_view *l = &s->lists[x->lists[i].id];
-        size_t bytes = l->nchunks > 0 ? (size_t)l->chunks[0].n * s->model.code.code_bytes : 0;
-        for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += PAGE)
-            VQ_PREFETCH(l->chunks[0].codes + at);
+        const uint8_t *codes;
+        size_t bytes = begins(s, (uint32_t)x->lists[i].id, &codes);
+        for (size_t at = 0; at < bytes; at += PAGE) VQ_PREFETCH(codes + at);
     }
 }
 
 /* The codes of the list that is next: lists lie apart, and hardware starts anew with each. */
 static void prefetch(const vq_shard *s, uint32_t list)
 {
-    const vq_list_view *l = &s->lists[list];
-    size_t bytes = l->nchunks > 0 ? (size_t)l->chunks[0].n * s->model.code.code_bytes : 0;
-    for (size_t at = 0; at < VQ_MIN(bytes, (size_t)AHEAD); at += LINE)
-        VQ_PREFETCH(l->chunks[0].codes + at);
+    const uint8_t *codes;
+    size_t bytes = begins(s, list, &codes);
+    for (size_t at = 0; at < bytes; at += LINE) VQ_PREFETCH(codes + at);
 }
 
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
@@ -69,6 +76,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
         ++*lists;
         uint32_t list = (uint32_t)x->lists[i].id;
+        VQ_TRY(vq_shard_load(s, list, err));
         const vq_list_view *l = &s->lists[list];
         float base = x->lists[i].score + m->biases[list];
         if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);

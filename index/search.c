@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* search.c -- the way of a query.  A tile of queries goes through three stages: the queries are
- * transformed and probed (in parallel), the lists they want are looked up (by this thread alone:
- * the table of lists has no lock), and they are scanned and ranked (in parallel).  A query's answer
- * depends on nothing but the query. */
+ * transformed and probed (in parallel), the lists they want are looked up (by this thread; those
+ * that a search only comes to want while it scans, by the worker), and they are scanned and ranked
+ * (in parallel).  A query's answer depends on nothing but the query. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -110,16 +110,6 @@ out:
     return rc;
 }
 
-/* Which lists an adaptive search will want is not known before. */
-static vq_status load_all(vq_shard *s, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    for (uint32_t l = 0; l < s->model.nlist && !s->complete; l++) VQ_TRY(vq_shard_load(s, l, err));
-    s->complete = true;
-out:
-    return rc;
-}
-
 /* Where all lists were to be scanned no copy is. */
 static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uint32_t lists,
                   bool adaptive, size_t rows)
@@ -178,6 +168,8 @@ static vq_status search_shard(tile *t, vq_error *err)
     const vq_model *m = &t->shard->model;
     vq_arena *shared = &t->s->shared;
     int threads = (int)VQ_MIN((size_t)t->s->threads, t->n);
+    if (t->effort.exact && t->shard->brief.memory == NULL)
+        VQ_TRY(vq_brief_make(&t->shard->brief, m, t->s->k, err));
     for (size_t i = 0; i < t->n; i++) {
         vq_query *x = &t->queries[i];
         x->y = vq_arena_take(shared, m->d_code, sizeof *x->y);
@@ -190,7 +182,6 @@ static vq_status search_shard(tile *t, vq_error *err)
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
-    if (t->effort.adaptive) VQ_TRY(load_all(t->shard, err));
     for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
         VQ_TRY(load_lists(t, &t->queries[i], err));
     VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));

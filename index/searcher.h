@@ -32,10 +32,10 @@ typedef struct vq_list_view {
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
     vq_model model;
-    vq_brief brief;        /* no memory: candidates are not scored from rows, so every bit counts */
+    vq_brief brief;        /* made by the first search that scores candidates from rows; no memory:
+                              every bit counts */
     vq_list_view *lists;   /* nlist; filled by vq_shard_load */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
-    bool complete;         /* all lists are loaded */
     uint32_t capacity;     /* vectors of a full chunk */
     uint8_t *names;        /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;

@@ -6,10 +6,11 @@
 
 #include "src/math/blas.h"
 #include "src/math/topk.h"
+#include "src/train/draw.h"
 #include "src/train/kmeans.h"
 #include "src/train/spill.h"
 
-/* ---- lists and codes ---- */
+/* ---- second lists ---- */
 
 typedef struct spill_job {
     const vq_model *m;
@@ -73,48 +74,6 @@ out:
     return rc;
 }
 
-typedef struct code_job {
-    const vq_model *m;
-    const vq_corpus *c;
-    const uint32_t *lists;
-    uint8_t *codes;
-    float *residuals; /* workers x VQ_ASSIGN_TILE x d_code */
-} code_job;
-
-static vq_status code_tile(void *ctx, size_t task, int worker, vq_error *err)
-{
-    const code_job *j = ctx;
-    const vq_model *m = j->m;
-    size_t d = m->d_code, first = task * VQ_ASSIGN_TILE;
-    size_t n = VQ_MIN(j->c->n - first, (size_t)VQ_ASSIGN_TILE);
-    float *r = j->residuals + (size_t)worker * VQ_ASSIGN_TILE * d;
-    for (size_t i = 0; i < n; i++) {
-        const float *x = j->c->coded + (first + i) * d;
-        const float *c = m->centroids + (size_t)j->lists[first + i] * d;
-        for (size_t t = 0; t < d; t++) r[i * d + t] = x[t] - c[t];
-    }
-    return m->codec->encode(&m->code, vq_kernels_get(), r, n, j->codes + first * m->code.code_bytes,
-                            err);
-}
-
-vq_status vq_code_corpus(const vq_model *m, const vq_corpus *c, const uint32_t *lists,
-                         uint8_t *codes, int threads, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    size_t tiles = (c->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
-    threads = vq_team((uint32_t)threads, tiles);
-    code_job j = {.m = m,
-                  .c = c,
-                  .lists = lists,
-                  .codes = codes,
-                  .residuals = vq_alloc_f32((size_t)threads * VQ_ASSIGN_TILE, m->d_code)};
-    VQ_REQUIRE(j.residuals != NULL, VQ_ENOMEM, "codes of %zu vectors", c->n);
-    VQ_TRY(vq_team_run(threads, tiles, code_tile, &j, err));
-out:
-    vq_mem_free(j.residuals);
-    return rc;
-}
-
 /* ---- worth it? ---- */
 
 enum { ROWS = 16384, QUERIES = 256, TRUE_TEN = 10, GROUP = 32, COLS = 1024, ROOM = 64 };
@@ -142,11 +101,6 @@ typedef struct gain_job {
     uint64_t *counts;     /* workers x 4 x nlist: their tallies */
 } gain_job;
 
-static size_t spaced(size_t i, size_t n, size_t want)
-{
-    return (size_t)((double)i * (double)n / (double)want);
-}
-
 static tally tally_of(const gain_job *j, int worker)
 {
     size_t nlist = j->m->nlist;
@@ -163,7 +117,7 @@ static void find_true(const gain_job *j, size_t first, size_t n, float *dots, vq
         vq_gemm_nt(n, cols, d, 1.0f, j->queries + first * d, d, j->rows + x0 * d, d, 0.0f, dots,
                    cols);
         for (size_t i = 0; i < n; i++) {
-            size_t self = j->own ? spaced(first + i, j->n, j->nq) : SIZE_MAX;
+            size_t self = j->own ? vq_spaced_row(j->n, j->nq, first + i) : SIZE_MAX;
             for (size_t x = 0; x < cols; x++)
                 if (x0 + x != self)
                     vq_reservoir_push(&r[i], dots[i * cols + x] - j->half[x0 + x], x0 + x);
@@ -273,7 +227,7 @@ static float *thin_out(const float *x, size_t n, size_t want, size_t d)
 {
     float *some = vq_alloc_f32(want, d);
     for (size_t i = 0; some != NULL && i < want; i++)
-        memcpy(some + i * d, x + spaced(i, n, want) * d, d * sizeof *some);
+        memcpy(some + i * d, x + vq_spaced_row(n, want, i) * d, d * sizeof *some);
     return some;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* spill.h -- are second lists worth having?  And codes of vectors in memory, in lists of theirs. */
+/* spill.h -- second lists of vectors in memory, and whether they are worth having. */
 #ifndef VQ_INDEX_SPILL_H
 #define VQ_INDEX_SPILL_H
 
@@ -16,8 +16,5 @@ vq_status vq_spill_measure(const vq_model *m, const float *rows, size_t n, const
 
 /* Second lists of a corpus: copy_lists of c. */
 vq_status vq_spill_corpus(const vq_model *m, vq_corpus *c, int threads, vq_error *err);
-/* Codes (n x code_bytes) of a corpus's vectors in some lists of theirs (n). */
-vq_status vq_code_corpus(const vq_model *m, const vq_corpus *c, const uint32_t *lists,
-                         uint8_t *codes, int threads, vq_error *err);
 
 #endif

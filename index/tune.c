@@ -226,33 +226,6 @@ out:
 
 /* ---- a finished index ---- */
 
-static vq_status read_queries(const vq_tune_opts *o, uint32_t d, float **x, size_t *n,
-                              vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    float *rows = NULL;
-    *n = 0;
-    for (uint64_t i = 0; i < o->nqueries; i++) {
-        vq_source *src = o->queries[i];
-        size_t more;
-        VQ_REQUIRE(src != NULL, VQ_EINVAL, "tune: queries[%" PRIu64 "] is NULL", i);
-        VQ_REQUIRE(src->d == d, VQ_EINVAL, "%s: queries of %u dimensions, the index has %u",
-                   src->name, src->d, d);
-        VQ_TRY(vq_source_rewind(src, err));
-        VQ_TRY(vq_source_read_all_f32(src, &rows, &more, err));
-        float *grown = vq_mem_grow(*x, *n * d, (*n + more) * d, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "tune: %zu queries", *n + more);
-        *x = grown;
-        memcpy(grown + *n * d, rows, more * d * sizeof *rows);
-        *n += more;
-        vq_mem_free(rows);
-        rows = NULL;
-    }
-out:
-    vq_mem_free(rows);
-    return rc;
-}
-
 /* The array as it is stored, and the size of it; NULL: out of memory. */
 static uint8_t *pack(const float *rows, size_t n, size_t value_min, size_t *size)
 {
@@ -293,7 +266,7 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
     VQ_TRY(vq_shard_open(&shard, f, err));
     uint32_t d = shard.model.d;
     vq_shard_close(&shard);
-    VQ_TRY(read_queries(o, d, &x, &nq, err));
+    VQ_TRY(vq_sources_read_f32(o->queries, o->nqueries, d, &x, &nq, err));
     VQ_REQUIRE(o->nqueries == 0 || nq > 0, VQ_EINVAL, "%s: there is no query in it",
                o->queries[0]->name);
     vq_tune_job job = {.queries = x,

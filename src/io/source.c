@@ -312,6 +312,37 @@ out:
     return rc;
 }
 
+vq_status vq_sources_read_f32(vq_source *const *sources, uint64_t count, uint32_t d, float **rows,
+                              size_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    float *all = NULL, *some = NULL;
+    size_t have = 0, more;
+    for (uint64_t i = 0; i < count; i++) {
+        vq_source *src = sources[i];
+        VQ_REQUIRE(src != NULL, VQ_EINVAL, "queries: source %" PRIu64 " is NULL", i);
+        VQ_REQUIRE(src->d == d, VQ_EINVAL,
+                   "%s: queries of %" PRIu32 " dimensions for rows of %" PRIu32, src->name, src->d,
+                   d);
+        VQ_TRY(vq_source_rewind(src, err));
+        VQ_TRY(vq_source_read_all_f32(src, &some, &more, err));
+        float *grown = vq_mem_grow(all, have * d, (have + more) * d, sizeof *grown);
+        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu queries", have + more);
+        all = grown;
+        memcpy(all + have * d, some, more * d * sizeof *some);
+        have += more;
+        vq_mem_free(some);
+        some = NULL;
+    }
+    *rows = all;
+    *n = have;
+    all = NULL;
+out:
+    vq_mem_free(all);
+    vq_mem_free(some);
+    return rc;
+}
+
 /* ---- public ------------------------------------------------------------------------------- */
 
 vq_status vq_source_open_file(vq_source **out, const char *path, int skip_bad, vq_error *err)

@@ -53,5 +53,8 @@ vq_status vq_source_read_as_f32(vq_source *src, float *rows, size_t max, uint64_
 vq_status vq_source_rewind(vq_source *src, vq_error *err);
 /* All rows as f32, n x d, into memory the caller frees by vq_mem_free; for queries. */
 vq_status vq_source_read_all_f32(vq_source *src, float **rows, size_t *n, vq_error *err);
+/* Those of `count` sources of d dimensions, from their starts, one after another. */
+vq_status vq_sources_read_f32(vq_source *const *sources, uint64_t count, uint32_t d, float **rows,
+                              size_t *n, vq_error *err);
 
 #endif

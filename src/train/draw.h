@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* draw.h -- seeded draws of rows, uniform or by weight, for the starts of k-means. */
+/* draw.h -- rows out of many: evenly spaced, or seeded draws, uniform or by weight. */
 #ifndef VQ_TRAIN_DRAW_H
 #define VQ_TRAIN_DRAW_H
 
@@ -7,6 +7,13 @@
 #include <stdint.h>
 
 #include "src/base/rng.h"
+
+/* The i-th of `want` rows evenly spaced among n, so that the order of the input does not matter;
+ * all in turn if there are no more than that. */
+static inline size_t vq_spaced_row(size_t n, size_t want, size_t i)
+{
+    return n <= want ? i : (size_t)((double)i * (double)n / (double)want);
+}
 
 /* want <= n distinct rows of 0..n-1, rising, each set equally likely (Knuth, TAOCP 3.4.2, S). */
 void vq_draw_rows(vq_rng *rng, size_t n, size_t want, uint32_t *rows);

@@ -173,9 +173,10 @@ Test(build, small_and_odd_data)
 Test(build, an_interrupt_leaves_nothing)
 {
     DONE(dir, "\"$VQ\" gen big.fbin -n 60000 -d 128 -q");
-    test_run r = type(dir, 130,
-                      "timeout --preserve-status -s INT 0.6 \"$VQ\" build big.fbin -o big.vq "
-                      "--nlist 6000 --rotation opq --threads 1");
+    test_run r =
+        type(dir, 130,
+             "timeout --foreground --preserve-status -s INT 0.6 \"$VQ\" build big.fbin -o big.vq "
+             "--nlist 6000 --rotation opq --threads 1");
     test_run_fini(&r);
     cr_assert(!exists(dir, "big.vq"));
     PRINTS(dir, "0\n", "ls | grep -c 'big\\.vq' || true");

@@ -98,6 +98,8 @@ Test(retrain, taught_by_queries)
     PRINTS(dir, "query-aware instead of distill",
            "\"$VQ\" retrain l2.vq -o l2r.vq --queries q.fbin");
     REFUSED(dir, 2, "metric l2", "\"$VQ\" retrain l2.vq -o o.vq --queries q.fbin --loss kl");
+    PRINTS(dir, "e.csv is not written: nothing was distilled",
+           "\"$VQ\" retrain l2.vq -o e.vq --queries q.fbin --log e.csv");
     REFUSED(dir, 2, "training queries: give them", "\"$VQ\" retrain b.vq -o o.vq --loss kl");
     REFUSED(dir, 2, "that file has another part here",
             "\"$VQ\" retrain b.vq -o o.vq --queries q.fbin --log b.vq");

@@ -37,6 +37,25 @@ static inline void playground_free(playground *p)
     guard_free(p->begin);
 }
 
+/* Four of them, for the tests of a suite. */
+static playground ground_a, ground_b, ground_c, ground_d;
+
+static inline void grounds_new(void)
+{
+    ground_a = playground_new();
+    ground_b = playground_new();
+    ground_c = playground_new();
+    ground_d = playground_new();
+}
+
+static inline void grounds_free(void)
+{
+    playground_free(&ground_a);
+    playground_free(&ground_b);
+    playground_free(&ground_c);
+    playground_free(&ground_d);
+}
+
 /* Room for `bytes`, at either edge by turns of `it`. */
 static inline void *place(playground *p, size_t bytes, int it)
 {

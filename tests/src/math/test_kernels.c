@@ -10,23 +10,7 @@
 
 enum { ROUNDS = 1500, DIM = 900 };
 
-static playground ground_a, ground_b, ground_c;
-
-static void setup(void)
-{
-    ground_a = playground_new();
-    ground_b = playground_new();
-    ground_c = playground_new();
-}
-
-static void teardown(void)
-{
-    playground_free(&ground_a);
-    playground_free(&ground_b);
-    playground_free(&ground_c);
-}
-
-TestSuite(kernels, .init = setup, .fini = teardown);
+TestSuite(kernels, .init = grounds_new, .fini = grounds_free);
 
 static void same_f32(float want, float got, const char *slot, const char *isa, size_t d)
 {

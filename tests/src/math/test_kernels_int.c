@@ -9,25 +9,7 @@
 
 enum { ROUNDS = 600, LEN = 700 };
 
-static playground ground_a, ground_b, ground_c, ground_d;
-
-static void setup(void)
-{
-    ground_a = playground_new();
-    ground_b = playground_new();
-    ground_c = playground_new();
-    ground_d = playground_new();
-}
-
-static void teardown(void)
-{
-    playground_free(&ground_a);
-    playground_free(&ground_b);
-    playground_free(&ground_c);
-    playground_free(&ground_d);
-}
-
-TestSuite(kernels_int, .init = setup, .fini = teardown);
+TestSuite(kernels_int, .init = grounds_new, .fini = grounds_free);
 
 #define SEED (unsigned long long)test_seed()
 

@@ -7,25 +7,7 @@
 
 enum { MOST_M = 200, MOST_BLOCKS = 24, BOOK = 1 << 17 };
 
-static playground ground_a, ground_b, ground_c, ground_d;
-
-static void setup(void)
-{
-    ground_a = playground_new();
-    ground_b = playground_new();
-    ground_c = playground_new();
-    ground_d = playground_new();
-}
-
-static void teardown(void)
-{
-    playground_free(&ground_a);
-    playground_free(&ground_b);
-    playground_free(&ground_c);
-    playground_free(&ground_d);
-}
-
-TestSuite(kernels_scan, .init = setup, .fini = teardown);
+TestSuite(kernels_scan, .init = grounds_new, .fini = grounds_free);
 
 static size_t dsub_for(vq_rng *r, size_t m, size_t kk)
 {
