@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* grid.h -- what the scalar codes with error bars are made of: shapes, parameters, factors.
+ *
+ * A residual o (d coordinates, d a multiple of 16) is coded in groups of 16 coordinates.  Group j
+ * has bits[j] bits a coordinate: the number c of a level of an even grid whose points are x = step
+ * * (c - (2^bits - 1) / 2), and o is rho * x, rho the vector's own.  The leading head[j] bits of a
+ * code are a code too, with factors of their own: they are scanned, the others looked up for the
+ * vectors that may be among the best.  After RaBitQ (Gao et al. 2024, 2025) and SAQ (Li et al.
+ * 2025).
+ *
+ * Bytes of a row: planes of the head (2 bytes a plane of a group: coordinate i in bit i; groups in
+ * order, leading bit first), factors of the head; and, if the code has more bits, planes of the
+ * tail and factors of the whole.  Factors: rho as f16, length of the error, alignment (a byte
+ * each).
+ */
+#ifndef VQ_CODEC_GRID_H
+#define VQ_CODEC_GRID_H
+
+#include "src/codec/pq.h"
+
+enum { VQ_GRID_GROUP = 16, VQ_GRID_FACTORS = 4, VQ_GRID_SCANNED = 124, VQ_GRID_HEAD = 62 };
+
+/* Of a code of m bytes for d dimensions. */
+typedef struct vq_grid_shape {
+    uint32_t groups;
+    uint32_t head, tail; /* planes; tail 0: the head is all */
+} vq_grid_shape;
+vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m);
+
+/* Views into params; each has `groups` values.  Of the head: the grid that its bits are on. */
+typedef struct vq_grid_params {
+    const float *bits, *head_bits;     /* whole numbers, 0..13; head_bits <= bits */
+    const float *step, *head_step;     /* of a vector with rho = 1 */
+    const float *weight;               /* what a squared error costs there */
+    const float *spread, *head_spread; /* how the squared error is spread, their sum is 1 */
+    float typical;           /* weighted length of what is coded, of a vector with rho = 1 */
+    float error, head_error; /* that of its errors */
+    float along, head_along; /* the error of a product with a unit vector that is spread like
+                                residuals, over the error's length */
+} vq_grid_params;
+size_t vq_grid_nparams(uint32_t d, uint32_t m);
+vq_grid_params vq_grid_params_of(const float *params, uint32_t d);
+
+/* What a query reads. */
+typedef struct vq_grid_tables {
+    vq_grid_shape shape;
+    const vq_pq_tables *head;     /* 4 x planes of the head, 16 entries each */
+    const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
+    const uint8_t *leads, *rests; /* groups: planes in head and tail */
+    float offset;                 /* what all-zero codes stand for */
+} vq_grid_tables;
+
+/* Members of vq_codec. */
+vq_status vq_grid_encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
+                         uint8_t *rows, vq_error *err);
+void vq_grid_decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x);
+void vq_grid_pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
+void vq_grid_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row);
+
+/* The codes of a row: d. */
+void vq_grid_codes(const vq_code_model *cm, const uint8_t *row, uint16_t *codes);
+
+/* What a vector's factors say. */
+typedef struct vq_grid_bar {
+    float rho;   /* the scale of its grid */
+    float error; /* weighted length of the error */
+    float turn;  /* squared tangent of the angle between the vector and its code */
+} vq_grid_bar;
+vq_grid_bar vq_grid_bar_of(const vq_grid_params *p, const uint8_t factors[VQ_GRID_FACTORS],
+                           bool whole);
+
+/* grid_train.c: deals the bits of m bytes to the groups, by what their squared errors cost in all
+ * (groups; falling, so that a head is a prefix); then params has bits, head_bits and weight. */
+void vq_grid_deal(uint32_t d, uint32_t m, const double *cost, const float *weight, float *params);
+/* The other params from rows of a sample (n x d); cm: all but params. */
+vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float *params,
+                        vq_error *err);
+/* Mean squares of the coordinates of each group. */
+void vq_grid_squares(const float *x, size_t n, size_t d, double *out);
+
+#endif
