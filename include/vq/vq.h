@@ -285,8 +285,15 @@ typedef struct vq_search_opts {
     uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
                          needs stored rows: VQ_EUNSUPPORTED */
     uint32_t threads; /* for batches; 0 = one */
+    uint32_t reserved; /* 0 */
+    float bars;       /* codecs with error bars (saq, rabitq) look closer at a vector, at its whole
+                         code and then its row, as long as it may be among the best k: if its
+                         estimate is that many standard deviations too low.  A band of confidence,
+                         no bound: 2 leaves out one in 44 of the vectors at the border, 3 one in
+                         740.  0 = 2.5; not used where a number is given for rerank */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
+#define VQ_BARS_DEFAULT   2.5f
 #define VQ_SEARCH_OPTS_INIT                                                                        \
     {                                                                                              \
         .struct_size = sizeof(vq_search_opts)                                                      \
@@ -318,6 +325,7 @@ typedef struct vq_search_stats { /* sums over all queries since the searcher was
     uint64_t vectors;            /* scanned, by their codes, copies counted */
     uint64_t rows;               /* scored in full */
     uint64_t copies;             /* scanned, in second lists */
+    uint64_t codes;              /* read whole, of codecs whose scan reads only a part of a code */
 } vq_search_stats;
 #define VQ_SEARCH_STATS_INIT                                                                       \
     {                                                                                              \

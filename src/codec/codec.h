@@ -23,6 +23,16 @@
 
 typedef struct vq_codec vq_codec;
 
+/* What the estimate of a vector's product with a query may be off by, for codes with error bars.
+ * An estimate is of the decoded vector, which is shorter than the vector: (1 + turn) times that is
+ * unbiased, and then off by a deviation that a normal law describes. */
+typedef struct vq_bar {
+    float turn;        /* squared tangent of the angle between vector and code */
+    float ip;          /* deviation of the product with the query */
+    float l2;          /* that of the product with a vector of length 1, spread like residuals */
+    float sq, decoded; /* squared lengths of the error and of the decoded vector, roughly */
+} vq_bar;
+
 /* A trained codec.  params may lie in the map. */
 typedef struct vq_code_model {
     const vq_codec *codec;
@@ -84,6 +94,11 @@ struct vq_codec {
     size_t (*scan)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
+    /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:
+     * the bytes of a code are more than scan reads. */
+    void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
+                int whole, vq_bar *out);
+    int (*two)(const vq_code_model *cm);
     /* The codec's best estimate of q.r for one slot: what ranks when there is no second pass. */
     float (*score)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);

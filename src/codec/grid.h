@@ -35,6 +35,7 @@ typedef struct vq_grid_params {
     const float *spread, *head_spread; /* how the squared error is spread, their sum is 1 */
     float typical;           /* weighted length of what is coded, of a vector with rho = 1 */
     float error, head_error; /* that of its errors */
+    float plain;             /* squared length of residuals, over their weighted one */
     float along, head_along; /* the error of a product with a unit vector that is spread like
                                 residuals, over the error's length */
 } vq_grid_params;
@@ -48,6 +49,9 @@ typedef struct vq_grid_tables {
     const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
     const uint8_t *leads, *rests; /* groups: planes in head and tail */
     float offset;                 /* what all-zero codes stand for */
+    float felt[2]; /* deviation of a product over the error's length: of the head, of the whole */
+    float along[2], error[2], plain; /* of the params, likewise */
+    float sum[2];                    /* of spread */
 } vq_grid_tables;
 
 /* Members of vq_codec. */
@@ -66,8 +70,8 @@ typedef struct vq_grid_bar {
     float error; /* weighted length of the error */
     float turn;  /* squared tangent of the angle between the vector and its code */
 } vq_grid_bar;
-vq_grid_bar vq_grid_bar_of(const vq_grid_params *p, const uint8_t factors[VQ_GRID_FACTORS],
-                           bool whole);
+/* typical: error or head_error of the params. */
+vq_grid_bar vq_grid_bar_of(float typical, const uint8_t factors[VQ_GRID_FACTORS]);
 
 /* grid_train.c: deals the bits of m bytes to the groups, by what their squared errors cost in all
  * (groups; falling, so that a head is a prefix); then params has bits, head_bits and weight. */

@@ -12,7 +12,7 @@
 #include "src/base/elem.h"
 #include "src/codec/grid.h"
 
-enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 4, PER_PARAM = 7, SCALARS = 5 };
+enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 4, PER_PARAM = 7, SCALARS = 6 };
 #define NARROWEST  0.55 /* of the scales that are tried, over the typical one */
 #define RATIO      1.1
 #define FINE_RATIO 1.02
@@ -50,7 +50,8 @@ vq_grid_params vq_grid_params_of(const float *params, uint32_t d)
                             .error = last[1],
                             .head_error = last[2],
                             .along = last[3],
-                            .head_along = last[4]};
+                            .head_along = last[4],
+                            .plain = last[5]};
 }
 
 /* ---- factors ------------------------------------------------------------------------------- */
@@ -314,10 +315,8 @@ void vq_grid_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot,
 
 /* ---- error bars ---------------------------------------------------------------------------- */
 
-vq_grid_bar vq_grid_bar_of(const vq_grid_params *p, const uint8_t factors[VQ_GRID_FACTORS],
-                           bool whole)
+vq_grid_bar vq_grid_bar_of(float typical, const uint8_t factors[VQ_GRID_FACTORS])
 {
-    float typical = whole ? p->error : p->head_error;
     return (vq_grid_bar){.rho = rho_at(factors),
                          .error = typical * from_log(factors[2], LENGTH_STEPS, 128),
                          .turn = from_log(factors[3], TURN_STEPS, TURN_TOP)};

@@ -114,8 +114,8 @@ static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *
             VQ_TRY(vq_grid_encode(cm, vq_kernels_get(), o, 1, row, err));
             vq_grid_codes(cm, row, codes);
             p = vq_grid_params_of(params, cm->d);
-            double rho = (double)vq_grid_bar_of(&p, row + whole_at, true).rho;
-            double head_rho = (double)vq_grid_bar_of(&p, row + head_at, false).rho;
+            double rho = (double)vq_grid_bar_of(p.error, row + whole_at).rho;
+            double head_rho = (double)vq_grid_bar_of(p.head_error, row + head_at).rho;
             if (pass == 0 && rho > 0.0) see_head(&p, groups, o, codes, rho, s);
             if (pass == 1) see_errors(&p, groups, o, codes, rho, head_rho, s);
         }
@@ -138,7 +138,8 @@ vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float
     vq_status rc = VQ_OK;
     vq_grid_params p = vq_grid_params_of(params, cm->d);
     size_t groups = cm->d / G;
-    double *squares = vq_mem_calloc(groups, 5 * sizeof *squares), typical = 0.0;
+    double *squares = vq_mem_calloc(groups, 5 * sizeof *squares);
+    double typical = 0.0, all = 0.0, weighted = 0.0;
     VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "saq: %zu groups", groups);
     seen s = {squares + groups, squares + 2 * groups, squares + 3 * groups, squares + 4 * groups};
     vq_grid_squares(x, n, cm->d, squares);
@@ -147,10 +148,12 @@ vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float
         double deviation = sqrt(squares[g]);
         array(params, p.step)[g] = bits > 0 ? (float)(deviation * vq_grid_step(bits)) : 0.0f;
         array(params, p.head_step)[g] = lead > 0 ? (float)(deviation * vq_grid_step(lead)) : 0.0f;
+        all += squares[g], weighted += (double)p.weight[g] * squares[g];
         if (bits > 0) typical += (double)p.weight[g] * G * squares[g];
     }
     float *last = array(params, p.head_spread) + groups;
-    memset(last, 0, 5 * sizeof *last);
+    memset(last, 0, 6 * sizeof *last);
+    last[5] = weighted > 0.0 ? (float)(all / weighted) : 1.0f;
     last[0] = (float)sqrt(typical);
     VQ_TRY(look(cm, x, n, params, squares, &s, err));
 out:

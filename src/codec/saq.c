@@ -5,6 +5,7 @@
  * the same (Gao et al. 2024, 2025). */
 #include "src/codec/grid.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +218,52 @@ static const vq_pq_tables *head_tables(const vq_code_model *cm, const vq_kernels
     return vq_pq_tables_make(k, lut, (size_t)planes * NIBBLES, 16, 1.0f, offset, arena);
 }
 
+/* What error bars need of the query. */
+static void feel(vq_grid_tables *t, const vq_grid_params *p, const float *q, const vq_kernels *k)
+{
+    const float *spread[2] = {p->head_spread, p->spread};
+    for (int i = 0; i < 2; i++) {
+        double felt = 0.0, sum = 0.0;
+        for (size_t g = 0; g < t->shape.groups; g++) {
+            felt += (double)(k->dot_f32(q + g * G, q + g * G, G) * spread[i][g]);
+            sum += (double)spread[i][g];
+        }
+        t->felt[i] = (float)sqrt(felt / G);
+        t->sum[i] = (float)sum;
+    }
+    t->along[0] = p->head_along, t->along[1] = p->along;
+    t->error[0] = p->head_error, t->error[1] = p->error;
+    t->plain = p->plain;
+}
+
+static int two(const vq_code_model *cm)
+{
+    return vq_grid_shape_of(cm->d, cm->m).tail > 0;
+}
+
+static void bar(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
+                int whole, vq_bar *out)
+{
+    const vq_grid_tables *t = tables;
+    size_t at = slot % VQ_BLOCK, head = 2 * (size_t)t->shape.head;
+    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m + head * VQ_BLOCK;
+    uint8_t factors[VQ_GRID_FACTORS] = {block[2 * at], block[2 * at + 1], block[2 * VQ_BLOCK + at],
+                                        block[3 * VQ_BLOCK + at]};
+    whole = whole && t->shape.tail > 0;
+    if (whole) {
+        size_t rest = cm->m - head - VQ_GRID_FACTORS;
+        memcpy(factors, block + VQ_GRID_FACTORS * VQ_BLOCK + (at + 1) * rest - VQ_GRID_FACTORS,
+               sizeof factors);
+    }
+    vq_grid_bar b = vq_grid_bar_of(t->error[whole], factors);
+    float error = b.error * sqrtf(1.0f + b.turn), sq = b.error * b.error;
+    *out = (vq_bar){.turn = b.turn,
+                    .ip = error * t->felt[whole],
+                    .l2 = error * t->along[whole],
+                    .sq = sq * t->sum[whole],
+                    .decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f};
+}
+
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
@@ -234,6 +281,7 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
                           .leads = counts,
                           .rests = counts + s.groups};
     if (t->head == NULL) return NULL;
+    feel(t, &p, q, k);
     for (size_t g = 0; g < s.groups; g++) {
         unsigned bits = (unsigned)p.bits[g], head = (unsigned)p.head_bits[g];
         float sum = 0.0f, of_head = p.step[g] * (float)(1u << (bits - head));
@@ -289,7 +337,8 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
 #define MEMBERS                                                                                    \
     .grain = G, .code_bytes = code_bytes, .nparams = vq_grid_nparams, .check = check,              \
     .encode = vq_grid_encode, .decode = vq_grid_decode, .pack = vq_grid_pack,                      \
-    .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan, .score = score_slot
+    .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan, .score = score_slot, .bar = bar,   \
+    .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

@@ -109,7 +109,7 @@ static double scan_bound(const coded *c, const void *tables)
     cr_assert_eq(shape.tail, 0);
     for (size_t i = 0; i < c->n; i++) {
         const uint8_t *factors = c->rows + (i + 1) * c->cm.m - VQ_GRID_FACTORS;
-        rho = VQ_MAX(rho, vq_grid_bar_of(&p, factors, true).rho);
+        rho = VQ_MAX(rho, vq_grid_bar_of(p.error, factors).rho);
     }
     return 0.5 * (double)(rho * s->head->scale) * 4.0 * (double)shape.head + 1e-4;
 }
