@@ -41,11 +41,10 @@ static float most_of(look *l, uint64_t place, float estimate, int whole)
     m->codec->bar(&m->code, l->tables, v->codes, slot, whole, &bar);
     if (m->metric != VQ_METRIC_L2)
         return estimate + bar.turn * (estimate - base) + l->width * bar.ip;
-    /* Products there are with the query less the centroid, at this distance; vq_factor has put .3
-     * of the squared error, not the half that the vector's length wants, into the estimate. */
+    /* What is estimated there are products with the query less the centroid, at this distance. */
     float away = sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f));
-    float product = estimate - from + 0.5f * bar.decoded + 0.3f * bar.sq;
-    return estimate + bar.turn * product - 0.2f * bar.sq + l->width * bar.l2 * away;
+    float product = estimate - from + bar.half;
+    return estimate + bar.turn * product - bar.over + l->width * bar.l2 * away;
 }
 
 /* All candidates by the most that they may score. */

@@ -50,6 +50,9 @@ static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b
     if (count == 0) goto out;
     VQ_TRY(m->codec->encode(&m->code, e->k, t->residuals, count, t->codes, err));
     if (b->factors != NULL) m->codec->decode(&m->code, t->codes, count, t->decoded);
+    for (size_t i = 0; i < count && b->factors != NULL && m->codec->centre != NULL; i++)
+        m->codec->centre(&m->code, e->k, m->centroids + (size_t)b->lists[rows[i]] * d, t->wide,
+                         t->codes + i * bytes);
     for (size_t i = 0; i < count; i++) {
         memcpy(b->codes + rows[i] * bytes, t->codes + i * bytes, bytes);
         const float *c = m->centroids + (size_t)b->lists[rows[i]] * d;

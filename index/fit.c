@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/nearpairs.h"
 #include "index/spill.h"
 #include "src/math/blas.h"
 #include "src/train/draw.h"
@@ -44,6 +45,7 @@ typedef struct fit {
     const vq_queries *queries;
     float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
     float *y;                    /* n x d_code: the sample in coded space, later its residuals */
+    uint32_t *lists;             /* n: of these, from then on */
 } fit;
 
 void vq_fitted_fini(vq_fitted *f)
@@ -294,7 +296,7 @@ static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err
     fit *f = t->f;
     const vq_model *m = &f->p->model;
     size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(f->n - first, (size_t)VQ_ASSIGN_TILE);
-    uint32_t assign[VQ_ASSIGN_TILE];
+    uint32_t *assign = f->lists + first;
     float *y = f->y + first * m->d_code;
     vq_kmeans_assign(f->k, y, n, m->d_code, m->centroids, t->bias, m->nlist,
                      t->dots + (size_t)worker * VQ_ASSIGN_TILE * m->nlist, assign);
@@ -314,7 +316,9 @@ static vq_status take_residuals(fit *f, vq_error *err)
     float *bias = vq_alloc_f32(1, m->nlist);
     residual_task t = {
         .f = f, .bias = bias, .dots = vq_alloc_f32((size_t)threads * VQ_ASSIGN_TILE, m->nlist)};
-    VQ_REQUIRE(bias != NULL && t.dots != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);
+    f->lists = vq_mem_alloc(f->n, sizeof *f->lists);
+    VQ_REQUIRE(bias != NULL && t.dots != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists",
+               m->nlist);
     vq_kmeans_bias(m->centroids, m->nlist, m->d_code, bias);
     VQ_TRY(vq_team_run(threads, tiles, residual_tile, &t, err));
 out:
@@ -441,23 +445,46 @@ out:
     return rc;
 }
 
+/* Training queries, where they have a space of their own, in it. */
+static vq_status find_near(fit *f, vq_near_pairs *near, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t nq = f->p->whiten ? f->queries->n : 0;
+    float *queries = nq > 0 ? vq_alloc_f32(nq, m->d_code) : NULL;
+    VQ_REQUIRE(queries != NULL || nq == 0, VQ_ENOMEM, "neighbours: %zu queries", nq);
+    if (nq > 0)
+        vq_gemm_nt(nq, m->d_code, m->d, 1.0f, f->queries->x, m->d, m->query_matrix, m->d, 0.0f,
+                   queries, m->d_code);
+    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n, queries, nq, near, err));
+out:
+    vq_mem_free(queries);
+    return rc;
+}
+
 static vq_status find_codebooks(fit *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    vq_near_pairs near = {0};
     vq_model *m = &f->p->model;
     size_t d = m->d_code, n = VQ_MIN(f->n, VQ_MAX((size_t)CODEC_ROWS, m->codec->sample));
     f->out->biases = vq_mem_calloc(m->nlist, sizeof(float));
     VQ_REQUIRE(f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists", m->nlist);
+    if (m->codec->calibrate != NULL) VQ_TRY(find_near(f, &near, err));
     for (size_t i = 0; n < f->n && i < n; i++) /* rises, so a row moves down only */
         memmove(f->y + i * d, f->y + vq_spaced_row(f->n, n, i) * d, d * sizeof *f->y);
     VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
                            f->out->params, err));
+    if (m->codec->calibrate != NULL)
+        VQ_TRY(m->codec->calibrate(m->d_code, m->m, near.o, near.q, near.n,
+                                   m->metric == VQ_METRIC_L2, f->out->params, err));
     if (m->metric == VQ_METRIC_L2)
         for (size_t c = 0; c < m->nlist; c++)
             f->out->biases[c] = 0.5f * f->k->dot_f32(m->centroids + c * d, m->centroids + c * d, d);
     m->params = f->out->params;
     m->biases = f->out->biases;
 out:
+    vq_near_pairs_fini(&near);
     return rc;
 }
 
@@ -488,6 +515,7 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
     vq_model_derive(m, 0);
 out:
     vq_mem_free(f.y);
+    vq_mem_free(f.lists);
     vq_mem_free(f.to_rows);
     vq_mem_free(f.to_queries);
     return rc;

@@ -27,10 +27,12 @@ typedef struct vq_codec vq_codec;
  * An estimate is of the decoded vector, which is shorter than the vector: (1 + turn) times that is
  * unbiased, and then off by a deviation that a normal law describes. */
 typedef struct vq_bar {
-    float turn;        /* squared tangent of the angle between vector and code */
-    float ip;          /* deviation of the product with the query */
-    float l2;          /* that of the product with a vector of length 1, spread like residuals */
-    float sq, decoded; /* squared lengths of the error and of the decoded vector, roughly */
+    float turn; /* squared tangent of the angle between vector and code */
+    float ip;   /* deviation of the product with the query */
+    float l2;   /* that of the product with a vector of length 1, spread like residuals */
+    float half; /* l2: what makes an estimate less the list's score the product of the decoded
+                   vector with the query less the centroid */
+    float over; /* l2: what an estimate is more than the truth on the average, but for turn */
 } vq_bar;
 
 /* A trained codec.  params may lie in the map. */
@@ -66,9 +68,17 @@ struct vq_codec {
     /* x: n x d residuals, n >= 1; params, zeros or what turn has left, is filled. */
     vq_status (*train)(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
                        vq_ticker *ticker, float *params, vq_error *err);
+    /* For codes with error bars: makes their bars right for true neighbours, from n pairs of a
+     * residual o and what its product counts with (n x d each; centred: for l2, the query less the
+     * centroid).  NULL: nothing to do. */
+    vq_status (*calibrate)(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
+                           int centred, float *params, vq_error *err);
     /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);
+    /* Notes in a row what it needs of the vector's centroid (d) for metric l2; NULL: nothing. */
+    void (*centre)(const vq_code_model *cm, const vq_kernels *k, const float *centroid,
+                   float *scratch, uint8_t *row);
     void (*decode)(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x);
     /* Where the codewords stand in params that scores are made of, for who trains them further:
      * product codes m x dsub x codewords, additive ones m x codewords x d.  refresh makes what

@@ -12,7 +12,7 @@
 #include "src/base/elem.h"
 #include "src/codec/grid.h"
 
-enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 4, PER_PARAM = 7, SCALARS = 6 };
+enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 4, PER_PARAM = 7, SCALARS = 11 };
 #define NARROWEST  0.55 /* of the scales that are tried, over the typical one */
 #define RATIO      1.1
 #define FINE_RATIO 1.02
@@ -20,12 +20,16 @@ enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 4, PER_PARAM = 7, SCALARS = 6 };
 vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m)
 {
     vq_grid_shape s = {.groups = d / G};
-    uint32_t most = VQ_MAX(s.groups, 1u);
+    s.factors = VQ_GRID_FACTORS;
     s.head = (m - VQ_GRID_FACTORS) / 2;
-    if (s.head <= VQ_GRID_HEAD) return s;
-    uint32_t planes = (m - 2 * VQ_GRID_FACTORS) / 2;
-    s.head = VQ_MIN(most, (uint32_t)VQ_GRID_HEAD);
-    s.tail = planes - s.head;
+    if (s.head > VQ_GRID_HEAD) {
+        uint32_t planes = (m - VQ_GRID_FACTORS - VQ_GRID_HEAD_FACTORS) / 2;
+        s.factors = VQ_GRID_HEAD_FACTORS;
+        s.head = VQ_MIN(VQ_MAX(s.groups, 1u), (uint32_t)VQ_GRID_HEAD);
+        s.tail = planes - s.head;
+    }
+    s.at = 2 * s.head;
+    s.rest = m - s.at - s.factors;
     return s;
 }
 
@@ -51,7 +55,10 @@ vq_grid_params vq_grid_params_of(const float *params, uint32_t d)
                             .head_error = last[2],
                             .along = last[3],
                             .head_along = last[4],
-                            .plain = last[5]};
+                            .plain = last[5],
+                            .unit = last[6],
+                            .bend = {last[7], last[8]},
+                            .stretch = {last[9], last[10]}};
 }
 
 /* ---- factors ------------------------------------------------------------------------------- */
@@ -73,14 +80,14 @@ static float from_log(uint8_t byte, int steps, int at)
 
 /* From o . x, x . x and o . o, weighted: the scale rho that leaves the least error, the length of
  * that, and the squared tangent of the angle between o and x. */
-static void put_factors(uint8_t *to, double ox, double xx, double oo, double typical)
+static void put_factors(uint8_t *to, size_t size, double ox, double xx, double oo, double typical)
 {
     double rho = xx > 0.0 && ox > 0.0 ? ox / xx : 0.0;
     uint16_t half = vq_f32_to_f16((float)rho);
     double error = VQ_MAX(oo - rho * ox, 0.0);
     to[0] = (uint8_t)half, to[1] = (uint8_t)(half >> 8);
-    to[2] = typical > 0.0 ? to_log(sqrt(error) / typical, LENGTH_STEPS, 128) : 0;
-    to[3] = rho > 0.0 ? to_log(error / (rho * ox), TURN_STEPS, TURN_TOP) : 0;
+    to[size - 2] = typical > 0.0 ? to_log(sqrt(error) / typical, LENGTH_STEPS, 128) : 0;
+    to[size - 1] = rho > 0.0 ? to_log(error / (rho * ox), TURN_STEPS, TURN_TOP) : 0;
 }
 
 static float rho_at(const uint8_t *factors)
@@ -206,7 +213,7 @@ static void encode_one(work *w, const vq_kernels *k, size_t d, const float *o, u
         w->u[j] = o[j] * w->weighted[j];
     }
     find_codes(w, k, d, sqrt(coded));
-    uint8_t *at = row, *tail = row + 2 * w->shape.head + VQ_GRID_FACTORS;
+    uint8_t *at = row, *tail = row + w->shape.at + w->shape.factors;
     for (size_t g = 0; g < w->shape.groups; g++) {
         unsigned bits = (unsigned)p->bits[g], lead = (unsigned)p->head_bits[g];
         const uint16_t *codes = w->codes + g * G;
@@ -216,10 +223,10 @@ static void encode_one(work *w, const vq_kernels *k, size_t d, const float *o, u
         add_group(o + g * G, codes, bits, bits, p->step[g], p->weight[g], &whole);
         if (lead > 0) add_group(o + g * G, codes, bits, lead, p->head_step[g], p->weight[g], &head);
     }
-    put_factors(row + 2 * w->shape.head, head.ox, head.xx, all, (double)p->head_error);
+    put_factors(row + w->shape.at, w->shape.factors, head.ox, head.xx, all, (double)p->head_error);
     if (w->shape.tail > 0)
-        put_factors(row + 2 * (w->shape.head + w->shape.tail) + VQ_GRID_FACTORS, whole.ox, whole.xx,
-                    all, (double)p->error);
+        put_factors(row + w->shape.at + w->shape.factors + 2 * w->shape.tail, VQ_GRID_FACTORS,
+                    whole.ox, whole.xx, all, (double)p->error);
 }
 
 vq_status vq_grid_encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
@@ -254,7 +261,7 @@ void vq_grid_codes(const vq_code_model *cm, const uint8_t *row, uint16_t *codes)
 {
     vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
     vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
-    const uint8_t *head = row, *tail = row + 2 * s.head + VQ_GRID_FACTORS;
+    const uint8_t *head = row, *tail = row + s.at + s.factors;
     for (size_t g = 0; g < s.groups; g++)
         take_group(&head, &tail, (unsigned)p.bits[g], (unsigned)p.head_bits[g], codes + g * G);
 }
@@ -264,8 +271,8 @@ void vq_grid_decode(const vq_code_model *cm, const uint8_t *rows, size_t n, floa
     vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
     vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
     for (size_t i = 0; i < n; i++, rows += cm->m) {
-        const uint8_t *head = rows, *tail = rows + 2 * s.head + VQ_GRID_FACTORS;
-        float rho = rho_at(s.tail > 0 ? tail + 2 * s.tail : head + 2 * s.head);
+        const uint8_t *head = rows, *tail = rows + s.at + s.factors;
+        float rho = rho_at(s.tail > 0 ? tail + 2 * s.tail : head + s.at);
         for (size_t g = 0; g < s.groups; g++, x += G) {
             unsigned bits = (unsigned)p.bits[g];
             uint16_t codes[G];
@@ -277,47 +284,84 @@ void vq_grid_decode(const vq_code_model *cm, const uint8_t *rows, size_t n, floa
     }
 }
 
+void vq_grid_centre(const vq_code_model *cm, const vq_kernels *k, const float *centroid,
+                    float *scratch, uint8_t *row)
+{
+    vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
+    vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
+    const uint8_t *head = row, *tail = row + s.at + s.factors;
+    if (s.tail == 0) return;
+    float whole = rho_at(tail + 2 * s.tail), lead = rho_at(row + s.at);
+    for (size_t g = 0; g < s.groups; g++) {
+        unsigned bits = (unsigned)p.bits[g], first = (unsigned)p.head_bits[g];
+        float middle = 0.5f * (float)((1u << bits) - 1),
+              of_head = 0.5f * (float)((1u << first) - 1);
+        uint16_t codes[G];
+        take_group(&head, &tail, bits, first, codes);
+        for (unsigned i = 0; i < G; i++) {
+            float x = whole * p.step[g] * ((float)codes[i] - middle);
+            float h = lead * p.head_step[g] * ((float)(codes[i] >> (bits - first)) - of_head);
+            scratch[g * G + i] = (bits > 0 ? x : 0.0f) - (first > 0 ? h : 0.0f);
+        }
+    }
+    float shift = p.unit > 0.0f ? k->dot_f32(scratch, centroid, cm->d) / p.unit : 0.0f;
+    uint16_t half = vq_f32_to_f16(VQ_MIN(VQ_MAX(shift, -65504.0f), 65504.0f));
+    row[s.at + 2] = (uint8_t)half, row[s.at + 3] = (uint8_t)(half >> 8);
+}
+
 /* ---- blocks -------------------------------------------------------------------------------- */
 
-/* Of a block of 32: the planes of the heads, byte p of all vectors before byte p + 1; then the
- * heads' scales, lengths of error, and alignments; then what is left of the rows, one after
- * another. */
+/* Where byte b of a row of a block stands that is at place `at`: planes of the heads, byte b of all
+ * vectors before byte b + 1; the heads' factors, each of all vectors before the next; then what is
+ * left of the rows, one after another. */
+static size_t place_of(const vq_grid_shape *s, size_t b, size_t at)
+{
+    size_t pairs = s->factors - 2; /* bytes of the factors that are f16 */
+    if (b < s->at) return b * VQ_BLOCK + at;
+    if (b >= s->at + s->factors)
+        return (s->at + s->factors) * VQ_BLOCK + at * s->rest + b - s->at - s->factors;
+    size_t f = b - s->at, place = s->at * VQ_BLOCK;
+    return place + (f < pairs ? f / 2 * 2 * VQ_BLOCK + 2 * at + f % 2 : f * VQ_BLOCK + at);
+}
+
 void vq_grid_pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks)
 {
     vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
-    size_t m = cm->m, head = 2 * (size_t)s.head, rest = m - head - VQ_GRID_FACTORS;
-    memset(blocks, 0, vq_round_up(n, VQ_BLOCK) * m);
-    for (size_t i = 0; i < n; i++, rows += m) {
-        uint8_t *block = blocks + i / VQ_BLOCK * VQ_BLOCK * m, *factors = block + head * VQ_BLOCK;
-        size_t at = i % VQ_BLOCK;
-        for (size_t p = 0; p < head; p++) block[p * VQ_BLOCK + at] = rows[p];
-        memcpy(factors + 2 * at, rows + head, 2);
-        factors[2 * VQ_BLOCK + at] = rows[head + 2];
-        factors[3 * VQ_BLOCK + at] = rows[head + 3];
-        memcpy(factors + VQ_GRID_FACTORS * VQ_BLOCK + at * rest, rows + head + VQ_GRID_FACTORS,
-               rest);
+    memset(blocks, 0, vq_round_up(n, VQ_BLOCK) * cm->m);
+    for (size_t i = 0; i < n; i++, rows += cm->m) {
+        uint8_t *block = blocks + i / VQ_BLOCK * VQ_BLOCK * cm->m;
+        size_t front = s.at + s.factors, at = i % VQ_BLOCK;
+        for (size_t b = 0; b < front; b++) block[place_of(&s, b, at)] = rows[b];
+        if (s.rest > 0) memcpy(block + place_of(&s, front, at), rows + front, s.rest);
     }
 }
 
 void vq_grid_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row)
 {
     vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
-    size_t m = cm->m, head = 2 * (size_t)s.head, rest = m - head - VQ_GRID_FACTORS;
-    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * m;
-    const uint8_t *factors = block + head * VQ_BLOCK;
-    size_t at = slot % VQ_BLOCK;
-    for (size_t p = 0; p < head; p++) row[p] = block[p * VQ_BLOCK + at];
-    memcpy(row + head, factors + 2 * at, 2);
-    row[head + 2] = factors[2 * VQ_BLOCK + at];
-    row[head + 3] = factors[3 * VQ_BLOCK + at];
-    memcpy(row + head + VQ_GRID_FACTORS, factors + VQ_GRID_FACTORS * VQ_BLOCK + at * rest, rest);
+    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
+    for (size_t b = 0; b < cm->m; b++) row[b] = block[place_of(&s, b, slot % VQ_BLOCK)];
 }
 
 /* ---- error bars ---------------------------------------------------------------------------- */
 
-vq_grid_bar vq_grid_bar_of(float typical, const uint8_t factors[VQ_GRID_FACTORS])
+vq_grid_bar vq_grid_bar_of(float typical, const uint8_t *scale, uint8_t length, uint8_t turn)
 {
-    return (vq_grid_bar){.rho = rho_at(factors),
-                         .error = typical * from_log(factors[2], LENGTH_STEPS, 128),
-                         .turn = from_log(factors[3], TURN_STEPS, TURN_TOP)};
+    return (vq_grid_bar){.rho = rho_at(scale),
+                         .error = typical * from_log(length, LENGTH_STEPS, 128),
+                         .turn = from_log(turn, TURN_STEPS, TURN_TOP)};
+}
+
+float vq_grid_rho(const vq_grid_shape *s, const uint8_t *row, bool whole)
+{
+    return rho_at(row + s->at + (whole && s->tail > 0 ? s->factors + 2 * s->tail : 0));
+}
+
+vq_grid_bar vq_grid_bar_of_row(const vq_grid_params *p, const vq_grid_shape *s, const uint8_t *row,
+                               bool whole)
+{
+    bool behind = whole && s->tail > 0;
+    size_t bytes = behind ? VQ_GRID_FACTORS : s->factors;
+    const uint8_t *at = row + s->at + (behind ? s->factors + 2 * s->tail : 0);
+    return vq_grid_bar_of(whole ? p->error : p->head_error, at, at[bytes - 2], at[bytes - 1]);
 }

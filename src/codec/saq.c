@@ -27,9 +27,11 @@ static vq_status plan_as(const char *name, uint32_t d, uint32_t bytes, uint32_t 
     if (bytes != 0) planes = (bytes - VQ_GRID_FACTORS) / 2;
     planes = VQ_MIN(planes, most);
     bool two = planes > VQ_GRID_HEAD;
-    if (two && bytes != 0) planes = VQ_MIN((bytes - 2 * VQ_GRID_FACTORS) / 2, most);
-    if (planes <= VQ_GRID_HEAD) two = false;
-    *m = 2 * planes + (two ? 2 * VQ_GRID_FACTORS : VQ_GRID_FACTORS);
+    uint32_t with_tail = VQ_GRID_FACTORS + VQ_GRID_HEAD_FACTORS;
+    if (two && bytes != 0)
+        planes = VQ_MAX(VQ_MIN((bytes - with_tail) / 2, most), (uint32_t)VQ_GRID_HEAD);
+    two = planes > VQ_GRID_HEAD;
+    *m = 2 * planes + (two ? with_tail : VQ_GRID_FACTORS);
 out:
     return rc;
 }
@@ -221,19 +223,16 @@ static const vq_pq_tables *head_tables(const vq_code_model *cm, const vq_kernels
 /* What error bars need of the query. */
 static void feel(vq_grid_tables *t, const vq_grid_params *p, const float *q, const vq_kernels *k)
 {
-    const float *spread[2] = {p->head_spread, p->spread};
-    for (int i = 0; i < 2; i++) {
-        double felt = 0.0, sum = 0.0;
-        for (size_t g = 0; g < t->shape.groups; g++) {
-            felt += (double)(k->dot_f32(q + g * G, q + g * G, G) * spread[i][g]);
-            sum += (double)spread[i][g];
-        }
-        t->felt[i] = (float)sqrt(felt / G);
-        t->sum[i] = (float)sum;
+    t->felt[0] = vq_grid_felt(k, p->head_spread, q, t->shape.groups);
+    t->felt[1] = vq_grid_felt(k, p->spread, q, t->shape.groups);
+    for (size_t g = 0; g < t->shape.groups; g++) {
+        t->sum[0] += p->head_spread[g];
+        t->sum[1] += p->spread[g];
     }
+    for (int i = 0; i < 2; i++) t->bend[i] = p->bend[i], t->stretch[i] = p->stretch[i];
     t->along[0] = p->head_along, t->along[1] = p->along;
     t->error[0] = p->head_error, t->error[1] = p->error;
-    t->plain = p->plain;
+    t->plain = p->plain, t->unit = p->unit;
 }
 
 static int two(const vq_code_model *cm)
@@ -245,23 +244,27 @@ static void bar(const vq_code_model *cm, const void *tables, const uint8_t *bloc
                 int whole, vq_bar *out)
 {
     const vq_grid_tables *t = tables;
-    size_t at = slot % VQ_BLOCK, head = 2 * (size_t)t->shape.head;
-    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m + head * VQ_BLOCK;
-    uint8_t factors[VQ_GRID_FACTORS] = {block[2 * at], block[2 * at + 1], block[2 * VQ_BLOCK + at],
-                                        block[3 * VQ_BLOCK + at]};
-    whole = whole && t->shape.tail > 0;
+    const vq_grid_shape *s = &t->shape;
+    size_t at = slot % VQ_BLOCK, bytes = (s->at + s->factors - 2) * (size_t)VQ_BLOCK;
+    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
+    const uint8_t *scale = block + s->at * VQ_BLOCK + 2 * at;
+    uint8_t length = block[bytes + at], turn = block[bytes + VQ_BLOCK + at];
+    whole = whole && s->tail > 0;
     if (whole) {
-        size_t rest = cm->m - head - VQ_GRID_FACTORS;
-        memcpy(factors, block + VQ_GRID_FACTORS * VQ_BLOCK + (at + 1) * rest - VQ_GRID_FACTORS,
-               sizeof factors);
+        scale = block + bytes + 2 * VQ_BLOCK + at * s->rest + 2 * (size_t)s->tail;
+        length = scale[2], turn = scale[3];
     }
-    vq_grid_bar b = vq_grid_bar_of(t->error[whole], factors);
+    vq_grid_bar b = vq_grid_bar_of(t->error[whole], scale, length, turn);
     float error = b.error * sqrtf(1.0f + b.turn), sq = b.error * b.error;
-    *out = (vq_bar){.turn = b.turn,
+    float decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f;
+    sq *= t->sum[whole];
+    bool part = !whole && s->tail > 0; /* then the factor of l2 is that of the whole code */
+    error *= t->stretch[whole];
+    *out = (vq_bar){.turn = b.turn * t->bend[whole],
                     .ip = error * t->felt[whole],
                     .l2 = error * t->along[whole],
-                    .sq = sq * t->sum[whole],
-                    .decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f};
+                    .half = part ? 0.5f * (decoded + sq) : 0.5f * decoded + 0.3f * sq,
+                    .over = part ? 0.0f : 0.2f * sq};
 }
 
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
@@ -301,13 +304,14 @@ static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
                    float threshold, void *scratch, uint32_t *idx, float *score)
 {
     const vq_grid_tables *t = tables;
-    size_t kept = 0, planes = 2 * (size_t)t->shape.head * VQ_BLOCK;
+    size_t kept = 0, at = (size_t)t->shape.at * VQ_BLOCK;
     for (size_t first = 0; first < n; first += VQ_BLOCK, blocks += VQ_BLOCK * cm->m) {
         size_t count = VQ_MIN(n - first, (size_t)VQ_BLOCK);
         k->pq4_scan(t->head->lut8, blocks, 1, (size_t)t->shape.head * NIBBLES, scratch);
-        size_t got =
-            k->select_f16(scratch, blocks + planes, factor != NULL ? factor + first : NULL, count,
-                          t->head->scale, t->head->low, base, threshold, idx + kept, score + kept);
+        const uint8_t *shifts = t->shape.tail > 0 ? blocks + at + 2 * VQ_BLOCK : NULL;
+        size_t got = k->select_f16(scratch, blocks + at, shifts, t->unit,
+                                   factor != NULL ? factor + first : NULL, count, t->head->scale,
+                                   t->head->low, base, threshold, idx + kept, score + kept);
         for (size_t i = kept; i < kept + got; i++) idx[i] += (uint32_t)first;
         kept += got;
     }
@@ -318,27 +322,26 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
                         const uint8_t *blocks, size_t slot)
 {
     const vq_grid_tables *t = tables;
-    size_t at = slot % VQ_BLOCK, head = 2 * (size_t)t->shape.head;
-    size_t rest = cm->m - head - VQ_GRID_FACTORS;
+    const vq_grid_shape *s = &t->shape;
+    size_t at = slot % VQ_BLOCK, front = (size_t)(s->at + s->factors) * VQ_BLOCK;
     const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
-    const uint8_t *factors = block + head * VQ_BLOCK;
-    const uint8_t *tail = factors + VQ_GRID_FACTORS * VQ_BLOCK + at * rest;
+    const uint8_t *rho = block + (size_t)s->at * VQ_BLOCK + 2 * at,
+                  *tail = block + front + at * s->rest;
     uint8_t planes[2 * VQ_GRID_HEAD];
-    for (size_t p = 0; p < head; p++) planes[p] = block[p * VQ_BLOCK + at];
-    float sum = k->planes_f32(t->lead, planes, t->leads, t->shape.groups);
-    const uint8_t *rho = factors + 2 * at;
-    if (t->shape.tail > 0) {
-        sum += k->planes_f32(t->rest, tail, t->rests, t->shape.groups);
-        rho = tail + 2 * (size_t)t->shape.tail;
+    for (size_t p = 0; p < s->at; p++) planes[p] = block[p * VQ_BLOCK + at];
+    float sum = k->planes_f32(t->lead, planes, t->leads, s->groups);
+    if (s->tail > 0) {
+        sum += k->planes_f32(t->rest, tail, t->rests, s->groups);
+        rho = tail + 2 * (size_t)s->tail;
     }
     return vq_f16_to_f32(vq_le16(rho)) * (sum + t->offset);
 }
 
 #define MEMBERS                                                                                    \
     .grain = G, .code_bytes = code_bytes, .nparams = vq_grid_nparams, .check = check,              \
-    .encode = vq_grid_encode, .decode = vq_grid_decode, .pack = vq_grid_pack,                      \
-    .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan, .score = score_slot, .bar = bar,   \
-    .two = two
+    .calibrate = vq_grid_calibrate, .encode = vq_grid_encode, .centre = vq_grid_centre,            \
+    .decode = vq_grid_decode, .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare,  \
+    .scan = scan, .score = score_slot, .bar = bar, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

@@ -106,11 +106,12 @@
     K(size_t, select_u16,                                                                          \
       (const uint16_t *sums, const float *factor, size_t n, float scale, float base,               \
        float threshold, uint32_t *restrict idx, float *restrict score))                            \
-    /* the same with s = fma(f16 at scales + 2i, fma(sums[i], scale, low), base) before the factor \
-     */                                                                                            \
+    /* the same with s = fma(f16 at scales + 2i, fma(sums[i], scale, low), base), then, if shifts  \
+     * is not NULL, fma(f16 at shifts + 2i, unit, s), before the factor */                         \
     K(size_t, select_f16,                                                                          \
-      (const uint16_t *sums, const void *scales, const float *factor, size_t n, float scale,       \
-       float low, float base, float threshold, uint32_t *restrict idx, float *restrict score))     \
+      (const uint16_t *sums, const void *scales, const void *shifts, float unit,                   \
+       const float *factor, size_t n, float scale, float low, float base, float threshold,         \
+       uint32_t *restrict idx, float *restrict score))                                             \
     /* a point on a grid of half-integers: x_j = floor(a_j * inv) + .5 held within +-limit_j;      \
      * *ip = sum u_j x_j, *sq = sum (v_j x_j) x_j, the products a_j * inv and v_j x_j rounded to   \
      * f32; d is a multiple of 16 */                                                               \

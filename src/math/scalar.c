@@ -196,13 +196,14 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
-static size_t select_f16(const uint16_t *sums, const void *scales, const float *factor, size_t n,
-                         float scale, float low, float base, float threshold,
-                         uint32_t *restrict idx, float *restrict score)
+static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
+                         const float *factor, size_t n, float scale, float low, float base,
+                         float threshold, uint32_t *restrict idx, float *restrict score)
 {
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
         float s = fmaf((float)load_f16(scales, i), fmaf((float)sums[i], scale, low), base);
+        if (shifts != NULL) s = fmaf((float)load_f16(shifts, i), unit, s);
         if (factor != NULL) s -= factor[i];
         if (!(s >= threshold)) continue;
         idx[found] = (uint32_t)i;

@@ -397,9 +397,9 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
-static size_t select_f16(const uint16_t *sums, const void *scales, const float *factor, size_t n,
-                         float scale, float low, float base, float threshold,
-                         uint32_t *restrict idx, float *restrict score)
+static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
+                         const float *factor, size_t n, float scale, float low, float base,
+                         float threshold, uint32_t *restrict idx, float *restrict score)
 {
     const __m512 vscale = _mm512_set1_ps(scale), vlow = _mm512_set1_ps(low);
     const __m512 vbase = _mm512_set1_ps(base), least = _mm512_set1_ps(threshold);
@@ -409,6 +409,10 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const float *
         __m512 s = score16(sums, NULL, i, k, vscale, vlow);
         __m256i h = _mm256_maskz_loadu_epi16(k, (const char *)scales + 2 * i);
         s = _mm512_fmadd_ps(_mm512_cvtph_ps(h), s, vbase);
+        if (shifts != NULL) {
+            h = _mm256_maskz_loadu_epi16(k, (const char *)shifts + 2 * i);
+            s = _mm512_fmadd_ps(_mm512_cvtph_ps(h), _mm512_set1_ps(unit), s);
+        }
         if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
         k = _mm512_mask_cmp_ps_mask(k, s, least, _CMP_GE_OQ);
         if (k == 0) continue;

@@ -105,11 +105,9 @@ static double scan_bound(const coded *c, const void *tables)
     if (c->cm.codec->grain == 0) return 1e-4;
     float rho = 0.0f; /* the code has no tail, so the head is all of it */
     vq_grid_shape shape = vq_grid_shape_of(c->cm.d, c->cm.m);
-    vq_grid_params p = vq_grid_params_of(c->params, c->cm.d);
     cr_assert_eq(shape.tail, 0);
     for (size_t i = 0; i < c->n; i++) {
-        const uint8_t *factors = c->rows + (i + 1) * c->cm.m - VQ_GRID_FACTORS;
-        rho = VQ_MAX(rho, vq_grid_bar_of(p.error, factors).rho);
+        rho = VQ_MAX(rho, vq_grid_rho(&shape, c->rows + i * c->cm.m, true));
     }
     return 0.5 * (double)(rho * s->head->scale) * 4.0 * (double)shape.head + 1e-4;
 }
