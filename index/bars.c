@@ -17,17 +17,20 @@ typedef struct look {
     const vq_kernels *k;
     const vq_query *x;
     const void *tables;
-    float *bases; /* nlist: q . centroid; NaN: not known yet */
+    float *bases; /* nlist: q . centroid, as the scan had it.. */
+    float *fine;  /* ..and as floats have it; NaN: not known yet */
     float width;  /* of a bar, in deviations */
     float y_sq;   /* squared length of the query in the coded space */
+    float noise;  /* deviation of its coordinates there, where they were found in integers */
 } look;
 
-static float base_of(look *l, uint32_t list)
+static float base_of(look *l, uint32_t list, int whole)
 {
     const vq_model *m = &l->s->model;
-    if (isnan(l->bases[list]))
-        l->bases[list] = l->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
-    return l->bases[list];
+    if (!whole && !isnan(l->bases[list])) return l->bases[list];
+    if (isnan(l->fine[list]))
+        l->fine[list] = l->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
+    return l->fine[list];
 }
 
 /* The most that a candidate may score, of its estimate; whole: of the whole code. */
@@ -36,15 +39,15 @@ static float most_of(look *l, uint64_t place, float estimate, int whole)
     const vq_model *m = &l->s->model;
     uint32_t slot, list = (uint32_t)(place >> 32);
     const vq_chunk_view *v = vq_shard_at(l->s, place, &slot);
-    float base = base_of(l, list), from = base - m->biases[list];
+    float base = base_of(l, list, whole && m->codec->two(&m->code)), from = base - m->biases[list];
     vq_bar bar;
     m->codec->bar(&m->code, l->tables, v->codes, slot, whole, &bar);
-    if (m->metric != VQ_METRIC_L2)
-        return estimate + bar.turn * (estimate - base) + l->width * bar.ip;
-    /* What is estimated there are products with the query less the centroid, at this distance. */
-    float away = sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f));
-    float product = estimate - from + bar.half;
-    return estimate + bar.turn * product - bar.over + l->width * bar.l2 * away;
+    /* Products that l2 estimates are with the query less the centroid, at this distance. */
+    bool centred = m->metric == VQ_METRIC_L2;
+    float away = centred ? bar.l2 * sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f)) : bar.ip;
+    float product = centred ? estimate - from + bar.half : estimate - base; /* of what is decoded */
+    float noise = 2.0f * bar.half * l->noise * l->noise;
+    return estimate + bar.turn * product + l->width * sqrtf(away * away + noise);
 }
 
 /* All candidates by the most that they may score. */
@@ -76,7 +79,7 @@ static vq_status look_at_codes(look *l, uint32_t k, vq_arena *arena, vq_pool *po
         uint32_t slot;
         const vq_chunk_view *v = vq_shard_at(l->s, place, &slot);
         places[n] = place;
-        scores[n] = base_of(l, (uint32_t)(place >> 32)) +
+        scores[n] = base_of(l, (uint32_t)(place >> 32), 1) +
                     m->codec->score(&m->code, l->k, l->tables, v->codes, slot) -
                     (v->factors != NULL ? v->factors[slot] : 0.0f);
         vq_kth_push(&kth, scores[n]);
@@ -124,6 +127,16 @@ out:
     return rc;
 }
 
+/* How far the coordinates of the query in the coded space are from what floats would give. */
+static float noise_of(const vq_shard *s, const vq_query *x)
+{
+    const vq_bytemat *b = &s->brief.matrix;
+    double sum = 0.0;
+    if (s->brief.memory == NULL || b->rows == 0) return 0.0f;
+    for (size_t j = 0; j < b->rows; j++) sum += (double)b->step[j] * (double)b->step[j];
+    return (float)sqrt(x->q_sq * sum / (12.0 * (double)b->rows));
+}
+
 vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *x,
                         const void *tables, const vq_effort *e, vq_arena *arena, vq_pool *pool,
                         vq_reservoir *best, vq_search_stats *stats, vq_error *err)
@@ -132,9 +145,11 @@ vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *
     const vq_model *m = &s->model;
     look l = {.s = s, .k = k, .x = x, .tables = tables, .width = e->bars};
     l.bases = vq_arena_take(arena, m->nlist, sizeof *l.bases);
+    l.fine = vq_arena_take(arena, m->nlist, sizeof *l.fine);
     l.y_sq = (float)k->sq_row_f32(x->y, m->d_code);
-    VQ_REQUIRE(l.bases != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
-    for (uint32_t i = 0; i < m->nlist; i++) l.bases[i] = NAN;
+    l.noise = noise_of(s, x);
+    VQ_REQUIRE(l.bases != NULL && l.fine != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
+    for (uint32_t i = 0; i < m->nlist; i++) l.bases[i] = l.fine[i] = NAN;
     for (uint32_t i = 0; i < x->nlists; i++)
         l.bases[x->lists[i].id] = x->lists[i].score + m->biases[x->lists[i].id];
     if (m->codec->two(&m->code)) {

@@ -32,6 +32,7 @@ enum {
  * descriptions .05 of 10@10 (pictures keep more anyway); what queries teach gains up to .997. */
 #define LEAST_SHARE  0.95
 #define TAUGHT_SHARE 0.997
+#define BARS_SHARE   0.99999 /* an error bar does not know of what is dropped */
 #define WORTH_COPIES 0.9
 
 typedef struct fit {
@@ -155,8 +156,8 @@ static vq_status find_axes(fit *f, vq_error *err)
     /* Where queries teach, every axis that earns a bit stays: they tell which error matters.  And
      * the lists' centroids, which cost no bits, need what few bits would not pay for. */
     if (m->codec->axes && (f->p->whiten || codes == 0))
-        keep =
-            VQ_MAX(vq_waterfill(variances, d, bits), vq_axes_holding(variances, d, TAUGHT_SHARE));
+        keep = VQ_MAX(vq_waterfill(variances, d, bits),
+                      vq_axes_holding(variances, d, codes == 0 ? BARS_SHARE : TAUGHT_SHARE));
     else if (codes != 0)
         keep = VQ_MAX(vq_axes_worth(variances, d, m->m, codes),
                       vq_axes_holding(variances, d, LEAST_SHARE));

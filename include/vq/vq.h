@@ -290,10 +290,10 @@ typedef struct vq_search_opts {
                           code and then its row, as long as it may be among the best k: if its
                           estimate is that many standard deviations too low.  A band of confidence,
                           no bound: 2 leaves out one in 44 of the vectors at the border, 3 one in
-                          740.  0 = 2.5; not used where a number is given for rerank */
+                          740.  0 = 3; not used where a number is given for rerank */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
-#define VQ_BARS_DEFAULT   2.5f
+#define VQ_BARS_DEFAULT   3.0f
 #define VQ_SEARCH_OPTS_INIT                                                                        \
     {                                                                                              \
         .struct_size = sizeof(vq_search_opts)                                                      \

@@ -30,9 +30,7 @@ typedef struct vq_bar {
     float turn; /* squared tangent of the angle between vector and code */
     float ip;   /* deviation of the product with the query */
     float l2;   /* that of the product with a vector of length 1, spread like residuals */
-    float half; /* l2: what makes an estimate less the list's score the product of the decoded
-                   vector with the query less the centroid */
-    float over; /* l2: what an estimate is more than the truth on the average, but for turn */
+    float half; /* half of the vector's own squared length, roughly */
 } vq_bar;
 
 /* A trained codec.  params may lie in the map. */

@@ -258,13 +258,11 @@ static void bar(const vq_code_model *cm, const void *tables, const uint8_t *bloc
     float error = b.error * sqrtf(1.0f + b.turn), sq = b.error * b.error;
     float decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f;
     sq *= t->sum[whole];
-    bool part = !whole && s->tail > 0; /* then the factor of l2 is that of the whole code */
     error *= t->stretch[whole];
     *out = (vq_bar){.turn = b.turn * t->bend[whole],
                     .ip = error * t->felt[whole],
                     .l2 = error * t->along[whole],
-                    .half = part ? 0.5f * (decoded + sq) : 0.5f * decoded + 0.3f * sq,
-                    .over = part ? 0.0f : 0.2f * sq};
+                    .half = 0.5f * (decoded + sq)};
 }
 
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
