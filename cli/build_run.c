@@ -67,6 +67,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.codec = codecs[a->codec];
     opts.metric = a->metric;
     opts.code_bytes = a->bytes;
+    opts.bits = (float)a->bits;
     opts.nlist = a->nlist;
     opts.rotation = a->rotation;
     opts.store = a->store;

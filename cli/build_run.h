@@ -10,6 +10,7 @@
 typedef struct build_args {
     const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels, *query_ids;
     opt_texts queries;
+    double bits;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries,
         copies;
     uint64_t seed, memory;
@@ -48,6 +49,15 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
          1u << 20,                                                                                 \
          NULL,                                                                                     \
          "bytes a vector in the lists, everything but the id; default " bytes_default},            \
+        {"bits",                                                                                   \
+         0,                                                                                        \
+         OPT_REAL,                                                                                 \
+         "B",                                                                                      \
+         BUILD_AT(bits),                                                                           \
+         0,                                                                                        \
+         13,                                                                                       \
+         NULL,                                                                                     \
+         "in place of --bytes, for saq and rabitq: bits a coordinate, on the average"},            \
         {"rotation",                                                                               \
          0,                                                                                        \
          OPT_WORD,                                                                                 \

@@ -31,7 +31,7 @@ static void complete(build_args *a, const vq_info *old)
     uint32_t codec = word_value(build_codecs, old->codec);
     bool kept = a->codec == NOT_GIVEN || a->codec == codec;
     if (kept) a->codec = codec;
-    if (kept && a->bytes == 0) a->bytes = old->code_bytes;
+    if (kept && a->bytes == 0 && a->bits == 0) a->bytes = old->code_bytes;
     if (a->rotation == NOT_GIVEN) a->rotation = kept ? old->rotation : (uint32_t)VQ_ROTATION_AUTO;
     bool taught = a->queries.n > 0; /* and then other numbers of lists serve */
     if (a->nlist == 0 && !taught) a->nlist = old->nlist;

@@ -39,7 +39,7 @@ vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts, 
     VQ_REQUIRE(path != NULL && path[0] != '\0' && src != NULL, VQ_EINVAL,
                "build: a path and a source are needed");
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
-    VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0 && o.reserved3 == 0, VQ_EINVAL,
+    VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0, VQ_EINVAL,
                "build: the reserved fields must be 0");
     vq_stored_defaults(src, &o);
     VQ_TRY(vq_build_file(path, src, &o, err));

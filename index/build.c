@@ -390,7 +390,8 @@ out:
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    if (b->plan.model.train != VQ_TRAIN_KMEANS) VQ_TRY(learn(b, err));
+    if (b->plan.model.train != VQ_TRAIN_KMEANS && b->plan.model.codec->books != NULL)
+        VQ_TRY(learn(b, err));
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
     VQ_TRY(begin_writers(b, err));

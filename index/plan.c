@@ -93,7 +93,15 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
                "%u bytes per vector: l2 takes 4 for a factor, so ask for more than %u",
                o->code_bytes, extra);
     p->code_room = o->code_bytes != 0 ? o->code_bytes - extra : 0;
-    if (!chosen) {
+    VQ_REQUIRE(o->bits == 0.0f || (o->bits >= 0.5f && o->bits <= 13.0f), VQ_EINVAL,
+               "%g bits a coordinate: expected 0.5 to 13", (double)o->bits);
+    VQ_REQUIRE(o->bits == 0.0f || o->code_bytes == 0, VQ_EINVAL,
+               "bits and bytes say the same: give one of them");
+    if (chosen && o->bits != 0.0f) {
+        chosen = false;
+        m->codec = &vq_codec_saq;
+        vq_plan_note(p, "codec saq: it goes by bits");
+    } else if (!chosen) {
         m->codec = vq_codec_by_name(o->codec);
         VQ_REQUIRE(m->codec != NULL, VQ_EINVAL,
                    "there is no codec \"%s\"; there are flat, sq8, pq4, pq8, aq8, saq and rabitq",
@@ -112,6 +120,9 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
         m->codec = &vq_codec_pq8;
         vq_plan_note(p, "codec pq8: product codes of 8 bits");
     }
+    VQ_REQUIRE(o->bits == 0.0f || m->codec->bytes_of_bits != NULL, VQ_EINVAL,
+               "bits: they are for saq and rabitq; with %s ask for bytes", m->codec->name);
+    if (o->bits != 0.0f) p->code_room = m->codec->bytes_of_bits(m->d, (double)o->bits);
     uint32_t room = p->code_room;
     if (chosen) weigh_additive(p, o, room != 0 ? room : default_code_bytes(m->d));
     if (room == 0 && m->codec->codewords != 0) {
@@ -228,6 +239,19 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(no == NULL, VQ_EINVAL,
                "queries teach pq4, pq8 and aq8 with rotation pca or opq; they cannot with %s", no);
     p->whiten = given && m->metric != VQ_METRIC_L2;
+    if (m->codec->books == NULL) {
+        VQ_REQUIRE(
+            p->whiten, VQ_EINVAL,
+            "queries tell %s where to put its bits, for metrics ip and cosine and if they are "
+            "given; leave train and queries out",
+            m->codec->name);
+        VQ_REQUIRE(of_distill == NULL && of_teacher == NULL, VQ_EINVAL,
+                   "%s: it is for codes that are distilled: pq4, pq8 and aq8",
+                   of_distill != NULL ? of_distill : of_teacher);
+        m->train = VQ_TRAIN_QUERY_AWARE;
+        vq_plan_note(p, "train query-aware: queries tell where bits count");
+        goto out;
+    }
     if (m->metric != VQ_METRIC_L2 || m->train != VQ_TRAIN_DISTILL) goto out;
     VQ_REQUIRE(
         of_distill == NULL, VQ_EINVAL,

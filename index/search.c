@@ -45,6 +45,7 @@ static vq_effort effort_for_recall(const vq_model *m, uint32_t k, float recall, 
 static void look_closer(const vq_searcher *s, const vq_model *m, vq_effort *e)
 {
     if (m->codec->bar == NULL || (e->recall >= 1.0f && e->exact)) return;
+    if (!e->exact && !m->codec->two(&m->code)) return; /* there is nothing to look at */
     e->bars = s->bars > 0.0f ? s->bars : VQ_BARS_DEFAULT;
     uint64_t want = VQ_MAX((uint64_t)LOOKED_AT + 8 * (uint64_t)e->k, (uint64_t)e->candidates);
     e->candidates = (uint32_t)VQ_MIN(want, m->n);

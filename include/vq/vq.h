@@ -199,8 +199,9 @@ typedef struct vq_build_opts {
     uint32_t reserved2; /* 0 */
     vq_epoch_fn log;    /* may be NULL */
     void *log_ctx;
-    uint32_t fixed_queries;    /* not 0: distillation learns no map of the queries, codes alone */
-    uint32_t reserved3;        /* 0 */
+    uint32_t fixed_queries; /* not 0: distillation learns no map of the queries, codes alone */
+    float bits; /* in place of code_bytes, for saq and rabitq: bits a coordinate on the average, 0.5
+                   to 13, factors not counted; auto then takes saq */
     const char *teacher_cache; /* a file that keeps the exact answers to the training queries:
                                   read if it is of the same rows and queries, else (re)written */
     const vq_pairs *teacher;   /* scores to learn instead of those of exact search: another model's.

@@ -55,6 +55,8 @@ struct vq_codec {
      * can); VQ_EINVAL with what would do if that cannot be.  bytes = 0: the codec's own choice. */
     vq_status (*plan)(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err);
     uint32_t (*code_bytes)(uint32_t d, uint32_t m);
+    /* The bytes of a code with so many bits a coordinate; NULL: bits are not what it goes by. */
+    uint32_t (*bytes_of_bits)(uint32_t d, double bits);
     size_t (*nparams)(uint32_t d, uint32_t m);
     /* Bytes of a file: may params be used?  NULL: whatever they are. */
     vq_status (*check)(uint32_t d, uint32_t m, const float *params, vq_error *err);

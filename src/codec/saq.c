@@ -52,6 +52,14 @@ static uint32_t code_bytes(uint32_t d, uint32_t m)
     return m;
 }
 
+static uint32_t bytes_of_bits(uint32_t d, double bits)
+{
+    uint32_t groups = (d + G - 1) / G, planes = (uint32_t)lround(bits * (double)groups);
+    planes = VQ_MIN(VQ_MAX(planes, 1u), VQ_ALLOT_MOST * groups);
+    uint32_t factors = VQ_GRID_FACTORS + (planes > VQ_GRID_HEAD ? VQ_GRID_HEAD_FACTORS : 0);
+    return 2 * planes + factors;
+}
+
 static vq_status check(uint32_t d, uint32_t m, const float *params, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -336,10 +344,11 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
 }
 
 #define MEMBERS                                                                                    \
-    .grain = G, .code_bytes = code_bytes, .nparams = vq_grid_nparams, .check = check,              \
-    .calibrate = vq_grid_calibrate, .encode = vq_grid_encode, .centre = vq_grid_centre,            \
-    .decode = vq_grid_decode, .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare,  \
-    .scan = scan, .score = score_slot, .bar = bar, .two = two
+    .grain = G, .code_bytes = code_bytes, .nparams = vq_grid_nparams,                              \
+    .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
+    .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
+    .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
+    .score = score_slot, .bar = bar, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

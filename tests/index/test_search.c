@@ -325,7 +325,7 @@ Test(search, twins_come_by_id)
 }
 
 /* The score of a decoded vector, in double: its distance and .6 of its own from what it was, which
- * is row `label` of x. */
+ * is row `label` of x; of codes with error bars, the distance with the vector's own length. */
 static double decoded_score(const vq_shard *s, const float *x, const float *q, uint32_t list,
                             uint32_t slot, uint64_t *label)
 {
@@ -343,7 +343,10 @@ static double decoded_score(const vq_shard *s, const float *x, const float *q, u
         /* identity transform */
         double to = j < m->d ? (double)q[j] - (double)m->mean[j] : 0.0;
         double was = j < m->d ? (double)x[*label * m->d + j] - (double)m->mean[j] : 0.0;
-        sum += (to - y) * (to - y) + 0.6 * (was - y) * (was - y);
+        double c = (double)m->centroids[list * m->d_code + j];
+        sum += m->codec->bar != NULL
+                   ? (to - c) * (to - c) - 2.0 * (double)r[j] * (to - c) + (was - c) * (was - c)
+                   : (to - y) * (to - y) + 0.6 * (was - y) * (was - y);
     }
     return sum;
 }

@@ -170,7 +170,7 @@ Test(train, refuses_what_queries_cannot_teach)
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.train = VQ_TRAIN_QUERY_AWARE, o.fixed_queries = 1;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
-    o = with_queries(&w, VQ_METRIC_IP), o.reserved3 = 1;
+    o = with_queries(&w, VQ_METRIC_IP), o.reserved2 = 1;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
     o = with_queries(&w, VQ_METRIC_IP), o.nqueries = 0, o.epochs = 3;
     FAILS(VQ_EINVAL, try_build(path, w.x, N, D, VQ_F32, &o));
