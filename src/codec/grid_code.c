@@ -12,10 +12,10 @@
 #include "src/base/elem.h"
 #include "src/codec/grid.h"
 
-enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 4, PER_PARAM = 7, SCALARS = 11 };
+enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 11, PER_PARAM = 7, SCALARS = 11 };
 #define NARROWEST  0.55 /* of the scales that are tried, over the typical one */
 #define RATIO      1.1
-#define FINE_RATIO 1.02
+#define FINE_RATIO 1.009
 
 vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m)
 {
@@ -159,7 +159,7 @@ static void find_codes(work *w, const vq_kernels *k, size_t d, double length)
     double typical = (double)w->p.typical, rel = typical > 0.0 ? length / typical : 1.0;
     if (!(rel > 0.0)) rel = 1.0;
     double scale = best_grid(w, k, d, rel * NARROWEST, RATIO, COARSE, rel);
-    scale = best_grid(w, k, d, scale / (FINE_RATIO * FINE_RATIO), FINE_RATIO, FINE + 1, scale);
+    scale = best_grid(w, k, d, scale * pow(FINE_RATIO, -(FINE / 2)), FINE_RATIO, FINE, scale);
     float inv = (float)(1.0 / scale);
     for (size_t j = 0; j < d; j++) {
         float x = floorf(w->a[j] * inv) + 0.5f;

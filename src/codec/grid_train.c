@@ -132,6 +132,14 @@ out:
     return rc;
 }
 
+/* Axes turned at random: what one coordinate has more than another is chance. */
+static void level(double *squares, size_t groups)
+{
+    double sum = 0.0;
+    for (size_t g = 0; g < groups; g++) sum += squares[g];
+    for (size_t g = 0; g < groups; g++) squares[g] = sum / (double)groups;
+}
+
 vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float *params,
                         vq_error *err)
 {
@@ -143,6 +151,7 @@ vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float
     VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "saq: %zu groups", groups);
     seen s = {squares + groups, squares + 2 * groups, squares + 3 * groups, squares + 4 * groups};
     vq_grid_squares(x, n, cm->d, squares);
+    if (!cm->codec->axes) level(squares, groups);
     for (size_t g = 0; g < groups; g++) {
         unsigned bits = (unsigned)p.bits[g], lead = (unsigned)p.head_bits[g];
         double deviation = sqrt(squares[g]);

@@ -211,6 +211,83 @@ Test(kernels_array, select)
     }
 }
 
+Test(kernels_array, select_with_scales)
+{
+    static uint32_t want_idx[LEN];
+    static float want_score[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 17);
+    for (int it = 0; it < 2 * ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        uint16_t *sums = place(&ground_a, n * 2, it), *scales = place(&ground_b, n * 4, it);
+        uint16_t *shifts = scales + n;
+        float *score = place(&ground_d, n * 4, it), factor[LEN];
+        uint32_t *idx = place(&ground_c, n * 4, it);
+        fill_any(&r, factor, n);
+        for (size_t i = 0; i < n; i++) {
+            sums[i] = (uint16_t)vq_rng_u64(&r);
+            scales[i] = vq_f32_to_f16((float)vq_rng_f64(&r)); /* finite, 0 among them */
+            shifts[i] = it % 5 == 0 ? 0 : vq_f32_to_f16((float)vq_rng_normal(&r));
+        }
+        float threshold = it % 3 == 0 ? -INFINITY : (float)vq_rng_normal(&r);
+        const float *f = it % 4 < 2 ? factor : NULL;
+        const uint16_t *sh = it % 8 < 4 ? shifts : NULL;
+        FOR_LEVELS(want, k)
+        {
+            size_t w = want->select_f16(sums, scales, sh, 0.7f, f, n, 1e-4f, -3.0f, 0.1f, threshold,
+                                        want_idx, want_score);
+            size_t g = k->select_f16(sums, scales, sh, 0.7f, f, n, 1e-4f, -3.0f, 0.1f, threshold,
+                                     idx, score);
+            cr_assert(w == g, "%s, n=%zu: %zu survivors, not %zu", k->isa, n, g, w);
+            SAME(want_idx, idx, w * 4, k, w);
+            SAME(want_score, score, w * 4, k, w);
+        }
+    }
+}
+
+Test(kernels_array, grids)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 18);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t d = 16 * (1 + vq_rng_below(&r, 60));
+        float *x[4] = {place(&ground_a, d * 4, it), place(&ground_b, d * 4, it),
+                       place(&ground_c, d * 4, it), place(&ground_d, d * 4, it)};
+        for (int i = 0; i < 3; i++) fill_any(&r, x[i], d);
+        for (size_t j = 0; j < d; j++) x[3][j] = (float)(1u << vq_rng_below(&r, 13)) - 0.5f;
+        if (it % 4 == 0) x[3][vq_rng_below(&r, d)] = 0.0f;
+        float inv = (float)exp(3.0 * vq_rng_normal(&r)), want_ip, want_sq, ip, sq;
+        FOR_LEVELS(want, k)
+        {
+            want->grid_sums(x[0], x[1], x[2], x[3], d, inv, &want_ip, &want_sq);
+            k->grid_sums(x[0], x[1], x[2], x[3], d, inv, &ip, &sq);
+            SAME(&want_ip, &ip, 4, k, d);
+            SAME(&want_sq, &sq, 4, k, d);
+        }
+    }
+}
+
+Test(kernels_array, planes)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 19);
+    for (int it = 0; it < 2 * ROUNDS; it++) {
+        size_t groups = 1 + vq_rng_below(&r, 60), all = 0;
+        uint8_t *count = place(&ground_a, groups, it);
+        float *x = place(&ground_b, groups * 64, it);
+        for (size_t g = 0; g < groups; g++) all += count[g] = (uint8_t)vq_rng_below(&r, 14);
+        uint8_t *planes = place(&ground_c, 2 * all, it);
+        for (size_t i = 0; i < 2 * all; i++) planes[i] = (uint8_t)vq_rng_u64(&r);
+        fill_any(&r, x, groups * 16);
+        FOR_LEVELS(want, k)
+        {
+            float w = want->planes_f32(x, planes, count, groups);
+            float g = k->planes_f32(x, planes, count, groups);
+            SAME(&w, &g, 4, k, groups);
+        }
+    }
+}
+
 Test(kernels_array, select_by_hand)
 {
     const uint16_t sums[] = {0, 65535, 100, 40000};
