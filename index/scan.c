@@ -5,21 +5,39 @@
 
 #include "index/searcher.h"
 
-/* Keeps the best; of equal ones those that came first. */
-static void shrink(vq_pool *p, const vq_kernels *k)
+/* Of the candidates with this score the number-th by place: all up to it stay.  By halving, since
+ * equal scores at the edge are rare. */
+static uint64_t last_place(const vq_pool *p, float score, size_t number)
+{
+    uint64_t lo = 0, hi = UINT64_MAX;
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        size_t n = 0;
+        for (size_t i = 0; i < p->n; i++) n += p->scores[i] == score && p->places[i] <= mid;
+        if (n >= number)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 {
     if (p->n <= p->keep) return;
     float least = k->kth_f32(p->scores, p->n, p->keep);
-    size_t above = 0, n = 0;
-    for (size_t i = 0; i < p->n; i++) above += p->scores[i] > least;
-    size_t equals = p->keep - above;
+    size_t above = 0, equal = 0, n = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        above += p->scores[i] > least;
+        equal += p->scores[i] == least;
+    }
+    uint64_t last = above + equal > p->keep ? last_place(p, least, p->keep - above) : UINT64_MAX;
     for (size_t i = 0; i < p->n; i++) {
         float score = p->scores[i];
-        size_t equal = score == least && equals > 0;
+        uint64_t place = p->places[i];
         p->scores[n] = score;
-        p->places[n] = p->places[i];
-        equals -= equal;
-        n += equal | (score > least);
+        p->places[n] = place;
+        n += (size_t)(score > least) | ((size_t)(score == least) & (size_t)(place <= last));
     }
     p->n = n;
     p->threshold = least;
@@ -55,21 +73,62 @@ static void prefetch(const vq_shard *s, uint32_t list)
     for (size_t at = 0; at < bytes; at += LINE) VQ_PREFETCH(codes + at);
 }
 
+vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
+                        vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *w = (vq_scan){.s = s, .k = k, .room = vq_round_up(room, VQ_BLOCK)};
+    w->scratch = vq_arena_take(arena, vq_scan_scratch(w->room), 1);
+    w->idx = vq_arena_take(arena, w->room, sizeof *w->idx);
+    VQ_REQUIRE(w->scratch != NULL && w->idx != NULL, VQ_ENOMEM, "scan: %zu vectors", w->room);
+out:
+    return rc;
+}
+
+vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t cap = 2 * keep + 64;
+    *p = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
+    p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
+    p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
+    VQ_REQUIRE(p->scores != NULL && p->places != NULL, VQ_ENOMEM, "scan: %zu candidates", keep);
+out:
+    return rc;
+}
+
+size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, uint32_t list,
+                    uint32_t chunk, vq_span span, float base, vq_pool *pool)
+{
+    const vq_model *m = &w->s->model;
+    const vq_list_view *l = &w->s->lists[list];
+    const vq_chunk_view *v = &l->chunks[chunk];
+    const float *factors = v->factors != NULL ? v->factors + span.first : NULL;
+    uint64_t place = (uint64_t)list << 32 | ((uint64_t)chunk * w->s->capacity + span.first);
+    size_t kept = m->codec->scan(
+        &m->code, w->k, tables, v->codes + (size_t)span.first * m->code.code_bytes, factors, span.n,
+        base, pool->threshold, w->scratch, w->idx, pool->scores + pool->n);
+    if (chunk < l->nchunks) {
+        kept = vq_copies_skip(copies, place, w->idx, kept, pool);
+        for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + w->idx[j];
+    } else {
+        for (size_t j = 0; j < kept; j++) w->idx[j] += span.first;
+        kept = vq_copies_take(copies, m->nlist, v, w->idx, kept, pool);
+    }
+    pool->n += kept;
+    return kept;
+}
+
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
-    size_t room = vq_round_up(s->capacity, VQ_BLOCK), cap = 2 * keep + 64;
     vq_marks copies;
-    void *scratch = vq_arena_take(arena, vq_scan_scratch(room), 1);
-    uint32_t *idx = vq_arena_take(arena, room, sizeof *idx);
-    *pool = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
-    pool->scores = vq_arena_take(arena, cap + room, sizeof *pool->scores);
-    pool->places = vq_arena_take(arena, cap + room, sizeof *pool->places);
-    VQ_REQUIRE(scratch != NULL && idx != NULL && pool->scores != NULL && pool->places != NULL,
-               VQ_ENOMEM, "scan: %zu vectors", room);
+    vq_scan w;
+    VQ_TRY(vq_scan_begin(&w, s, k, s->capacity, arena, err));
+    VQ_TRY(vq_pool_begin(pool, keep, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x, stop == NULL, arena, err));
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
@@ -84,25 +143,17 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
         for (uint32_t c = 0; c < chunks; c++) {
-            const vq_chunk_view *v = &l->chunks[c];
-            uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
-            size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
-                                         pool->threshold, scratch, idx, pool->scores + pool->n);
-            if (c < l->nchunks) kept = vq_copies_skip(&copies, place, idx, kept, pool);
-            if (c < l->nchunks)
-                for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
-            else
-                kept = vq_copies_take(&copies, m->nlist, v, idx, kept, pool);
-            for (size_t j = 0; stop != NULL && j < kept; j++)
-                vq_kth_push(&stop->kth, pool->scores[pool->n + j]);
-            pool->n += kept;
-            if (pool->n >= cap) shrink(pool, k);
+            vq_span all = {0, l->chunks[c].n};
+            size_t kept = vq_scan_part(&w, tables, &copies, list, c, all, base, pool);
+            const float *score = pool->scores + pool->n - kept;
+            for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
+            if (pool->n >= pool->cap) vq_pool_shrink(pool, k);
         }
         vq_copies_done(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
-    shrink(pool, k);
+    vq_pool_shrink(pool, k);
     VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;
