@@ -4,13 +4,15 @@
  * passes by.  Codes come from memory once a batch, pages are looked up once, and there is nothing
  * to share or to lock: a batch belongs to one worker.  A query's candidates are those that it would
  * have found alone, since the best of a pool do not depend on the order of the scan. */
+#include <math.h>
 #include <string.h>
 
 #include "index/searcher.h"
 
-/* A part should fit beside a table into the first-level cache.  Fewer than 256 vectors would read
- * as many bytes of tables as of codes. */
-enum { PART_BYTES = 16384, LEAST_PART = 256 };
+/* A piece of work: parts whose codes fit beside a table into the first-level cache.  Fewer than 384
+ * vectors would read more bytes of tables than of codes. */
+enum { PIECE_BYTES = 24576, LEAST_PIECE = 384 };
+enum { BEST_LISTS = 16, SEEN = 8 }; /* before all others: times as many vectors as are kept */
 
 typedef struct wish {
     uint32_t seat;
@@ -48,25 +50,140 @@ out:
     return rc;
 }
 
-static uint32_t part_of(const vq_model *m, uint32_t capacity)
+/* Parts of one or more lists, all of them wanted by the same queries. */
+typedef struct piece {
+    vq_scan w; /* its room is that of the piece */
+    vq_seat *seats;
+    const wishes *wanted;
+    size_t n;      /* queries that want it */
+    bool copies;   /* are wanted by any */
+    size_t nparts; /* never more than blocks */
+    vq_part *parts;
+    size_t nblocks;
+    const uint8_t **blocks;
+    uint8_t *gathered;
+    uint16_t *sums;
+} piece;
+
+static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
+                             vq_error *err)
 {
-    size_t n = VQ_MAX((size_t)PART_BYTES / m->code.code_bytes, (size_t)LEAST_PART);
-    return (uint32_t)VQ_MIN(n / VQ_BLOCK * VQ_BLOCK, (size_t)capacity);
+    vq_status rc = VQ_OK;
+    size_t code = s->model.code.code_bytes;
+    size_t room = VQ_MAX(PIECE_BYTES / code, (size_t)LEAST_PIECE) / LEAST_PIECE * LEAST_PIECE;
+    size_t blocks = room / VQ_BLOCK;
+    VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
+    p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
+    p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
+    p->sums = vq_arena_take(arena, room, sizeof *p->sums);
+    p->gathered = s->model.codec->gather != NULL ? vq_arena_take(arena, room, code) : NULL;
+    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->sums != NULL &&
+                   (p->gathered != NULL || s->model.codec->gather == NULL),
+               VQ_ENOMEM, "batch: %zu vectors", room);
+out:
+    return rc;
 }
 
-/* One chunk, for all that want its list. */
-static void scan_chunk(const vq_scan *w, vq_seat *seats, const wish *of, size_t n, uint32_t list,
-                       uint32_t chunk)
+/* One query over one part, whose sums are there if codes are gathered. */
+static void scan_part(const piece *p, vq_seat *t, vq_part part, float base, const uint16_t *sums)
 {
-    uint32_t all = w->s->lists[list].chunks[chunk].n;
-    for (uint32_t at = 0; at < all; at += (uint32_t)w->room) {
-        vq_span span = {at, VQ_MIN(all - at, (uint32_t)w->room)};
-        for (size_t i = 0; i < n; i++) {
-            vq_seat *t = &seats[of[i].seat];
-            (void)vq_scan_part(w, t->tables, &t->copies, list, chunk, span, of[i].base, &t->pool);
-            if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, w->k);
-        }
+    const vq_list_view *l = &p->w.s->lists[part.list];
+    vq_pool *pool = &t->pool;
+    if (part.chunk >= l->nchunks && t->copies.done == NULL) return;
+    if (sums != NULL) {
+        const float *factors = l->chunks[part.chunk].factors;
+        if (factors != NULL) factors += part.first;
+        size_t kept =
+            p->w.s->model.codec->select(t->tables, p->w.k, sums, factors, part.n, base,
+                                        pool->threshold, p->w.idx, pool->scores + pool->n);
+        if (kept > 0) (void)vq_scan_keep(&p->w, &t->copies, part, kept, pool);
+    } else {
+        (void)vq_scan_part(&p->w, t->tables, &t->copies, part, base, pool);
     }
+    if (pool->n >= pool->cap) vq_pool_shrink(pool, p->w.k);
+}
+
+/* One query over the piece. */
+static void scan_one(const piece *p, size_t who)
+{
+    const vq_code_model *code = &p->w.s->model.code;
+    const wish *first = &p->wanted->of[p->wanted->first[p->parts[0].list] + who];
+    vq_seat *t = &p->seats[first->seat];
+    const uint16_t *sums = NULL;
+    if (p->gathered != NULL) {
+        sums = p->sums;
+        code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->sums);
+    }
+    for (size_t i = 0; i < p->nparts; i++) {
+        vq_part part = p->parts[i];
+        scan_part(p, t, part, p->wanted->of[p->wanted->first[part.list] + who].base, sums);
+        if (sums != NULL) sums += vq_round_up(part.n, VQ_BLOCK);
+    }
+}
+
+/* All that want it, and it is empty. */
+static void piece_scan(piece *p)
+{
+    const vq_model *m = &p->w.s->model;
+    if (p->nparts == 0) return;
+    if (p->gathered != NULL) m->codec->gather(&m->code, p->w.k, p->blocks, p->nblocks, p->gathered);
+    for (size_t i = 0; i < p->n; i++) scan_one(p, i);
+    p->nparts = p->nblocks = 0;
+}
+
+/* A chunk joins the piece, which is scanned whenever it is full. */
+static void piece_add(piece *p, uint32_t list, uint32_t chunk)
+{
+    const vq_shard *s = p->w.s;
+    size_t most = p->w.room / VQ_BLOCK;
+    vq_part part = {.list = list, .chunk = chunk};
+    for (uint32_t all = s->lists[list].chunks[chunk].n; part.first < all; part.first += part.n) {
+        size_t room = (most - p->nblocks) * VQ_BLOCK;
+        part.n = (uint32_t)VQ_MIN((size_t)(all - part.first), room);
+        const uint8_t *codes = vq_part_codes(s, part);
+        for (uint32_t i = 0; i < part.n;
+             i += VQ_BLOCK, codes += VQ_BLOCK * s->model.code.code_bytes)
+            p->blocks[p->nblocks++] = codes;
+        p->parts[p->nparts++] = part;
+        if (p->nblocks == most) piece_scan(p);
+    }
+}
+
+/* Seats whose queries all want all lists share pieces of several lists. */
+static void add_list(piece *p, size_t n, uint32_t list)
+{
+    const vq_list_view *l = &p->w.s->lists[list];
+    size_t many = p->wanted->first[list + 1] - p->wanted->first[list];
+    if (many < n || p->n < n) piece_scan(p);
+    p->n = many;
+    for (uint32_t c = 0; c < l->nchunks; c++) piece_add(p, list, c);
+    for (uint32_t c = 0; c < l->ncopied && p->copies; c++) piece_add(p, list, l->nchunks + c);
+}
+
+/* A query's best lists alone show what a candidate must reach: some of the threshold that it would
+ * have if lists came best first.  The candidates themselves come again.  scores: room for nlist. */
+static vq_status raise_threshold(const piece *p, vq_shard *s, vq_seat *t, float *scores,
+                                 vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_query *x = t->x;
+    size_t seen = 0;
+    for (uint32_t i = 0; i < x->nlists; i++) scores[i] = x->lists[i].score;
+    for (int i = 0; i < BEST_LISTS && seen < SEEN * t->pool.keep; i++) {
+        size_t best = p->w.k->argmax_f32(scores, NULL, x->nlists);
+        vq_part part = {.list = (uint32_t)x->lists[best].id};
+        if (!(scores[best] > -INFINITY)) break; /* that was all: none may come twice */
+        scores[best] = -INFINITY;
+        VQ_TRY(vq_shard_load(s, part.list, err));
+        if (s->lists[part.list].nchunks == 0) continue;
+        part.n = VQ_MIN(s->lists[part.list].chunks[0].n, (uint32_t)p->w.room);
+        scan_part(p, t, part, x->lists[best].score + s->model.biases[part.list], NULL);
+        seen += part.n;
+    }
+    vq_pool_shrink(&t->pool, p->w.k);
+    t->pool.n = 0;
+out:
+    return rc;
 }
 
 vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n, size_t keep,
@@ -74,25 +191,24 @@ vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
-    bool copies = false;
+    float *scores = vq_arena_take(arena, m->nlist, sizeof *scores);
     wishes wanted;
-    vq_scan w;
+    piece p = {.seats = seats, .wanted = &wanted};
+    VQ_REQUIRE(scores != NULL, VQ_ENOMEM, "batch: %u lists", m->nlist);
     VQ_TRY(turn_round(&wanted, m, seats, n, arena, err));
-    VQ_TRY(vq_scan_begin(&w, s, k, part_of(m, s->capacity), arena, err));
+    VQ_TRY(piece_begin(&p, s, k, arena, err));
     for (size_t i = 0; i < n; i++) {
-        VQ_TRY(vq_pool_begin(&seats[i].pool, keep, &w, arena, err));
+        VQ_TRY(vq_pool_begin(&seats[i].pool, keep, &p.w, arena, err));
         VQ_TRY(vq_copies_begin(&seats[i].copies, s, seats[i].x, true, arena, err));
-        copies |= seats[i].copies.done != NULL;
+        p.copies |= seats[i].copies.done != NULL;
+        VQ_TRY(raise_threshold(&p, s, &seats[i], scores, err));
     }
     for (uint32_t l = 0; l < m->nlist; l++) {
-        const wish *of = wanted.of + wanted.first[l];
-        size_t many = wanted.first[l + 1] - wanted.first[l];
-        if (many == 0) continue;
+        if (wanted.first[l] == wanted.first[l + 1]) continue;
         VQ_TRY(vq_shard_load(s, l, err));
-        const vq_list_view *list = &s->lists[l];
-        uint32_t chunks = list->nchunks + (copies ? list->ncopied : 0);
-        for (uint32_t c = 0; c < chunks; c++) scan_chunk(&w, seats, of, many, l, c);
+        add_list(&p, n, l);
     }
+    piece_scan(&p);
     for (size_t i = 0; i < n; i++) {
         vq_pool_shrink(&seats[i].pool, k);
         VQ_TRY(vq_copies_settle(&seats[i].copies, s, &seats[i].pool, err));

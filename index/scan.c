@@ -26,18 +26,18 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 {
     if (p->n <= p->keep) return;
     float least = k->kth_f32(p->scores, p->n, p->keep);
-    size_t above = 0, equal = 0, n = 0;
+    uint32_t above = 0, enough = 0, n = 0;
     for (size_t i = 0; i < p->n; i++) {
         above += p->scores[i] > least;
-        equal += p->scores[i] == least;
+        enough += p->scores[i] >= least;
     }
-    uint64_t last = above + equal > p->keep ? last_place(p, least, p->keep - above) : UINT64_MAX;
+    uint64_t last = enough > p->keep ? last_place(p, least, p->keep - above) : UINT64_MAX;
     for (size_t i = 0; i < p->n; i++) {
         float score = p->scores[i];
         uint64_t place = p->places[i];
         p->scores[n] = score;
         p->places[n] = place;
-        n += (size_t)(score > least) | ((size_t)(score == least) & (size_t)(place <= last));
+        n += (uint32_t)(score > least) | ((uint32_t)(score == least) & (uint32_t)(place <= last));
     }
     p->n = n;
     p->threshold = least;
@@ -97,26 +97,33 @@ out:
     return rc;
 }
 
-size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, uint32_t list,
-                    uint32_t chunk, vq_span span, float base, vq_pool *pool)
+size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size_t kept,
+                    vq_pool *pool)
 {
-    const vq_model *m = &w->s->model;
-    const vq_list_view *l = &w->s->lists[list];
-    const vq_chunk_view *v = &l->chunks[chunk];
-    const float *factors = v->factors != NULL ? v->factors + span.first : NULL;
-    uint64_t place = (uint64_t)list << 32 | ((uint64_t)chunk * w->s->capacity + span.first);
-    size_t kept = m->codec->scan(
-        &m->code, w->k, tables, v->codes + (size_t)span.first * m->code.code_bytes, factors, span.n,
-        base, pool->threshold, w->scratch, w->idx, pool->scores + pool->n);
-    if (chunk < l->nchunks) {
-        kept = vq_copies_skip(copies, place, w->idx, kept, pool);
-        for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + w->idx[j];
+    const vq_list_view *l = &w->s->lists[part.list];
+    uint64_t chunk = (uint64_t)part.list << 32 | (uint64_t)part.chunk * w->s->capacity;
+    for (size_t j = 0; j < kept; j++) w->idx[j] += part.first;
+    if (part.chunk < l->nchunks) {
+        kept = vq_copies_skip(copies, chunk, w->idx, kept, pool);
+        for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = chunk + w->idx[j];
     } else {
-        for (size_t j = 0; j < kept; j++) w->idx[j] += span.first;
-        kept = vq_copies_take(copies, m->nlist, v, w->idx, kept, pool);
+        kept =
+            vq_copies_take(copies, w->s->model.nlist, &l->chunks[part.chunk], w->idx, kept, pool);
     }
     pool->n += kept;
     return kept;
+}
+
+size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
+                    float base, vq_pool *pool)
+{
+    const vq_code_model *code = &w->s->model.code;
+    const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
+    size_t kept =
+        code->codec->scan(code, w->k, tables, vq_part_codes(w->s, part),
+                          v->factors != NULL ? v->factors + part.first : NULL, part.n, base,
+                          pool->threshold, w->scratch, w->idx, pool->scores + pool->n);
+    return vq_scan_keep(w, copies, part, kept, pool);
 }
 
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
@@ -143,8 +150,8 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
         for (uint32_t c = 0; c < chunks; c++) {
-            vq_span all = {0, l->chunks[c].n};
-            size_t kept = vq_scan_part(&w, tables, &copies, list, c, all, base, pool);
+            vq_part all = {.list = list, .chunk = c, .n = l->chunks[c].n};
+            size_t kept = vq_scan_part(&w, tables, &copies, all, base, pool);
             const float *score = pool->scores + pool->n - kept;
             for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
             if (pool->n >= pool->cap) vq_pool_shrink(pool, k);

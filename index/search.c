@@ -16,7 +16,7 @@
 enum { TILE = 64, LISTS_BYTES = 32 << 20 };
 /* Queries of a batch, whose tables should lie in the second-level cache: TABLES_BYTES if they are
  * of 256 bytes a byte of code.  It pays where a list is wanted by SHARED of them. */
-enum { MOST_BATCH = 32, LEAST_BATCH = 4, TABLES_BYTES = 1 << 18, SHARED = 2, MOST_KEPT = 16384 };
+enum { MOST_BATCH = 64, LEAST_BATCH = 4, TABLES_BYTES = 1 << 19, SHARED = 2, MOST_KEPT = 16384 };
 
 typedef struct tile {
     vq_searcher *s;

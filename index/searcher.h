@@ -165,16 +165,23 @@ typedef struct vq_scan { /* memory of the arena */
     void *scratch;
     uint32_t *idx;
 } vq_scan;
-typedef struct vq_span {
-    uint32_t first, n; /* slots of a chunk; the first is one of a block */
-} vq_span;
+typedef struct vq_part {
+    uint32_t list, chunk, first, n; /* slots of a chunk; the first is one of a block */
+} vq_part;
+static inline const uint8_t *vq_part_codes(const vq_shard *s, vq_part p)
+{
+    return s->lists[p.list].chunks[p.chunk].codes + (size_t)p.first * s->model.code.code_bytes;
+}
 vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
                         vq_arena *arena, vq_error *err);
 vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err);
 /* Puts what may be among the best of a part (vectors, or copies where copies->done is there) behind
  * the pool, and returns how many.  base: the list's share of the score.  The caller shrinks. */
-size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, uint32_t list,
-                    uint32_t chunk, vq_span span, float base, vq_pool *pool);
+size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
+                    float base, vq_pool *pool);
+/* Its end, where the codec has left `kept` slots of the part in w->idx, scores behind the pool. */
+size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size_t kept,
+                    vq_pool *pool);
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k); /* to the best; raises the threshold */
 
 /* The candidates of the lists of x: the best `keep` by estimate into pool, whose memory

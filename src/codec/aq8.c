@@ -162,5 +162,8 @@ const vq_codec vq_codec_aq8 = {
     .brief = brief,
     .prepare = prepare,
     .scan = vq_pq8_scan,
+    .gather = vq_pq8_gather,
+    .sums = vq_pq8_sums,
+    .select = vq_pq_select,
     .score = vq_pq8_score,
 };

@@ -137,10 +137,11 @@ const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, siz
     return t;
 }
 
-size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
+size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sums,
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score)
 {
+    const vq_pq_tables *t = tables;
     return k->select_u16(sums, factor, n, t->scale, base + t->low, threshold, idx, score);
 }
 
@@ -183,6 +184,19 @@ size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
     const vq_pq_tables *t = tables;
     k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
     return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+}
+
+void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
+                   size_t nblocks, uint8_t *out)
+{
+    k->pq8_gather(blocks, nblocks, cm->m, out);
+}
+
+void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums)
+{
+    const vq_pq_tables *t = tables;
+    k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, sums);
 }
 
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,

@@ -34,7 +34,7 @@ const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, siz
 size_t vq_pq_brief_size(uint32_t d, uint32_t m, size_t kk);
 void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *memory);
 /* From the u16 sums of a scan to survivors; see vq_codec.scan. */
-size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
+size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sums,
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score);
 
@@ -50,6 +50,10 @@ void vq_pq8_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, 
 size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
+void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
+                   size_t nblocks, uint8_t *out);
+void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums);
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);
 

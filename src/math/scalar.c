@@ -334,6 +334,18 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
+                       uint8_t *restrict out)
+{
+    for (size_t b = 0; b < nblocks; b++, out += m * VQ_BLOCK) memcpy(out, blocks[b], m * VQ_BLOCK);
+}
+
+static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                         uint16_t *restrict sums)
+{
+    pq8_scan(lut, codes, nblocks, m, sums);
+}
+
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
                      uint16_t *restrict sums)
 {

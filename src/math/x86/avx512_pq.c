@@ -267,5 +267,6 @@ const vq_kernels vq_kernels_avx512_pq = {
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,
+    .pq8_gathered = pq8_scan, /* of blocks one after the other, as scalar.c gathers them */
     .pq4_scan = pq4_scan,
 };
