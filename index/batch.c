@@ -12,7 +12,7 @@
 /* A piece of work: parts whose codes fit beside a table into the first-level cache.  Fewer than 384
  * vectors would read more bytes of tables than of codes. */
 enum { PIECE_BYTES = 24576, LEAST_PIECE = 384 };
-enum { BEST_LISTS = 16, SEEN = 8 }; /* before all others: times as many vectors as are kept */
+enum { BEST_LISTS = 16, SEEN = 4 }; /* before all others: times as many vectors as are kept */
 
 typedef struct wish {
     uint32_t seat;
@@ -50,6 +50,11 @@ out:
     return rc;
 }
 
+typedef struct member { /* of a piece */
+    vq_part part;
+    float least; /* factor in it */
+} member;
+
 /* Parts of one or more lists, all of them wanted by the same queries. */
 typedef struct piece {
     vq_scan w; /* its room is that of the piece */
@@ -58,11 +63,11 @@ typedef struct piece {
     size_t n;      /* queries that want it */
     bool copies;   /* are wanted by any */
     size_t nparts; /* never more than blocks */
-    vq_part *parts;
+    member *parts;
     size_t nblocks;
     const uint8_t **blocks;
     uint8_t *gathered;
-    uint16_t *sums;
+    uint16_t *sums, *most; /* of each vector; the largest of each block */
 } piece;
 
 static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
@@ -76,48 +81,57 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, v
     p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
     p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
     p->sums = vq_arena_take(arena, room, sizeof *p->sums);
+    p->most = vq_arena_take(arena, blocks, sizeof *p->most);
     p->gathered = s->model.codec->gather != NULL ? vq_arena_take(arena, room, code) : NULL;
-    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->sums != NULL &&
+    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->sums != NULL && p->most != NULL &&
                    (p->gathered != NULL || s->model.codec->gather == NULL),
                VQ_ENOMEM, "batch: %zu vectors", room);
 out:
     return rc;
 }
 
-/* One query over one part, whose sums are there if codes are gathered. */
-static void scan_part(const piece *p, vq_seat *t, vq_part part, float base, const uint16_t *sums)
+/* Whether a vector of the part may reach the threshold. */
+static bool may_reach(const piece *p, const vq_seat *t, const member *m, float base,
+                      const uint16_t *most)
 {
-    const vq_list_view *l = &p->w.s->lists[part.list];
-    vq_pool *pool = &t->pool;
-    if (part.chunk >= l->nchunks && t->copies.done == NULL) return;
-    if (sums != NULL) {
-        const float *factors = l->chunks[part.chunk].factors;
-        if (factors != NULL) factors += part.first;
-        size_t kept =
-            p->w.s->model.codec->select(t->tables, p->w.k, sums, factors, part.n, base,
-                                        pool->threshold, p->w.idx, pool->scores + pool->n);
-        if (kept > 0) (void)vq_scan_keep(&p->w, &t->copies, part, kept, pool);
-    } else {
-        (void)vq_scan_part(&p->w, t->tables, &t->copies, part, base, pool);
-    }
-    if (pool->n >= pool->cap) vq_pool_shrink(pool, p->w.k);
+    uint16_t sum = 0;
+    for (uint32_t i = 0; i < m->part.n; i += VQ_BLOCK, most++) sum = VQ_MAX(sum, *most);
+    float bound = p->w.s->model.codec->bound(t->tables, sum, base);
+    return !(bound - m->least < t->pool.threshold);
+}
+
+/* One query over one part whose sums are there. */
+static void select_part(const piece *p, vq_seat *t, vq_part part, float base, const uint16_t *sums)
+{
+    const float *factors = p->w.s->lists[part.list].chunks[part.chunk].factors;
+    if (factors != NULL) factors += part.first;
+    size_t kept =
+        p->w.s->model.codec->select(t->tables, p->w.k, sums, factors, part.n, base,
+                                    t->pool.threshold, p->w.idx, t->pool.scores + t->pool.n);
+    (void)vq_scan_keep(&p->w, &t->copies, part, kept, &t->pool);
 }
 
 /* One query over the piece. */
 static void scan_one(const piece *p, size_t who)
 {
     const vq_code_model *code = &p->w.s->model.code;
-    const wish *first = &p->wanted->of[p->wanted->first[p->parts[0].list] + who];
-    vq_seat *t = &p->seats[first->seat];
-    const uint16_t *sums = NULL;
-    if (p->gathered != NULL) {
-        sums = p->sums;
-        code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->sums);
-    }
-    for (size_t i = 0; i < p->nparts; i++) {
-        vq_part part = p->parts[i];
-        scan_part(p, t, part, p->wanted->of[p->wanted->first[part.list] + who].base, sums);
-        if (sums != NULL) sums += vq_round_up(part.n, VQ_BLOCK);
+    const uint32_t *first = p->wanted->first;
+    vq_seat *t = &p->seats[p->wanted->of[first[p->parts[0].part.list] + who].seat];
+    if (p->gathered != NULL)
+        code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->sums, p->most);
+    size_t block = 0;
+    for (const member *m = p->parts; m < p->parts + p->nparts; m++) {
+        vq_part part = m->part;
+        float base = p->wanted->of[first[part.list] + who].base;
+        bool copy = part.chunk >= p->w.s->lists[part.list].nchunks;
+        size_t at = block;
+        block += (part.n + VQ_BLOCK - 1) / VQ_BLOCK;
+        if (copy && t->copies.done == NULL) continue;
+        if (p->gathered == NULL)
+            (void)vq_scan_part(&p->w, t->tables, &t->copies, part, base, &t->pool);
+        else if (may_reach(p, t, m, base, p->most + at))
+            select_part(p, t, part, base, p->sums + at * VQ_BLOCK);
+        if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
     }
 }
 
@@ -131,20 +145,31 @@ static void piece_scan(piece *p)
     p->nparts = p->nblocks = 0;
 }
 
+/* Codes that will be gathered when the piece is full. */
+static void piece_blocks(piece *p, vq_part part)
+{
+    size_t bytes = VQ_BLOCK * (size_t)p->w.s->model.code.code_bytes;
+    const uint8_t *codes = vq_part_codes(p->w.s, part);
+    for (uint32_t i = 0; i < part.n; i += VQ_BLOCK, codes += bytes) {
+        for (size_t at = 0; at < bytes; at += VQ_CACHELINE) VQ_PREFETCH(codes + at);
+        p->blocks[p->nblocks++] = codes;
+    }
+}
+
 /* A chunk joins the piece, which is scanned whenever it is full. */
 static void piece_add(piece *p, uint32_t list, uint32_t chunk)
 {
-    const vq_shard *s = p->w.s;
+    const vq_chunk_view *v = &p->w.s->lists[list].chunks[chunk];
     size_t most = p->w.room / VQ_BLOCK;
-    vq_part part = {.list = list, .chunk = chunk};
-    for (uint32_t all = s->lists[list].chunks[chunk].n; part.first < all; part.first += part.n) {
+    member m = {.part = {.list = list, .chunk = chunk}};
+    for (; m.part.first < v->n; m.part.first += m.part.n) {
+        float largest;
         size_t room = (most - p->nblocks) * VQ_BLOCK;
-        part.n = (uint32_t)VQ_MIN((size_t)(all - part.first), room);
-        const uint8_t *codes = vq_part_codes(s, part);
-        for (uint32_t i = 0; i < part.n;
-             i += VQ_BLOCK, codes += VQ_BLOCK * s->model.code.code_bytes)
-            p->blocks[p->nblocks++] = codes;
-        p->parts[p->nparts++] = part;
+        m.part.n = (uint32_t)VQ_MIN((size_t)(v->n - m.part.first), room);
+        if (v->factors != NULL)
+            p->w.k->minmax_f32(v->factors + m.part.first, m.part.n, &m.least, &largest);
+        piece_blocks(p, m.part);
+        p->parts[p->nparts++] = m;
         if (p->nblocks == most) piece_scan(p);
     }
 }
@@ -177,7 +202,9 @@ static vq_status raise_threshold(const piece *p, vq_shard *s, vq_seat *t, float 
         VQ_TRY(vq_shard_load(s, part.list, err));
         if (s->lists[part.list].nchunks == 0) continue;
         part.n = VQ_MIN(s->lists[part.list].chunks[0].n, (uint32_t)p->w.room);
-        scan_part(p, t, part, x->lists[best].score + s->model.biases[part.list], NULL);
+        (void)vq_scan_part(&p->w, t->tables, &t->copies, part,
+                           x->lists[best].score + s->model.biases[part.list], &t->pool);
+        if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
         seen += part.n;
     }
     vq_pool_shrink(&t->pool, p->w.k);

@@ -44,6 +44,7 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 }
 
 enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
+enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
 
 /* How many bytes the codes of a list begin with, where that has been looked up. */
 static size_t begins(const vq_shard *s, uint32_t list, const uint8_t **codes)
@@ -134,7 +135,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     const vq_model *m = &s->model;
     vq_marks copies;
     vq_scan w;
-    VQ_TRY(vq_scan_begin(&w, s, k, s->capacity, arena, err));
+    VQ_TRY(vq_scan_begin(&w, s, k, VQ_MIN(s->capacity, (uint32_t)PART), arena, err));
     VQ_TRY(vq_pool_begin(pool, keep, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x, stop == NULL, arena, err));
     *lists = 0;
@@ -150,11 +151,14 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
         for (uint32_t c = 0; c < chunks; c++) {
-            vq_part all = {.list = list, .chunk = c, .n = l->chunks[c].n};
-            size_t kept = vq_scan_part(&w, tables, &copies, all, base, pool);
-            const float *score = pool->scores + pool->n - kept;
-            for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
-            if (pool->n >= pool->cap) vq_pool_shrink(pool, k);
+            vq_part part = {.list = list, .chunk = c};
+            for (; part.first < l->chunks[c].n; part.first += part.n) {
+                part.n = VQ_MIN(l->chunks[c].n - part.first, (uint32_t)w.room);
+                size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
+                const float *score = pool->scores + pool->n - kept;
+                for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
+                if (pool->n >= pool->cap) vq_pool_shrink(pool, k);
+            }
         }
         vq_copies_done(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));

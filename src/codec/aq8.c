@@ -164,6 +164,7 @@ const vq_codec vq_codec_aq8 = {
     .scan = vq_pq8_scan,
     .gather = vq_pq8_gather,
     .sums = vq_pq8_sums,
+    .bound = vq_pq_bound,
     .select = vq_pq_select,
     .score = vq_pq8_score,
 };

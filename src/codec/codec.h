@@ -75,14 +75,15 @@ struct vq_codec {
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
     /* The same in steps, for many queries over the same blocks; NULL: not faster than scan.  gather
-     * brings blocks together (room for the bytes of an even number of them), sums looks all their
-     * vectors up (a u16 each, of whole blocks), select judges n of these as scan does, by the
-     * factor of each.  All memory is 64-byte aligned, but for the blocks and select's part of the
-     * sums. */
+     * brings blocks together (room for the bytes of an even number of them); sums looks all their
+     * vectors up: a number each, and the largest of each block; select judges n of them, by the
+     * factor of each, as scan does; bound is no less than the score of a vector of no factor with
+     * that sum.  Memory is 64-byte aligned, but for the blocks and select's part of the sums. */
     void (*gather)(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
                    size_t nblocks, uint8_t *out);
     void (*sums)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                 const uint8_t *gathered, size_t nblocks, uint16_t *sums);
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most);
+    float (*bound)(const void *tables, uint16_t sum, float base);
     size_t (*select)(const void *tables, const vq_kernels *k, const uint16_t *sums,
                      const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                      float *score);

@@ -3,6 +3,7 @@
  * 8-bit tables: Andre, Kermarrec and Le Scouarnec 2015. */
 #include "src/codec/pq.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "src/math/fixed.h"
@@ -145,6 +146,13 @@ size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sum
     return k->select_u16(sums, factor, n, t->scale, base + t->low, threshold, idx, score);
 }
 
+float vq_pq_bound(const void *tables, uint16_t sum, float base)
+{
+    const vq_pq_tables *t = tables;
+    float part = (float)sum * t->scale, at = base + t->low;
+    return part + at + (fabsf(part) + fabsf(at)) * 0x1p-21f; /* four roundings, select_u16's too */
+}
+
 void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks)
 {
     size_t nblocks = (n + VQ_BLOCK - 1) / VQ_BLOCK;
@@ -193,10 +201,10 @@ void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *
 }
 
 void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                 const uint8_t *gathered, size_t nblocks, uint16_t *sums)
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most)
 {
     const vq_pq_tables *t = tables;
-    k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, sums);
+    k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, sums, most);
 }
 
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,

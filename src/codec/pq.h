@@ -38,6 +38,8 @@ size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sum
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score);
 
+float vq_pq_bound(const void *tables, uint16_t sum, float base);
+
 /* rows (n x bytes) <-> blocks of 32: byte p of vector i stands at (block * bytes + p) * 32 + i %
  * 32; the last block is filled up with zeros. */
 void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks);
@@ -53,7 +55,7 @@ size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
 void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
                    size_t nblocks, uint8_t *out);
 void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                 const uint8_t *gathered, size_t nblocks, uint16_t *sums);
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most);
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);
 

@@ -103,7 +103,7 @@
       (const uint8_t *const *blocks, size_t nblocks, size_t m, uint8_t *restrict out))             \
     K(void, pq8_gathered,                                                                          \
       (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
-       uint16_t *restrict sums))                                                                   \
+       uint16_t *restrict sums, uint16_t *restrict most))                                          \
     /* pq8_scan with 4-bit codes: m even; row p (p < m/2) of a block holds code 2p in the low and  \
      * 2p+1 in the high nibble; lut is m x 16 */                                                   \
     K(void, pq4_scan,                                                                              \

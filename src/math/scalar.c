@@ -341,9 +341,14 @@ static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
 }
 
 static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                         uint16_t *restrict sums)
+                         uint16_t *restrict sums, uint16_t *restrict most)
 {
     pq8_scan(lut, codes, nblocks, m, sums);
+    for (size_t b = 0; b < nblocks; b++) {
+        most[b] = 0;
+        for (size_t i = 0; i < VQ_BLOCK; i++)
+            if (sums[b * VQ_BLOCK + i] > most[b]) most[b] = sums[b * VQ_BLOCK + i];
+    }
 }
 
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,

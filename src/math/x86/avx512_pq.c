@@ -187,6 +187,24 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     if (nblocks > 0) pq8_group(lut, codes, m, sums, 1, 1);
 }
 
+/* The largest of 32 sums: the least of their complements. */
+INLINE uint16_t most_of(const uint16_t *sums)
+{
+    __m512i w = _mm512_load_si512(sums);
+    __m256i v = _mm256_max_epu16(_mm512_castsi512_si256(w), _mm512_extracti64x4_epi64(w, 1));
+    __m128i u = _mm_max_epu16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    u = _mm_minpos_epu16(_mm_xor_si128(u, _mm_set1_epi16(-1)));
+    return (uint16_t)~_mm_cvtsi128_si32(u);
+}
+
+/* Blocks lie one after the other, as scalar.c gathers them. */
+static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                         uint16_t *restrict sums, uint16_t *restrict most)
+{
+    pq8_scan(lut, codes, nblocks, m, sums);
+    for (size_t b = 0; b < nblocks; b++) most[b] = most_of(sums + b * VQ_BLOCK);
+}
+
 /* Two rows of a block are 64 neighbouring bytes, whose tables are 64 neighbouring bytes too; the
  * halves of the sums are added at the end. */
 INLINE void add_rows(sums2 *s, __m512i code, __m512i even, __m512i odd)
@@ -267,6 +285,6 @@ const vq_kernels vq_kernels_avx512_pq = {
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,
-    .pq8_gathered = pq8_scan, /* of blocks one after the other, as scalar.c gathers them */
+    .pq8_gathered = pq8_gathered,
     .pq4_scan = pq4_scan,
 };

@@ -20,9 +20,18 @@ INLINE __m512i load_two(const uint8_t *first, const uint8_t *second)
     return _mm512_inserti64x4(load_one(first), _mm256_load_si256((const __m256i *)second), 1);
 }
 
+/* The largest of 16 sums: the least of their complements. */
+INLINE uint16_t most_of(__m256i v)
+{
+    __m128i u = _mm_max_epu16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    u = _mm_minpos_epu16(_mm_xor_si128(u, _mm_set1_epi16(-1)));
+    return (uint16_t)~_mm_cvtsi128_si32(u);
+}
+
 /* all holds, in each 16 bits, the sums of byte 2l + 256 times those of byte 2l + 1; high holds the
- * latter.  Writes the 32 sums of each block in order. */
-INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, int pair)
+ * latter.  Writes the 32 sums of each block in order, and the largest of each unless most is NULL.
+ */
+INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, uint16_t *most, int pair)
 {
     const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
@@ -30,6 +39,10 @@ INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, int pair)
     __m512i a = _mm512_unpacklo_epi16(even, high), b = _mm512_unpackhi_epi16(even, high);
     _mm512_store_si512(sums, _mm512_permutex2var_epi64(a, first, b));
     if (pair) _mm512_store_si512(sums + VQ_BLOCK, _mm512_permutex2var_epi64(a, second, b));
+    if (most == NULL) return;
+    const __m512i larger = _mm512_max_epu16(even, high);
+    most[0] = most_of(_mm512_castsi512_si256(larger));
+    if (pair) most[1] = most_of(_mm512_extracti64x4_epi64(larger, 1));
 }
 
 /* Held in registers: else gcc 12 loads them again for each pair (measured: 1.4 times). */
@@ -74,7 +87,7 @@ INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint1
     }
 #pragma GCC unroll 4
     for (int g = 0; g < pairs; g++)
-        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, !(odd && g == pairs - 1));
+        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, NULL, !(odd && g == pairs - 1));
 }
 
 /* Groups of eight blocks (measured: as fast as twelve or sixteen); the last group by its size, for
@@ -121,7 +134,7 @@ static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
 }
 
 INLINE void scan_gathered(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
-                          const int pairs, int odd)
+                          uint16_t *most, const int pairs, int odd)
 {
     __m512i all[MOST_PAIRS], high[MOST_PAIRS];
 #pragma GCC unroll 6
@@ -136,25 +149,27 @@ INLINE void scan_gathered(const uint8_t *lut, const uint8_t *codes, size_t m, ui
     }
 #pragma GCC unroll 6
     for (int g = 0; g < pairs; g++)
-        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, !(odd && g == pairs - 1));
+        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, most + 2 * g,
+                   !(odd && g == pairs - 1));
 }
 
 static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                         uint16_t *restrict sums)
+                         uint16_t *restrict sums, uint16_t *restrict most)
 {
     for (; nblocks >= 2 * MOST_PAIRS; nblocks -= 2 * MOST_PAIRS) {
-        scan_gathered(lut, codes, m, sums, MOST_PAIRS, 0);
+        scan_gathered(lut, codes, m, sums, most, MOST_PAIRS, 0);
         codes += 2 * MOST_PAIRS * m * VQ_BLOCK;
         sums += 2 * MOST_PAIRS * VQ_BLOCK;
+        most += 2 * MOST_PAIRS;
     }
     int odd = (int)(nblocks % 2);
     switch ((nblocks + 1) / 2) {
-    case 1: scan_gathered(lut, codes, m, sums, 1, odd); break;
-    case 2: scan_gathered(lut, codes, m, sums, 2, odd); break;
-    case 3: scan_gathered(lut, codes, m, sums, 3, odd); break;
-    case 4: scan_gathered(lut, codes, m, sums, 4, odd); break;
-    case 5: scan_gathered(lut, codes, m, sums, 5, odd); break;
-    case 6: scan_gathered(lut, codes, m, sums, 6, odd); break;
+    case 1: scan_gathered(lut, codes, m, sums, most, 1, odd); break;
+    case 2: scan_gathered(lut, codes, m, sums, most, 2, odd); break;
+    case 3: scan_gathered(lut, codes, m, sums, most, 3, odd); break;
+    case 4: scan_gathered(lut, codes, m, sums, most, 4, odd); break;
+    case 5: scan_gathered(lut, codes, m, sums, most, 5, odd); break;
+    case 6: scan_gathered(lut, codes, m, sums, most, 6, odd); break;
     default: break;
     }
 }

@@ -137,6 +137,46 @@ Test(kernels_scan, pq8)
     for (int it = 0; it < 600; it++) check_scan(&r, it, false);
 }
 
+/* The same block may come twice; the largest of a block is one of its sums. */
+static void check_gathered(vq_rng *r, int it)
+{
+    static uint16_t want_sums[MOST_BLOCKS * VQ_BLOCK], want_most[MOST_BLOCKS];
+    static uint8_t plain[MOST_BLOCKS * MOST_M * VQ_BLOCK];
+    const uint8_t *blocks[MOST_BLOCKS];
+    size_t m = any_size(r, MOST_M), n = vq_rng_below(r, MOST_BLOCKS), bytes = m * VQ_BLOCK;
+    uint8_t *lut = place(&ground_a, (m * 256 + 63) / 64 * 64, it);
+    uint8_t *codes = place(&ground_b, n * bytes, it);
+    uint8_t *gathered = place(&ground_c, (n + n % 2) * bytes, it);
+    uint16_t *sums = place(&ground_d, (n * VQ_BLOCK + MOST_BLOCKS) * 2, 1), got_most[MOST_BLOCKS];
+    fill_u8(r, lut, m * 256);
+    fill_u8(r, codes, n * bytes);
+    if (it % 11 == 0) memset(lut, 255, m * 256);
+    if (it % 11 == 1) memset(lut, 0, m * 256);
+    for (size_t b = 0; b < n; b++) blocks[b] = codes + vq_rng_below(r, n) * bytes;
+    FOR_LEVELS(want, k)
+    {
+        want->pq8_gather(blocks, n, m, plain);
+        want->pq8_gathered(lut, plain, n, m, want_sums, want_most);
+        for (size_t b = 0; b < n; b++) cr_assert(memcmp(plain + b * bytes, blocks[b], bytes) == 0);
+        memset(gathered, 0xee, (n + n % 2) * bytes);
+        memset(sums, 0xee, (n * VQ_BLOCK + 1) * 2);
+        k->pq8_gather(blocks, n, m, gathered);
+        k->pq8_gathered(lut, gathered, n, m, sums, got_most);
+        cr_assert(n == 0 || memcmp(want_sums, sums, n * VQ_BLOCK * 2) == 0,
+                  "%s, m=%zu n=%zu (seed %llu)", k->isa, m, n, (unsigned long long)test_seed());
+        cr_assert(n == 0 || memcmp(want_most, got_most, n * 2) == 0, "%s: largest, m=%zu n=%zu",
+                  k->isa, m, n);
+        cr_assert_eq(sums[n * VQ_BLOCK], 0xeeee, "%s: one sum more than there are", k->isa);
+    }
+}
+
+Test(kernels_scan, pq8_gathered)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 25);
+    for (int it = 0; it < 600; it++) check_gathered(&r, it);
+}
+
 Test(kernels_scan, pq4)
 {
     vq_rng r;
