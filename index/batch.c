@@ -77,14 +77,15 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, v
     size_t code = s->model.code.code_bytes;
     size_t room = VQ_MAX(PIECE_BYTES / code, (size_t)LEAST_PIECE) / LEAST_PIECE * LEAST_PIECE;
     size_t blocks = room / VQ_BLOCK;
+    bool gathers = s->model.codec->gather != NULL && s->model.codec->pays(k);
     VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
     p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
     p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
     p->sums = vq_arena_take(arena, room, sizeof *p->sums);
     p->most = vq_arena_take(arena, blocks, sizeof *p->most);
-    p->gathered = s->model.codec->gather != NULL ? vq_arena_take(arena, room, code) : NULL;
+    p->gathered = gathers ? vq_arena_take(arena, room, code) : NULL;
     VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->sums != NULL && p->most != NULL &&
-                   (p->gathered != NULL || s->model.codec->gather == NULL),
+                   (p->gathered != NULL || !gathers),
                VQ_ENOMEM, "batch: %zu vectors", room);
 out:
     return rc;

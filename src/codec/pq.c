@@ -81,8 +81,8 @@ void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *
 }
 
 /* The table from codewords in bytes: of integers, with the steps in the query. */
-static const vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kernels *k,
-                                         const float *q, size_t kk, float *lut, vq_arena *arena)
+static vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                   size_t kk, float *lut, vq_arena *arena)
 {
     brief_layout l = brief_layout_of(cm->d, cm->m, kk);
     const char *brief = cm->brief;
@@ -102,18 +102,35 @@ static const vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kerne
     return vq_pq_tables_make(k, lut, cm->m, kk, f.unit, k->dot_f32(q, low, cm->d), arena);
 }
 
-const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
-                                  size_t kk, vq_arena *arena)
+static vq_pq_tables *add_pairs(vq_pq_tables *t, size_t m, vq_arena *arena)
 {
-    float *lut = vq_arena_take(arena, cm->m * kk, sizeof *lut);
-    if (lut == NULL) return NULL;
-    if (cm->brief != NULL) return prepare_brief(cm, k, q, kk, lut, arena);
-    k->lut_f32(q, cm->params, cm->m, cm->d / cm->m, kk, lut);
-    return vq_pq_tables_make(k, lut, cm->m, kk, 1.0f, 0.0f, arena);
+    uint8_t *pairs = vq_arena_take(arena, m, 128);
+    if (t == NULL || pairs == NULL) return NULL;
+    t->luck = vq_arena_take(arena, 1, sizeof *t->luck);
+    if (t->luck == NULL) return NULL;
+    *t->luck = (vq_pq_luck){0, 0};
+    for (size_t i = 0; i < m * 128; i++) pairs[i] = VQ_MAX(t->lut8[2 * i], t->lut8[2 * i + 1]);
+    t->pairs = pairs;
+    return t;
 }
 
-const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
-                                      float unit, float offset, vq_arena *arena)
+const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                  size_t kk, bool pairs, vq_arena *arena)
+{
+    vq_pq_tables *t;
+    float *lut = vq_arena_take(arena, cm->m * kk, sizeof *lut);
+    if (lut == NULL) return NULL;
+    if (cm->brief != NULL) {
+        t = prepare_brief(cm, k, q, kk, lut, arena);
+    } else {
+        k->lut_f32(q, cm->params, cm->m, cm->d / cm->m, kk, lut);
+        t = vq_pq_tables_make(k, lut, cm->m, kk, 1.0f, 0.0f, arena);
+    }
+    return pairs && vq_pq_pairs_pay(k) ? add_pairs(t, cm->m, arena) : t;
+}
+
+vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
+                                float unit, float offset, vq_arena *arena)
 {
     vq_pq_tables *t = vq_arena_take(arena, 1, sizeof *t);
     uint8_t *lut8 = vq_arena_take(arena, m * kk, 1);
@@ -192,6 +209,66 @@ size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
     const vq_pq_tables *t = tables;
     k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
     return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+}
+
+/* The sum of lut8 for one slot. */
+static uint16_t sum_of(const vq_pq_tables *t, const uint8_t *blocks, size_t slot, size_t m)
+{
+    const uint8_t *at = blocks + slot / VQ_BLOCK * m * VQ_BLOCK + slot % VQ_BLOCK;
+    uint32_t sum = 0;
+    for (size_t j = 0; j < m; j++) sum += t->lut8[j * 256 + at[j * VQ_BLOCK]];
+    return (uint16_t)sum;
+}
+
+/* Most survivors of n for which bounds are worth their price, with some for short lists.  What is
+ * gathered of them, 10 bytes each, must fit into the scratch memory of the sums. */
+static size_t few(size_t n)
+{
+    return n / 8 + 2;
+}
+
+/* The survivors `idx`, kept of them, by their exact sums. */
+static size_t select_exactly(const vq_pq_tables *t, const vq_kernels *k, const uint8_t *blocks,
+                             size_t m, const float *factor, size_t kept, float base,
+                             float threshold, void *scratch, uint32_t *idx, float *score)
+{
+    uint32_t *which = scratch;
+    float *factors = (float *)(void *)(which + kept);
+    uint16_t *sums = (uint16_t *)(void *)(factors + kept);
+    for (size_t i = 0; i < kept; i++) {
+        sums[i] = sum_of(t, blocks, idx[i], m);
+        factors[i] = factor != NULL ? factor[idx[i]] : 0.0f;
+    }
+    size_t left = vq_pq_select(t, k, sums, factor != NULL ? factors : NULL, kept, base, threshold,
+                               which, score);
+    for (size_t i = 0; i < left; i++) idx[i] = idx[which[i]]; /* which[i] >= i */
+    return left;
+}
+
+size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                         const uint8_t *blocks, const float *factor, size_t n, float base,
+                         float threshold, void *scratch, uint32_t *idx, float *score)
+{
+    const vq_pq_tables *t = tables;
+    vq_pq_luck *luck = t->luck;
+    if (t->pairs == NULL || threshold == -INFINITY || luck->wait > 0) {
+        if (t->pairs != NULL && luck->wait > 0) luck->wait--;
+        return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
+    }
+    k->pq8_pairs(t->pairs, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+    size_t kept = vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+    if (kept > few(n)) { /* a list of many candidates, or codewords that are no pairs */
+        luck->pause = VQ_MIN(2 * luck->pause + 1, 63u);
+        luck->wait = luck->pause;
+        return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
+    }
+    luck->pause = 0;
+    return select_exactly(t, k, blocks, cm->m, factor, kept, base, threshold, scratch, idx, score);
+}
+
+bool vq_pq8_gather_pays(const vq_kernels *k)
+{
+    return (k->needs & VQ_CPU_VBMI) != 0;
 }
 
 void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,

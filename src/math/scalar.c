@@ -334,6 +334,19 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                      uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++) {
+        for (size_t i = 0; i < VQ_BLOCK; i++) {
+            uint32_t sum = 0;
+            for (size_t j = 0; j < m; j++)
+                sum += lut[j * 128 + codes[(b * m + j) * VQ_BLOCK + i] / 2];
+            sums[b * VQ_BLOCK + i] = (uint16_t)sum;
+        }
+    }
+}
+
 static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
                        uint8_t *restrict out)
 {

@@ -303,22 +303,24 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
-/* The largest of 32 sums: the least of their complements. */
-INLINE uint16_t most_of(const uint16_t *sums)
+/* 32 look-ups in a table of 128 by the upper seven bits. */
+INLINE __m256i lookup128(const uint8_t *lut, __m256i code)
 {
-    __m256i v = _mm256_max_epu16(_mm256_load_si256((const __m256i *)sums),
-                                 _mm256_load_si256((const __m256i *)(sums + 16)));
-    __m128i u = _mm_max_epu16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    u = _mm_minpos_epu16(_mm_xor_si128(u, _mm_set1_epi16(-1)));
-    return (uint16_t)~_mm_cvtsi128_si32(u);
+    const __m256i half = _mm256_srli_epi16(code, 1); /* its top bits are those of neighbours */
+    const __m256i low = _mm256_and_si256(half, _mm256_set1_epi8(15));
+    const __m256i bit4 = _mm256_slli_epi16(half, 3), bit5 = _mm256_slli_epi16(half, 2);
+    return choose(code, lookup64(lut, low, bit4, bit5), lookup64(lut + 64, low, bit4, bit5));
 }
 
-/* Blocks lie one after the other, as scalar.c gathers them. */
-static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                         uint16_t *restrict sums, uint16_t *restrict most)
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                      uint16_t *restrict sums)
 {
-    pq8_scan(lut, codes, nblocks, m, sums);
-    for (size_t b = 0; b < nblocks; b++) most[b] = most_of(sums + b * VQ_BLOCK);
+    for (size_t b = 0; b < nblocks; b++) {
+        sums2 s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (size_t j = 0; j < m; j++, codes += VQ_BLOCK)
+            add_bytes(&s, lookup128(lut + 128 * j, _mm256_load_si256((const __m256i *)codes)));
+        store_block(s, sums + b * VQ_BLOCK);
+    }
 }
 
 INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
@@ -369,6 +371,6 @@ const vq_kernels vq_kernels_avx2_pq = {
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,
-    .pq8_gathered = pq8_gathered,
+    .pq8_pairs = pq8_pairs,
     .pq4_scan = pq4_scan,
 };

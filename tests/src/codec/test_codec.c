@@ -226,6 +226,12 @@ Test(codec, additive_encoding_without_memory)
     coded_fini(&c);
 }
 
+static int float_order(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
 /* Scans all of c for q with a threshold. */
 static size_t scan(const coded *c, const vq_kernels *k, const void *tables, const float *factor,
                    float base, float threshold, uint32_t *idx, float *score)
@@ -274,6 +280,55 @@ static void check_estimates(const coded *c, const float *q, const float *factor)
     }
     cr_assert_eq(scan(c, k, tables, factor, base, INFINITY, idx, all), 0);
     vq_arena_fini(&arena);
+}
+
+/* Bounds by pairs change nothing: whatever the threshold, the codewords' order and the kernels, the
+ * slots and scores of the plain scan.  rise: a threshold that few reach comes first, else one that
+ * nearly all do, which makes the scan give bounds up for a while. */
+static void check_pairs(const coded *c, const float *q, const float *factor, bool rise)
+{
+    vq_arena arena;
+    vq_arena_init(&arena);
+    void *scratch = vq_mem_alloc(vq_scan_scratch(c->n), 1);
+    uint32_t want_idx[128], idx[128];
+    float all[128], want[128], got[128];
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        vq_arena_reset(&arena);
+        const vq_pq_tables *tables = c->cm.codec->prepare(&c->cm, k, q, &arena);
+        cr_assert_eq(tables->pairs != NULL, vq_pq_pairs_pay(k));
+        vq_pq8_scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f, -INFINITY, scratch, idx, all);
+        qsort(all, c->n, sizeof *all, float_order);
+        for (size_t t = 0; t < c->n + 2; t++) {
+            size_t rank = t / 2; /* each threshold twice */
+            float threshold = rank == c->n ? -INFINITY : all[rise ? c->n - 1 - rank : rank];
+            size_t kept = vq_pq8_scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f, threshold,
+                                      scratch, want_idx, want);
+            size_t same = c->cm.codec->scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f,
+                                            threshold, scratch, idx, got);
+            cr_assert(same == kept && memcmp(idx, want_idx, kept * sizeof *idx) == 0 &&
+                          memcmp(got, want, kept * sizeof *got) == 0,
+                      "%s: %zu of %zu, not %zu, reach number %zu", *name, same, c->n, kept, t);
+        }
+    }
+    vq_mem_free(scratch);
+    vq_arena_fini(&arena);
+}
+
+Test(codec, bounds_by_pairs_change_nothing)
+{
+    float factor[128], q[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 6);
+    fill_normal(&r, factor, 128);
+    for (size_t s = 0; s < VQ_COUNT(sizes); s++)
+        for (int way = 0; way < 4; way++) {
+            coded c = code(&vq_codec_pq8, 24, 6, sizes[s]);
+            fill_normal(&r, q, c.cm.d);
+            check_pairs(&c, q, way % 2 == 0 ? NULL : factor, way < 2);
+            coded_fini(&c);
+        }
 }
 
 /* The steps for many queries against the scan for one: the same slots and scores, and a bound that
