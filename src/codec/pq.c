@@ -9,7 +9,7 @@
 #include "src/math/fixed.h"
 #include "src/train/pq.h"
 
-enum { TRAIN_ITERS = 20 };
+enum { TRAIN_ITERS = 20, MOST_PAUSE = 7 };
 
 size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk)
 {
@@ -215,55 +215,58 @@ size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
 static uint16_t sum_of(const vq_pq_tables *t, const uint8_t *blocks, size_t slot, size_t m)
 {
     const uint8_t *at = blocks + slot / VQ_BLOCK * m * VQ_BLOCK + slot % VQ_BLOCK;
+    const uint8_t *lut = t->lut8;
     uint32_t sum = 0;
-    for (size_t j = 0; j < m; j++) sum += t->lut8[j * 256 + at[j * VQ_BLOCK]];
+#pragma GCC unroll 8
+    for (size_t j = 0; j < m; j++) sum += lut[j * 256 + at[j * VQ_BLOCK]];
     return (uint16_t)sum;
-}
-
-/* Most survivors of n for which bounds are worth their price, with some for short lists.  What is
- * gathered of them, 10 bytes each, must fit into the scratch memory of the sums. */
-static size_t few(size_t n)
-{
-    return n / 8 + 2;
 }
 
 /* The survivors `idx`, kept of them, by their exact sums. */
 static size_t select_exactly(const vq_pq_tables *t, const vq_kernels *k, const uint8_t *blocks,
                              size_t m, const float *factor, size_t kept, float base,
-                             float threshold, void *scratch, uint32_t *idx, float *score)
+                             float threshold, uint32_t *idx, float *score)
 {
-    uint32_t *which = scratch;
-    float *factors = (float *)(void *)(which + kept);
-    uint16_t *sums = (uint16_t *)(void *)(factors + kept);
-    for (size_t i = 0; i < kept; i++) {
-        sums[i] = sum_of(t, blocks, idx[i], m);
-        factors[i] = factor != NULL ? factor[idx[i]] : 0.0f;
+    enum { SOME = 64 };
+    uint16_t sums[SOME];
+    float factors[SOME];
+    uint32_t which[SOME];
+    size_t left = 0;
+    for (size_t first = 0; first < kept; first += SOME) {
+        size_t n = VQ_MIN(kept - first, (size_t)SOME);
+        for (size_t i = 0; i < n; i++) {
+            sums[i] = sum_of(t, blocks, idx[first + i], m);
+            factors[i] = factor != NULL ? factor[idx[first + i]] : 0.0f;
+        }
+        size_t good = vq_pq_select(t, k, sums, factor != NULL ? factors : NULL, n, base, threshold,
+                                   which, score + left);
+        for (size_t i = 0; i < good; i++) idx[left++] = idx[first + which[i]];
     }
-    size_t left = vq_pq_select(t, k, sums, factor != NULL ? factors : NULL, kept, base, threshold,
-                               which, score);
-    for (size_t i = 0; i < left; i++) idx[i] = idx[which[i]]; /* which[i] >= i */
     return left;
 }
 
+/* Bounds are not worth their price in the neighbourhood of the query, where many survive, nor of
+ * codewords that are no pairs.  An exact sum of one vector costs what three to five cost in a scan,
+ * a bound the half: from a sixth of survivors on the next parts are better scanned exactly, and
+ * from three eighths this one is, too. */
 size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                          const uint8_t *blocks, const float *factor, size_t n, float base,
                          float threshold, void *scratch, uint32_t *idx, float *score)
 {
     const vq_pq_tables *t = tables;
     vq_pq_luck *luck = t->luck;
-    if (t->pairs == NULL || threshold == -INFINITY || luck->wait > 0) {
-        if (t->pairs != NULL && luck->wait > 0) luck->wait--;
-        return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
-    }
-    k->pq8_pairs(t->pairs, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
-    size_t kept = vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
-    if (kept > few(n)) { /* a list of many candidates, or codewords that are no pairs */
-        luck->pause = VQ_MIN(2 * luck->pause + 1, 63u);
+    size_t kept = n;
+    if (t->pairs != NULL && luck->wait > 0) {
+        luck->wait--;
+    } else if (t->pairs != NULL && threshold > -INFINITY) {
+        k->pq8_pairs(t->pairs, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+        kept = vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+        luck->pause = 6 * kept > n ? VQ_MIN(2 * luck->pause + 1, (uint32_t)MOST_PAUSE) : 0;
         luck->wait = luck->pause;
-        return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
     }
-    luck->pause = 0;
-    return select_exactly(t, k, blocks, cm->m, factor, kept, base, threshold, scratch, idx, score);
+    if (8 * kept <= 3 * n)
+        return select_exactly(t, k, blocks, cm->m, factor, kept, base, threshold, idx, score);
+    return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
 }
 
 bool vq_pq8_gather_pays(const vq_kernels *k)
