@@ -163,3 +163,10 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
     for (size_t i = 0; x->rest != NULL && i < n; i++)
         x->rest[hits[i].id] = i < nprobe ? NAN : hits[i].score;
 }
+
+const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                            vq_arena *arena)
+{
+    const vq_code_model *code = s->brief.memory != NULL ? &s->brief.code : &s->model.code;
+    return s->model.codec->prepare(code, k, x->y, arena);
+}

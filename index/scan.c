@@ -137,7 +137,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     vq_scan w;
     VQ_TRY(vq_scan_begin(&w, s, k, VQ_MIN(s->capacity, (uint32_t)PART), arena, err));
     VQ_TRY(vq_pool_begin(pool, keep, &w, arena, err));
-    VQ_TRY(vq_copies_begin(&copies, s, x, stop == NULL, arena, err));
+    VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
@@ -165,7 +165,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     vq_pool_shrink(pool, k);
-    VQ_TRY(vq_copies_settle(&copies, s, pool, err));
+    if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;
 }

@@ -132,14 +132,6 @@ static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uin
     }
 }
 
-/* Tables of one query; NULL: no memory. */
-static const void *prepare(const tile *t, const vq_query *x, vq_arena *arena)
-{
-    const vq_model *m = &t->shard->model;
-    const vq_code_model *code = t->shard->brief.memory != NULL ? &t->shard->brief.code : &m->code;
-    return m->codec->prepare(code, t->s->k, x->y, arena);
-}
-
 /* The best of the candidates go to the query's answers. */
 static vq_status rank(tile *t, vq_query *x, const void *tables, vq_pool *pool, vq_hit *final,
                       size_t cap, vq_error *err)
@@ -168,7 +160,7 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     uint32_t lists;
     size_t best_cap = 2 * (size_t)t->effort.k + 64;
     vq_arena_reset(arena);
-    const void *tables = prepare(t, x, arena);
+    const void *tables = vq_shard_tables(t->shard, t->s->k, x, arena);
     vq_hit *final = vq_arena_take(arena, best_cap, sizeof *final);
     VQ_REQUIRE(tables != NULL && final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
     if (t->effort.adaptive)
@@ -197,7 +189,8 @@ static vq_status batch_task(void *ctx, size_t task, int worker, vq_error *err)
     vq_seat *seats = vq_arena_take(arena, n, sizeof *seats);
     VQ_REQUIRE(final != NULL && seats != NULL, VQ_ENOMEM, "search: %zu queries", n);
     for (size_t i = 0; i < n; i++) {
-        seats[i] = (vq_seat){.x = &x[i], .tables = prepare(t, &x[i], arena)};
+        seats[i] =
+            (vq_seat){.x = &x[i], .tables = vq_shard_tables(t->shard, t->s->k, &x[i], arena)};
         VQ_REQUIRE(seats[i].tables != NULL, VQ_ENOMEM, "search: %zu queries", n);
     }
     VQ_TRY(vq_batch_scan(t->shard, t->s->k, seats, n, t->effort.candidates, arena, err));
@@ -208,6 +201,34 @@ static vq_status batch_task(void *ctx, size_t task, int worker, vq_error *err)
     }
 out:
     return rc;
+}
+
+/* One query after the other, each on all threads. */
+static vq_status spread_all(tile *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t cap = 2 * (size_t)t->effort.k + 64;
+    vq_hit *final = vq_arena_take(&t->s->shared, cap, sizeof *final);
+    VQ_REQUIRE(final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
+    for (size_t i = 0; i < t->n; i++) {
+        vq_query *x = &t->queries[i];
+        const void *tables;
+        vq_pool pool;
+        VQ_TRY(vq_spread_scan(t->s, t->shard, x, t->effort.candidates, &pool, &tables, err));
+        count(&t->s->stats[0], t->shard, x, x->nlists, false, t->effort.exact ? pool.n : 0);
+        VQ_TRY(rank(t, x, tables, &pool, final, cap, err));
+    }
+out:
+    return rc;
+}
+
+/* Whether a query is worth the waking of all threads, and none of them has another. */
+static bool spreads(const tile *t)
+{
+    const vq_model *m = &t->shard->model;
+    double vectors = (double)m->n * t->effort.nprobe / m->nlist;
+    return !t->effort.adaptive && t->effort.candidates <= MOST_KEPT &&
+           2 * t->n <= (size_t)t->s->threads && vectors >= (double)t->s->spread;
 }
 
 /* Queries that decide for themselves where to stop go alone, each best list first.  So do those
@@ -257,7 +278,9 @@ static vq_status search_shard(tile *t, vq_error *err)
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
         VQ_TRY(load_lists(t, &t->queries[i], err));
-    if (t->batch == 1)
+    if (spreads(t))
+        VQ_TRY(spread_all(t, err));
+    else if (t->batch == 1)
         VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
     else
         VQ_TRY(vq_team_run(threads, (t->n + t->batch - 1) / t->batch, batch_task, t, err));

@@ -101,7 +101,8 @@ typedef struct vq_query {
     double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
     vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
-    uint32_t nlists, sorted; /* the first so many are in order, the others in none */
+    uint32_t nlists, sorted;   /* the first so many are in order, the others in none */
+    const struct vq_query *of; /* the query whose lists these are a share of; NULL: they are all */
     float *rest; /* nlist: scores of the lists that are not in `lists` yet, NaN for those that are;
                     NULL: not wanted, or all wanted are there */
 } vq_query;
@@ -125,6 +126,10 @@ size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     bool in_order, void *scratch);
+
+/* What a scan looks up of a query that is prepared; NULL: no memory. */
+const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                            vq_arena *arena);
 
 /* The length of a query in the coded space, the unit of gaps; above 0. */
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
@@ -201,6 +206,11 @@ typedef struct vq_seat { /* of a query */
 vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n, size_t keep,
                         vq_arena *arena, vq_error *err);
 
+/* spread.c: one query on all threads of the searcher, like vq_query_scan without stop.  The lists
+ * of x have been looked up; pool lies in the shared arena; *tables will do for vq_query_rerank. */
+vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, size_t keep,
+                         vq_pool *pool, const void **tables, vq_error *err);
+
 enum { VQ_SORT_LISTS = 16 }; /* of an adaptive search: known before any is scanned */
 
 /* stop.c: the rules of relation.h at work.  false: out of memory. */
@@ -235,6 +245,7 @@ struct vq_searcher {
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     int threads;
+    uint64_t spread; /* least vectors that one query is spread over threads for */
     const vq_kernels *k;
     vq_arena shared;        /* of a tile of queries */
     vq_arena *workers;      /* threads */

@@ -284,7 +284,8 @@ typedef struct vq_search_opts {
     uint32_t nprobe;  /* lists read per query; 0 = chosen, VQ_ALL = every list */
     uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
                          needs stored rows: VQ_EUNSUPPORTED */
-    uint32_t threads; /* for batches; 0 = one */
+    uint32_t threads; /* for batches, and for single queries over many vectors by a given nprobe;
+                         0 = one */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
 #define VQ_SEARCH_OPTS_INIT                                                                        \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries in batches: what each finds is what it would have found alone, bit for bit. */
+/* Queries in batches, and a query on many threads: what each finds is what it would have found
+ * alone and on one, bit for bit. */
 #include "tests/index/fixture.h"
 
 enum { N = 1300, D = 19, NQ = 150, MOST_K = 60 };
@@ -58,6 +59,33 @@ static void check_index(const char *path, const float *q, uint32_t nprobe, uint3
     vq_close(ix);
 }
 
+/* One query on several threads: shares of lists, more threads than lists, fewer. */
+static void check_spread(const char *path, const float *q, uint32_t nprobe, uint32_t rerank,
+                         uint32_t k, const char *codec)
+{
+    static answers want, got;
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, nprobe, rerank);
+    vq_search_stats alone = VQ_SEARCH_STATS_INIT, spread = VQ_SEARCH_STATS_INIT;
+    search(s, q, 1, k, &want);
+    OK(vq_searcher_stats(s, &alone, &err));
+    vq_searcher_close(s);
+    for (uint32_t threads = 3; threads <= 26; threads += 23) {
+        vq_search_opts o = VQ_SEARCH_OPTS_INIT;
+        o.nprobe = nprobe, o.rerank = rerank, o.threads = threads;
+        OK(vq_searcher_open(&s, ix, &o, &err));
+        s->spread = 1;
+        search(s, q, 1, k, &got);
+        same(&got, &want, codec, "spread");
+        OK(vq_searcher_stats(s, &spread, &err));
+        cr_assert(memcmp(&alone, &spread, sizeof alone) == 0, "%s: what it took", codec);
+        search(s, q, threads / 2, k, &got);
+        same(&got, &want, codec, "few, spread");
+        vq_searcher_close(s);
+    }
+    vq_close(ix);
+}
+
 static void check_codecs(uint32_t metric, uint32_t copies, bool twins)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -70,6 +98,8 @@ static void check_codecs(uint32_t metric, uint32_t copies, bool twins)
         build(path, x, N, D, VQ_F32, &o);
         check_index(path, q, VQ_ALL, VQ_NONE, 10, o.codec);
         check_index(path, q, 11, 25, 10, o.codec);
+        check_spread(path, q, VQ_ALL, VQ_NONE, 10, o.codec);
+        check_spread(path, q, 3, 25, 10, o.codec);
         check_index(path, q, 2, 1, MOST_K, o.codec); /* alone; more lists where two are too small */
     }
     vq_mem_free(x);
@@ -167,6 +197,16 @@ Test(batch, nothing_is_allocated_after_the_first)
         vq_mem_fail_after(1); /* none may happen: it would fail */
         for (int i = 0; i < 3; i++) search(s, q, NQ, 10, &a);
         cr_assert_eq(vq_mem_count(), 0, "%llu allocations", (unsigned long long)vq_mem_count());
+        vq_mem_fail_after(0);
+        vq_searcher_close(s);
+        vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+        so.nprobe = VQ_ALL, so.threads = 3;
+        OK(vq_searcher_open(&s, ix, &so, &err));
+        s->spread = 1;
+        for (int i = 0; i < 3; i++) search(s, q, 1, 10, &a);
+        vq_mem_fail_after(1);
+        search(s, q, 1, 10, &a);
+        cr_assert_eq(vq_mem_count(), 0, "spread: %llu", (unsigned long long)vq_mem_count());
         vq_mem_fail_after(0);
         vq_searcher_close(s);
         vq_close(ix);
