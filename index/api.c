@@ -12,20 +12,20 @@
 #include "index/stored.h"
 #include "index/tune.h"
 
-/* Vectors whose scan takes longer than the waking of threads: 30 microseconds by the fastest codes.
- */
-enum { SPREAD_LEAST = 65536 };
-
 /* Fields may be appended to these; padding at the end would read an old caller's garbage. */
 #define NO_TAIL(type, last)                                                                        \
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, copies);
-NO_TAIL(vq_search_opts, threads);
+NO_TAIL(vq_search_opts, reserved);
 NO_TAIL(vq_info, copies_bytes);
 NO_TAIL(vq_search_stats, copies);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
+
+/* Vectors whose scan takes longer than the waking of threads: 30 microseconds by the fastest codes.
+ */
+enum { SPREAD_LEAST = 65536 };
 
 struct vq_index {
     vq_file *file;
@@ -196,6 +196,10 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                "searcher: recall %g: expected a number above 0, at most 1", (double)o.recall);
     VQ_REQUIRE(o.recall == 0.0f || (o.nprobe == 0 && o.rerank == 0), VQ_EINVAL,
                "searcher: recall chooses nprobe and rerank; give either");
+    VQ_REQUIRE(o.latency <= 1 && o.reserved == 0, VQ_EINVAL,
+               "searcher: latency %u, reserved %u: expected 0 or 1, and 0", o.latency, o.reserved);
+    VQ_REQUIRE(o.latency == 0 || o.nprobe != 0, VQ_EINVAL,
+               "searcher: latency needs nprobe: by recall a query decides list by list");
     s = vq_mem_calloc(1, sizeof *s);
     VQ_REQUIRE(s != NULL, VQ_ENOMEM, "searcher: out of memory");
     s->nprobe = o.nprobe;
@@ -203,7 +207,7 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
     s->recall = o.recall;
     s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
     s->k = vq_kernels_get();
-    s->spread = SPREAD_LEAST;
+    s->spread = o.latency != 0 ? SPREAD_LEAST : UINT64_MAX;
     s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
     s->shards = vq_mem_calloc(nix, sizeof *s->shards);
     s->stats = vq_mem_calloc((size_t)s->threads, sizeof *s->stats);

@@ -222,23 +222,23 @@ out:
     return rc;
 }
 
-/* Whether a query is worth the waking of all threads, and none of them has another. */
-static bool spreads(const tile *t)
+/* Whether a query is worth the waking of all threads, where that is wanted. */
+static bool spreads(const vq_searcher *s, const vq_effort *e, const vq_model *m)
 {
-    const vq_model *m = &t->shard->model;
-    double vectors = (double)m->n * t->effort.nprobe / m->nlist;
-    return !t->effort.adaptive && t->effort.candidates <= MOST_KEPT &&
-           2 * t->n <= (size_t)t->s->threads && vectors >= (double)t->s->spread;
+    double vectors = (double)m->n * e->nprobe / m->nlist;
+    return s->threads > 1 && !e->adaptive && e->candidates <= MOST_KEPT &&
+           vectors >= (double)s->spread;
 }
 
 /* Queries that decide for themselves where to stop go alone, each best list first.  So do those
  * that share too few lists, or keep so many candidates that a batch would not fit into a cache. */
-static size_t batch_of(const vq_effort *e, const vq_model *m, size_t queries, int threads)
+static size_t batch_of(const vq_searcher *s, const vq_effort *e, const vq_model *m, size_t queries)
 {
+    size_t threads = (size_t)s->threads;
     size_t fit = TABLES_BYTES / 256 / m->code.code_bytes;
     fit = VQ_MIN(VQ_MAX(fit, (size_t)LEAST_BATCH), (size_t)MOST_BATCH);
-    size_t n = VQ_MIN(fit, (queries + (size_t)threads - 1) / (size_t)threads);
-    if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT) return 1;
+    size_t n = VQ_MIN(fit, (queries + threads - 1) / threads);
+    if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT || spreads(s, e, m)) return 1;
     return (uint64_t)n * e->nprobe >= (uint64_t)SHARED * m->nlist ? n : 1;
 }
 
@@ -248,7 +248,7 @@ static size_t tile_of(const vq_searcher *s, uint32_t k, size_t queries)
     size_t n = TILE;
     for (size_t i = 0; i < s->nshards; i++) {
         vq_effort e = vq_searcher_effort_of(s, &s->shards[i], k);
-        if (batch_of(&e, &s->shards[i].model, queries, s->threads) == 1) return TILE;
+        if (batch_of(s, &e, &s->shards[i].model, queries) == 1) return TILE;
         size_t most = LISTS_BYTES / (e.nprobe * sizeof(vq_hit));
         n = VQ_MIN((size_t)TILE * (size_t)s->threads, VQ_MAX(most, (size_t)TILE));
     }
@@ -278,7 +278,7 @@ static vq_status search_shard(tile *t, vq_error *err)
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
         VQ_TRY(load_lists(t, &t->queries[i], err));
-    if (spreads(t))
+    if (spreads(t->s, &t->effort, m))
         VQ_TRY(spread_all(t, err));
     else if (t->batch == 1)
         VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
@@ -319,7 +319,7 @@ static vq_status search_tile(vq_searcher *s, const float *q, size_t n, uint32_t 
     for (t.shard_no = 0; t.shard_no < s->nshards; t.shard_no++) {
         t.shard = &s->shards[t.shard_no];
         t.effort = vq_searcher_effort_of(s, t.shard, k);
-        t.batch = batch_of(&t.effort, &t.shard->model, n, s->threads);
+        t.batch = batch_of(s, &t.effort, &t.shard->model, n);
         VQ_TRY(search_shard(&t, err));
     }
     for (size_t i = 0; i < n; i++)

@@ -245,7 +245,8 @@ struct vq_searcher {
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     int threads;
-    uint64_t spread; /* least vectors that one query is spread over threads for */
+    uint64_t
+        spread; /* least vectors that one query is spread over threads for; UINT64_MAX: never */
     const vq_kernels *k;
     vq_arena shared;        /* of a tile of queries */
     vq_arena *workers;      /* threads */

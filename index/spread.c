@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* spread.c -- one query over all threads, for those who ask few at a time: each thread scans a
+/* spread.c -- one query over all threads, for those who wait for each answer: each thread scans a
  * share of the lists as if they were all, and the best of the shares' best are what one scan would
  * have found, since the best of a pool do not depend on the order of the scan. */
 #include <math.h>

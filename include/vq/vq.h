@@ -275,17 +275,20 @@ VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
-    float recall;     /* the share of the true k best to find, on the average of queries like those
-                         the index was tuned with: each then gets as many lists and rows as it
-                         needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
-                         list and every row: exact search.  Not with nprobe or rerank.
-                         0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
-                         tuned */
-    uint32_t nprobe;  /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
-                         needs stored rows: VQ_EUNSUPPORTED */
-    uint32_t threads; /* for batches, and for single queries over many vectors by a given nprobe;
-                         0 = one */
+    float recall;      /* the share of the true k best to find, on the average of queries like those
+                          the index was tuned with: each then gets as many lists and rows as it
+                          needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
+                          list and every row: exact search.  Not with nprobe or rerank.
+                          0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
+                          tuned */
+    uint32_t nprobe;   /* lists read per query; 0 = chosen, VQ_ALL = every list */
+    uint32_t rerank;   /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                          needs stored rows: VQ_EUNSUPPORTED */
+    uint32_t threads;  /* for batches; 0 = one */
+    uint32_t latency;  /* 1: queries one after the other, each on all threads if it reads enough
+                          lists  to be worth their waking (65,536 vectors): sooner answered on an
+                          idle  machine, but fewer a second.  Needs nprobe: VQ_EINVAL */
+    uint32_t reserved; /* 0 */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
 #define VQ_SEARCH_OPTS_INIT                                                                        \

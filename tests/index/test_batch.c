@@ -72,15 +72,15 @@ static void check_spread(const char *path, const float *q, uint32_t nprobe, uint
     vq_searcher_close(s);
     for (uint32_t threads = 3; threads <= 26; threads += 23) {
         vq_search_opts o = VQ_SEARCH_OPTS_INIT;
-        o.nprobe = nprobe, o.rerank = rerank, o.threads = threads;
+        o.nprobe = nprobe, o.rerank = rerank, o.threads = threads, o.latency = 1;
         OK(vq_searcher_open(&s, ix, &o, &err));
         s->spread = 1;
         search(s, q, 1, k, &got);
         same(&got, &want, codec, "spread");
         OK(vq_searcher_stats(s, &spread, &err));
         cr_assert(memcmp(&alone, &spread, sizeof alone) == 0, "%s: what it took", codec);
-        search(s, q, threads / 2, k, &got);
-        same(&got, &want, codec, "few, spread");
+        search(s, q, NQ, k, &got);
+        same(&got, &want, codec, "all, spread");
         vq_searcher_close(s);
     }
     vq_close(ix);
@@ -182,6 +182,32 @@ Test(batch, each_seat_has_its_own_lists)
     test_rmdir(dir);
 }
 
+Test(batch, latency_is_for_a_given_nprobe)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    build_clusters(path, 3, N, D, &o);
+    vq_index *ix = open_index(path);
+    vq_searcher *s;
+    vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+    so.latency = 1, so.threads = 2;
+    FAILS(VQ_EINVAL, vq_searcher_open(&s, ix, &so, &err));
+    so.nprobe = 5, so.latency = 2;
+    FAILS(VQ_EINVAL, vq_searcher_open(&s, ix, &so, &err));
+    so.latency = 1, so.reserved = 1;
+    FAILS(VQ_EINVAL, vq_searcher_open(&s, ix, &so, &err));
+    so.reserved = 0;
+    OK(vq_searcher_open(&s, ix, &so, &err));
+    cr_assert(s->spread < UINT64_MAX);
+    vq_searcher_close(s);
+    s = open_searcher(ix, 5, 0);
+    cr_assert_eq(s->spread, UINT64_MAX);
+    vq_searcher_close(s);
+    vq_close(ix);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(batch, nothing_is_allocated_after_the_first)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -200,7 +226,7 @@ Test(batch, nothing_is_allocated_after_the_first)
         vq_mem_fail_after(0);
         vq_searcher_close(s);
         vq_search_opts so = VQ_SEARCH_OPTS_INIT;
-        so.nprobe = VQ_ALL, so.threads = 3;
+        so.nprobe = VQ_ALL, so.threads = 3, so.latency = 1;
         OK(vq_searcher_open(&s, ix, &so, &err));
         s->spread = 1;
         for (int i = 0; i < 3; i++) search(s, q, 1, 10, &a);
