@@ -5,9 +5,10 @@
 
 #include "index/searcher.h"
 
-/* Of the candidates with this score the number-th by place: all up to it stay.  By halving, since
- * equal scores at the edge are rare. */
-static uint64_t last_place(const vq_pool *p, float score, size_t number)
+enum { FEW = 64 };
+
+/* The number-th place, from 1, of the candidates with this score, who are too many to sort. */
+static uint64_t place_by_halving(const vq_pool *p, float score, size_t number)
 {
     uint64_t lo = 0, hi = UINT64_MAX;
     while (lo < hi) {
@@ -22,22 +23,41 @@ static uint64_t last_place(const vq_pool *p, float score, size_t number)
     return lo;
 }
 
+/* More than keep have this score or a higher one: of those that have it the last by place go. */
+static void drop_equals(vq_pool *p, float score)
+{
+    uint64_t places[FEW], last;
+    size_t above = 0, equal = 0, left = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        above += p->scores[i] > score;
+        if (p->scores[i] != score) continue;
+        size_t at = equal++;
+        if (at >= FEW) continue;
+        for (; at > 0 && places[at - 1] > p->places[i]; at--) places[at] = places[at - 1];
+        places[at] = p->places[i];
+    }
+    last = equal <= FEW ? places[p->keep - above - 1] : place_by_halving(p, score, p->keep - above);
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->scores[i] == score && p->places[i] > last) continue;
+        p->scores[left] = p->scores[i];
+        p->places[left++] = p->places[i];
+    }
+    p->n = left;
+}
+
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 {
     if (p->n <= p->keep) return;
     float least = k->kth_f32(p->scores, p->n, p->keep);
-    uint32_t above = 0, enough = 0, n = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        above += p->scores[i] > least;
-        enough += p->scores[i] >= least;
-    }
-    uint64_t last = enough > p->keep ? last_place(p, least, p->keep - above) : UINT64_MAX;
-    for (size_t i = 0; i < p->n; i++) {
+    size_t n = 0;
+    uint32_t enough = 0;
+    for (size_t i = 0; i < p->n; i++) enough += p->scores[i] >= least;
+    if (enough > p->keep) drop_equals(p, least);
+    for (size_t i = 0; i < p->n; i++) { /* no branch */
         float score = p->scores[i];
-        uint64_t place = p->places[i];
         p->scores[n] = score;
-        p->places[n] = place;
-        n += (uint32_t)(score > least) | ((uint32_t)(score == least) & (uint32_t)(place <= last));
+        p->places[n] = p->places[i];
+        n += score >= least;
     }
     p->n = n;
     p->threshold = least;
