@@ -199,6 +199,29 @@ static void bench_pq8(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n * VQ_BLOCK, s->m);
 }
 
+static void bench_pairs(const vq_kernels *k, const memory *mem, shape *s)
+{
+    k->pq8_pairs(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
+    units(s, s->n * VQ_BLOCK, s->m);
+}
+
+/* pq8_scan for 64 tables, one after the other, d blocks at a time. */
+static void bench_gathered(const vq_kernels *k, const memory *mem, shape *s)
+{
+    enum { TABLES = 64, MOST = 64 };
+    uint8_t *gathered = (uint8_t *)mem->out;
+    uint16_t *sums = (uint16_t *)(gathered + (16 << 20)), most[MOST];
+    const uint8_t *blocks[MOST];
+    for (size_t b = 0; b < s->n; b += s->d) {
+        size_t n = b + s->d < s->n ? s->d : s->n - b;
+        for (size_t i = 0; i < n; i++) blocks[i] = mem->in + (b + i) * s->m * VQ_BLOCK;
+        k->pq8_gather(blocks, n, s->m, gathered);
+        for (size_t t = 0; t < TABLES; t++)
+            k->pq8_gathered(mem->table + t * s->m * 256, gathered, n, s->m, sums, most);
+    }
+    units(s, s->n * VQ_BLOCK * TABLES, s->m);
+}
+
 static void bench_pq4(const vq_kernels *k, const memory *mem, shape *s)
 {
     k->pq4_scan(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
@@ -316,6 +339,8 @@ static const slot slots[] = {
     { "pq_nearest K=16", bench_nearest16, true, { { .n = 100, .m = 192, .d = 768 }, { .n = 100, .m = 64, .d = 256 } } },
     { "pq_nearest K=256", bench_nearest256, true, { { .n = 20, .m = 32, .d = 768 }, { .n = 20, .m = 32, .d = 256 }, { .n = 20, .m = 96, .d = 192 } } },
     { "pq8_scan", bench_pq8, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 }, { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 } } },
+    { "pq8_pairs", bench_pairs, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 } } },
+    { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },
     { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
     { "select_u16", bench_select, false, { { .n = 224 }, { .n = 4096 }, { .n = 4096, .m = 10 }, { .n = 4096, .m = 100 }, { .n = 4096, .m = 1000 } } },
 };

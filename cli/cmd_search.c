@@ -46,6 +46,8 @@ const opt search_opts[] = {
      "estimate is E standard deviations too low. Default 3"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "default: all processors; answers do not depend on it"},
+    {"latency", 0, OPT_FLAG, NULL, AT(effort.latency), 0, 0, NULL,
+     "one query after the other, each on all threads; with --nprobe"},
     {"query-ids", 0, OPT_TEXT, "FILE", AT(query_ids), 0, 0, NULL,
      "ids of the queries, one a line; default: their row numbers, from 0"},
     {"like", 0, OPT_TEXT, "ID", AT(like), 0, 0, NULL,
@@ -166,6 +168,9 @@ int cmd_search(const cmd *self, int argc, char **argv)
     if (code >= 0) return code;
     code = effort_check(&a.effort);
     if (code != CLI_DONE) return code;
+    if (a.effort.latency && a.effort.nprobe == 0)
+        return fail(CLI_USAGE,
+                    "--latency needs --nprobe: by --recall a query decides list by list");
     if (a.like != NULL && a.query_ids != NULL)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.like != NULL) return search(&a, rest, nrest, NULL);

@@ -23,6 +23,10 @@ NO_TAIL(vq_search_stats, codes);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
 
+/* Vectors whose scan takes longer than the waking of threads: 30 microseconds by the fastest codes.
+ */
+enum { SPREAD_LEAST = 65536 };
+
 struct vq_index {
     vq_file *file;
 };
@@ -195,6 +199,9 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                (double)o.bars);
     VQ_REQUIRE(o.recall == 0.0f || (o.nprobe == 0 && o.rerank == 0), VQ_EINVAL,
                "searcher: recall chooses nprobe and rerank; give either");
+    VQ_REQUIRE(o.latency <= 1, VQ_EINVAL, "searcher: latency %u: expected 0 or 1", o.latency);
+    VQ_REQUIRE(o.latency == 0 || o.nprobe != 0, VQ_EINVAL,
+               "searcher: latency needs nprobe: by recall a query decides list by list");
     s = vq_mem_calloc(1, sizeof *s);
     VQ_REQUIRE(s != NULL, VQ_ENOMEM, "searcher: out of memory");
     s->nprobe = o.nprobe;
@@ -203,6 +210,7 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
     s->bars = o.bars;
     s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
     s->k = vq_kernels_get();
+    s->spread = o.latency != 0 ? SPREAD_LEAST : UINT64_MAX;
     s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
     s->shards = vq_mem_calloc(nix, sizeof *s->shards);
     s->stats = vq_mem_calloc((size_t)s->threads, sizeof *s->stats);

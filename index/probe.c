@@ -144,7 +144,7 @@ static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
 }
 
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
-                    void *scratch)
+                    bool in_order, void *scratch)
 {
     const vq_model *m = &s->model;
     float *scores = (float *)(void *)((char *)scratch + fixed_bytes(m));
@@ -154,9 +154,20 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
                                        : choose(s, k, x, nprobe, scores, hits);
     if (VQ_UNLIKELY(n < nprobe)) /* scores that are no numbers: a model that is none */
         for (n = 0; n < m->nlist; n++) hits[n] = (vq_hit){.score = scores[n], .id = n};
-    vq_hits_sort(hits, n);
+    if (in_order)
+        vq_hits_sort(hits, n);
+    else
+        vq_hits_select(hits, n, nprobe);
     memcpy(x->lists, hits, nprobe * sizeof *hits);
-    x->nlists = x->sorted = nprobe;
+    x->nlists = nprobe;
+    x->sorted = in_order ? nprobe : 0;
     for (size_t i = 0; x->rest != NULL && i < n; i++)
         x->rest[hits[i].id] = i < nprobe ? NAN : hits[i].score;
+}
+
+const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                            vq_arena *arena)
+{
+    const vq_code_model *code = s->brief.memory != NULL ? &s->brief.code : &s->model.code;
+    return s->model.codec->prepare(code, k, x->y, arena);
 }

@@ -5,27 +5,66 @@
 
 #include "index/searcher.h"
 
-/* Keeps the best; of equal ones those that came first. */
-static void shrink(vq_pool *p, const vq_kernels *k)
+enum { FEW = 64 };
+
+/* The number-th place, from 1, of the candidates with this score, who are too many to sort. */
+static uint64_t place_by_halving(const vq_pool *p, float score, size_t number)
+{
+    uint64_t lo = 0, hi = UINT64_MAX;
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        size_t n = 0;
+        for (size_t i = 0; i < p->n; i++) n += p->scores[i] == score && p->places[i] <= mid;
+        if (n >= number)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+/* More than keep have this score or a higher one: of those that have it the last by place go. */
+static void drop_equals(vq_pool *p, float score)
+{
+    uint64_t places[FEW], last;
+    size_t above = 0, equal = 0, left = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        above += p->scores[i] > score;
+        if (p->scores[i] != score) continue;
+        size_t at = equal++;
+        if (at >= FEW) continue;
+        for (; at > 0 && places[at - 1] > p->places[i]; at--) places[at] = places[at - 1];
+        places[at] = p->places[i];
+    }
+    last = equal <= FEW ? places[p->keep - above - 1] : place_by_halving(p, score, p->keep - above);
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->scores[i] == score && p->places[i] > last) continue;
+        p->scores[left] = p->scores[i];
+        p->places[left++] = p->places[i];
+    }
+    p->n = left;
+}
+
+void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 {
     if (p->n <= p->keep) return;
     float least = k->kth_f32(p->scores, p->n, p->keep);
-    size_t above = 0, n = 0;
-    for (size_t i = 0; i < p->n; i++) above += p->scores[i] > least;
-    size_t equals = p->keep - above;
-    for (size_t i = 0; i < p->n; i++) {
+    size_t n = 0;
+    uint32_t enough = 0;
+    for (size_t i = 0; i < p->n; i++) enough += p->scores[i] >= least;
+    if (enough > p->keep) drop_equals(p, least);
+    for (size_t i = 0; i < p->n; i++) { /* no branch */
         float score = p->scores[i];
-        size_t equal = score == least && equals > 0;
         p->scores[n] = score;
         p->places[n] = p->places[i];
-        equals -= equal;
-        n += equal | (score > least);
+        n += score >= least;
     }
     p->n = n;
     p->threshold = least;
 }
 
 enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
+enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
 
 /* How many bytes the codes of a list begin with, where that has been looked up. */
 static size_t begins(const vq_shard *s, uint32_t list, const uint8_t **codes)
@@ -55,22 +94,70 @@ static void prefetch(const vq_shard *s, uint32_t list)
     for (size_t at = 0; at < bytes; at += LINE) VQ_PREFETCH(codes + at);
 }
 
+vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
+                        vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *w = (vq_scan){.s = s, .k = k, .room = vq_round_up(room, VQ_BLOCK)};
+    w->scratch = vq_arena_take(arena, vq_scan_scratch(w->room), 1);
+    w->idx = vq_arena_take(arena, w->room, sizeof *w->idx);
+    VQ_REQUIRE(w->scratch != NULL && w->idx != NULL, VQ_ENOMEM, "scan: %zu vectors", w->room);
+out:
+    return rc;
+}
+
+vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t cap = 2 * keep + 64;
+    *p = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
+    p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
+    p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
+    VQ_REQUIRE(p->scores != NULL && p->places != NULL, VQ_ENOMEM, "scan: %zu candidates", keep);
+out:
+    return rc;
+}
+
+size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size_t kept,
+                    vq_pool *pool)
+{
+    const vq_list_view *l = &w->s->lists[part.list];
+    uint64_t chunk = (uint64_t)part.list << 32 | (uint64_t)part.chunk * w->s->capacity;
+    for (size_t j = 0; j < kept; j++) w->idx[j] += part.first;
+    if (part.chunk < l->nchunks) {
+        kept = vq_copies_skip(copies, chunk, w->idx, kept, pool);
+        for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = chunk + w->idx[j];
+    } else {
+        kept =
+            vq_copies_take(copies, w->s->model.nlist, &l->chunks[part.chunk], w->idx, kept, pool);
+    }
+    pool->n += kept;
+    return kept;
+}
+
+size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
+                    float base, vq_pool *pool)
+{
+    const vq_code_model *code = &w->s->model.code;
+    const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
+    size_t kept =
+        code->codec->scan(code, w->k, tables, vq_part_codes(w->s, part),
+                          v->factors != NULL ? v->factors + part.first : NULL, part.n, base,
+                          pool->threshold, w->scratch, w->idx, pool->scores + pool->n);
+    return vq_scan_keep(w, copies, part, kept, pool);
+}
+
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
-    size_t room = vq_round_up(s->capacity, VQ_BLOCK), cap = 2 * keep + 64;
     vq_marks copies;
-    void *scratch = vq_arena_take(arena, vq_scan_scratch(room), 1);
-    uint32_t *idx = vq_arena_take(arena, room, sizeof *idx);
-    *pool = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
-    pool->scores = vq_arena_take(arena, cap + room, sizeof *pool->scores);
-    pool->places = vq_arena_take(arena, cap + room, sizeof *pool->places);
-    VQ_REQUIRE(scratch != NULL && idx != NULL && pool->scores != NULL && pool->places != NULL,
-               VQ_ENOMEM, "scan: %zu vectors", room);
-    VQ_TRY(vq_copies_begin(&copies, s, x, stop == NULL, arena, err));
+    vq_scan w;
+    VQ_TRY(vq_scan_begin(&w, s, k, VQ_MIN(s->capacity, (uint32_t)PART), arena, err));
+    VQ_TRY(vq_pool_begin(pool, keep, &w, arena, err));
+    VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
@@ -84,26 +171,21 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
         for (uint32_t c = 0; c < chunks; c++) {
-            const vq_chunk_view *v = &l->chunks[c];
-            uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
-            size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
-                                         pool->threshold, scratch, idx, pool->scores + pool->n);
-            if (c < l->nchunks) kept = vq_copies_skip(&copies, place, idx, kept, pool);
-            if (c < l->nchunks)
-                for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
-            else
-                kept = vq_copies_take(&copies, m->nlist, v, idx, kept, pool);
-            for (size_t j = 0; stop != NULL && j < kept; j++)
-                vq_kth_push(&stop->kth, pool->scores[pool->n + j]);
-            pool->n += kept;
-            if (pool->n >= cap) shrink(pool, k);
+            vq_part part = {.list = list, .chunk = c};
+            for (; part.first < l->chunks[c].n; part.first += part.n) {
+                part.n = VQ_MIN(l->chunks[c].n - part.first, (uint32_t)w.room);
+                size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
+                const float *score = pool->scores + pool->n - kept;
+                for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
+                if (pool->n >= pool->cap) vq_pool_shrink(pool, k);
+            }
         }
         vq_copies_done(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
-    shrink(pool, k);
-    VQ_TRY(vq_copies_settle(&copies, s, pool, err));
+    vq_pool_shrink(pool, k);
+    if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;
 }

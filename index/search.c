@@ -2,7 +2,8 @@
 /* search.c -- the way of a query.  A tile of queries goes through three stages: the queries are
  * transformed and probed (in parallel), the lists they want are looked up (by this thread; those
  * that a search only comes to want while it scans, by the worker), and they are scanned and ranked
- * (in parallel).  A query's answer depends on nothing but the query. */
+ * (in parallel): one by one, or in batches where they want the same lists.  A query's answer
+ * depends on nothing but the query. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -10,7 +11,13 @@
 #include "index/searcher.h"
 #include "src/math/score.h"
 
-enum { TILE = 64, LOOKED_AT = 500 /* candidates, where error bars tell which of them count */ };
+/* Queries of a tile, for each thread if they are scanned in batches; bytes of lists that a tile of
+ * batches may hold. */
+enum { TILE = 64, LISTS_BYTES = 32 << 20 };
+/* Queries of a batch, whose tables should lie in the second-level cache: TABLES_BYTES if they are
+ * of 256 bytes a byte of code.  It pays where a list is wanted by SHARED of them. */
+enum { MOST_BATCH = 64, LEAST_BATCH = 4, TABLES_BYTES = 1 << 19, SHARED = 2, MOST_KEPT = 16384 };
+enum { LOOKED_AT = 500 }; /* candidates, where error bars tell which of them count */
 
 typedef struct tile {
     vq_searcher *s;
@@ -18,6 +25,7 @@ typedef struct tile {
     uint32_t shard_no;
     vq_effort effort;
     size_t n;              /* queries */
+    size_t batch;          /* so many are scanned at once; 1: each alone */
     vq_query *queries;     /* n */
     vq_reservoir *answers; /* n: the best k over all shards, id as handed out */
 } tile;
@@ -95,7 +103,7 @@ static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
     void *scratch = vq_arena_take(arena, vq_probe_scratch(m), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
     vq_query_prepare(t->shard, t->s->k, &t->queries[task], scratch);
-    vq_query_probe(t->shard, t->s->k, &t->queries[task], first_lists(t), scratch);
+    vq_query_probe(t->shard, t->s->k, &t->queries[task], first_lists(t), t->batch == 1, scratch);
 out:
     return rc;
 }
@@ -114,7 +122,7 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
             void *scratch = vq_arena_take(&t->s->shared, vq_probe_scratch(m), 1);
             x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
             VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
-            vq_query_probe(t->shard, t->s->k, x, more, scratch);
+            vq_query_probe(t->shard, t->s->k, x, more, t->batch == 1, scratch);
             i = 0, found = 0; /* near the border the first ones may be others now */
         }
         uint32_t list = (uint32_t)x->lists[i].id;
@@ -140,6 +148,32 @@ static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uin
     }
 }
 
+/* Candidates whose rows will all be scored; where error bars decide they count what they take. */
+static size_t in_full(const tile *t, const vq_pool *pool)
+{
+    return t->effort.exact && !(t->effort.bars > 0.0f) ? pool->n : 0;
+}
+
+/* The best of the candidates go to the query's answers. */
+static vq_status rank(tile *t, vq_query *x, const void *tables, int worker, vq_pool *pool,
+                      vq_hit *final, size_t cap, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_reservoir best;
+    vq_reservoir_init(&best, final, cap, t->effort.k);
+    if (t->effort.bars > 0.0f)
+        VQ_TRY(vq_query_look(t->shard, t->s->k, x, tables, &t->effort, &t->s->workers[worker], pool,
+                             &best, &t->s->stats[worker], err));
+    else
+        VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, pool, &best, err));
+    size_t n = vq_reservoir_finish(&best);
+    uint64_t handle = t->shard->model.string_ids ? (uint64_t)t->shard_no << 48 : 0;
+    for (size_t i = 0; i < n; i++)
+        vq_reservoir_push(&t->answers[x - t->queries], final[i].score, final[i].id | handle);
+out:
+    return rc;
+}
+
 static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -147,14 +181,12 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     const vq_model *m = &t->shard->model;
     vq_query *x = &t->queries[task];
     vq_arena *arena = &t->s->workers[worker];
-    const vq_code_model *code = t->shard->brief.memory != NULL ? &t->shard->brief.code : &m->code;
     vq_pool pool;
-    vq_reservoir best;
     vq_stop stop;
     uint32_t lists;
     size_t best_cap = 2 * (size_t)t->effort.k + 64;
     vq_arena_reset(arena);
-    const void *tables = m->codec->prepare(code, t->s->k, x->y, arena);
+    const void *tables = vq_shard_tables(t->shard, t->s->k, x, arena);
     vq_hit *final = vq_arena_take(arena, best_cap, sizeof *final);
     VQ_REQUIRE(tables != NULL && final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
     if (t->effort.adaptive)
@@ -165,20 +197,88 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     bool bars = t->effort.bars > 0.0f;
     if (t->effort.adaptive && t->effort.exact && !bars)
         VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
-    size_t rows = t->effort.exact && !bars ? pool.n : 0;
-    vq_reservoir_init(&best, final, best_cap, t->effort.k);
-    if (bars)
-        VQ_TRY(vq_query_look(t->shard, t->s->k, x, tables, &t->effort, arena, &pool, &best,
-                             &t->s->stats[worker], err));
-    else
-        VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, &pool, &best, err));
-    count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive, rows);
-    size_t n = vq_reservoir_finish(&best);
-    uint64_t handle = m->string_ids ? (uint64_t)t->shard_no << 48 : 0;
-    for (size_t i = 0; i < n; i++)
-        vq_reservoir_push(&t->answers[task], final[i].score, final[i].id | handle);
+    count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive, in_full(t, &pool));
+    VQ_TRY(rank(t, x, tables, worker, &pool, final, best_cap, err));
 out:
     return rc;
+}
+
+static vq_status batch_task(void *ctx, size_t task, int worker, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    tile *t = ctx;
+    vq_query *x = &t->queries[task * t->batch];
+    size_t n = VQ_MIN(t->batch, t->n - task * t->batch), cap = 2 * (size_t)t->effort.k + 64;
+    vq_arena *arena = &t->s->workers[worker];
+    vq_arena_reset(arena);
+    vq_hit *final = vq_arena_take(arena, cap, sizeof *final);
+    vq_seat *seats = vq_arena_take(arena, n, sizeof *seats);
+    VQ_REQUIRE(final != NULL && seats != NULL, VQ_ENOMEM, "search: %zu queries", n);
+    for (size_t i = 0; i < n; i++) {
+        seats[i] =
+            (vq_seat){.x = &x[i], .tables = vq_shard_tables(t->shard, t->s->k, &x[i], arena)};
+        VQ_REQUIRE(seats[i].tables != NULL, VQ_ENOMEM, "search: %zu queries", n);
+    }
+    VQ_TRY(vq_batch_scan(t->shard, t->s->k, seats, n, t->effort.candidates, arena, err));
+    for (size_t i = 0; i < n; i++) {
+        count(&t->s->stats[worker], t->shard, &x[i], x[i].nlists, false,
+              in_full(t, &seats[i].pool));
+        VQ_TRY(rank(t, &x[i], seats[i].tables, worker, &seats[i].pool, final, cap, err));
+    }
+out:
+    return rc;
+}
+
+/* One query after the other, each on all threads. */
+static vq_status spread_all(tile *t, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t cap = 2 * (size_t)t->effort.k + 64;
+    vq_hit *final = vq_arena_take(&t->s->shared, cap, sizeof *final);
+    VQ_REQUIRE(final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
+    for (size_t i = 0; i < t->n; i++) {
+        vq_query *x = &t->queries[i];
+        const void *tables;
+        vq_pool pool;
+        VQ_TRY(vq_spread_scan(t->s, t->shard, x, t->effort.candidates, &pool, &tables, err));
+        count(&t->s->stats[0], t->shard, x, x->nlists, false, in_full(t, &pool));
+        VQ_TRY(rank(t, x, tables, 0, &pool, final, cap, err));
+    }
+out:
+    return rc;
+}
+
+/* Whether a query is worth the waking of all threads, where that is wanted. */
+static bool spreads(const vq_searcher *s, const vq_effort *e, const vq_model *m)
+{
+    double vectors = (double)m->n * e->nprobe / m->nlist;
+    return s->threads > 1 && !e->adaptive && e->candidates <= MOST_KEPT &&
+           vectors >= (double)s->spread;
+}
+
+/* Queries that decide for themselves where to stop go alone, each best list first.  So do those
+ * that share too few lists, or keep so many candidates that a batch would not fit into a cache. */
+static size_t batch_of(const vq_searcher *s, const vq_effort *e, const vq_model *m, size_t queries)
+{
+    size_t threads = (size_t)s->threads;
+    size_t fit = TABLES_BYTES / 256 / m->code.code_bytes;
+    fit = VQ_MIN(VQ_MAX(fit, (size_t)LEAST_BATCH), (size_t)MOST_BATCH);
+    size_t n = VQ_MIN(fit, (queries + threads - 1) / threads);
+    if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT || spreads(s, e, m)) return 1;
+    return (uint64_t)n * e->nprobe >= (uint64_t)SHARED * m->nlist ? n : 1;
+}
+
+/* Queries that are done at a time: those of a batch for each thread, twice. */
+static size_t tile_of(const vq_searcher *s, uint32_t k, size_t queries)
+{
+    size_t n = TILE;
+    for (size_t i = 0; i < s->nshards; i++) {
+        vq_effort e = vq_searcher_effort_of(s, &s->shards[i], k);
+        if (batch_of(s, &e, &s->shards[i].model, queries) == 1) return TILE;
+        size_t most = LISTS_BYTES / (e.nprobe * sizeof(vq_hit));
+        n = VQ_MIN((size_t)TILE * (size_t)s->threads, VQ_MAX(most, (size_t)TILE));
+    }
+    return n;
 }
 
 /* All queries of a tile against one shard. */
@@ -204,7 +304,12 @@ static vq_status search_shard(tile *t, vq_error *err)
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
         VQ_TRY(load_lists(t, &t->queries[i], err));
-    VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
+    if (spreads(t->s, &t->effort, m))
+        VQ_TRY(spread_all(t, err));
+    else if (t->batch == 1)
+        VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
+    else
+        VQ_TRY(vq_team_run(threads, (t->n + t->batch - 1) / t->batch, batch_task, t, err));
 out:
     return rc;
 }
@@ -240,6 +345,7 @@ static vq_status search_tile(vq_searcher *s, const float *q, size_t n, uint32_t 
     for (t.shard_no = 0; t.shard_no < s->nshards; t.shard_no++) {
         t.shard = &s->shards[t.shard_no];
         t.effort = vq_searcher_effort_of(s, t.shard, k);
+        t.batch = batch_of(s, &t.effort, &t.shard->model, n);
         VQ_TRY(search_shard(&t, err));
     }
     for (size_t i = 0; i < n; i++)
@@ -276,12 +382,13 @@ vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, u
 {
     vq_status rc = VQ_OK;
     size_t d = s->shards[0].model.d;
+    size_t most_queries = tile_of(s, k, nq);
     float most = s->shards[0].model.metric == VQ_METRIC_COSINE ? FLT_MAX : (float)vq_value_max(d);
     for (size_t i = 0; i < nq; i++)
         if (VQ_UNLIKELY(!all_within(q + i * d, d, most)))
             VQ_TRY(refuse(q + i * d, d, i, most, err));
-    for (size_t first = 0; first < nq; first += TILE) {
-        size_t n = VQ_MIN(nq - first, (size_t)TILE);
+    for (size_t first = 0, n; first < nq; first += n) {
+        n = VQ_MIN(nq - first, most_queries);
         VQ_TRY(search_tile(s, q + first * d, n, k, ids + first * k,
                            scores != NULL ? scores + first * k : NULL, err));
     }

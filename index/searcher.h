@@ -102,13 +102,15 @@ typedef struct vq_query {
     double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
     vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
-    uint32_t nlists, sorted; /* the first so many are in order, the others in none */
+    uint32_t nlists, sorted;   /* the first so many are in order, the others in none */
+    const struct vq_query *of; /* the query whose lists these are a share of; NULL: they are all */
     float *rest; /* nlist: scores of the lists that are not in `lists` yet, NaN for those that are;
                     NULL: not wanted, or all wanted are there */
 } vq_query;
 
-/* What is left of the chunks that were scanned: the best `keep` of them, and what came since they
- * were last chosen.  Kept in the order of the scan. */
+/* What is left of the chunks that were scanned: the best `keep` of them, of equal ones those of
+ * smaller places, and what came since they were last chosen.  So it does not matter which list was
+ * scanned first.  Kept in the order of the scan. */
 enum { VQ_POOL_ROWS = 64 };
 typedef struct vq_pool {
     float *scores;    /* cap + the most that one scan adds */
@@ -119,11 +121,16 @@ typedef struct vq_pool {
 } vq_pool;
 
 /* probe.c: fills everything of x but q and the memory that y, wide and fixed.x point to (d_code, d
- * and d; fewer when lists is NULL).  scratch: vq_probe_scratch() bytes. */
+ * and d; fewer when lists is NULL).  in_order: best list first; else in any.  scratch:
+ * vq_probe_scratch() bytes. */
 size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
-                    void *scratch);
+                    bool in_order, void *scratch);
+
+/* What a scan looks up of a query that is prepared; NULL: no memory. */
+const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                            vq_arena *arena);
 
 /* The length of a query in the coded space, the unit of gaps; above 0. */
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
@@ -156,12 +163,54 @@ size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t k
 /* Candidates that are copies become their vectors, whose lists are looked up. */
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err);
 
-/* scan.c: the candidates of the lists of x: the best `keep` by estimate into pool, whose memory
+/* scan.c: a part of a list at a time, for one query or, in batch.c, for many. */
+typedef struct vq_scan { /* memory of the arena */
+    const vq_shard *s;
+    const vq_kernels *k;
+    size_t room; /* vectors of the largest part */
+    void *scratch;
+    uint32_t *idx;
+} vq_scan;
+typedef struct vq_part {
+    uint32_t list, chunk, first, n; /* slots of a chunk; the first is one of a block */
+} vq_part;
+static inline const uint8_t *vq_part_codes(const vq_shard *s, vq_part p)
+{
+    return s->lists[p.list].chunks[p.chunk].codes + (size_t)p.first * s->model.code.code_bytes;
+}
+vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
+                        vq_arena *arena, vq_error *err);
+vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err);
+/* Puts what may be among the best of a part (vectors, or copies where copies->done is there) behind
+ * the pool, and returns how many.  base: the list's share of the score.  The caller shrinks. */
+size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
+                    float base, vq_pool *pool);
+/* Its end, where the codec has left `kept` slots of the part in w->idx, scores behind the pool. */
+size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size_t kept,
+                    vq_pool *pool);
+void vq_pool_shrink(vq_pool *p, const vq_kernels *k); /* to the best; raises the threshold */
+
+/* The candidates of the lists of x: the best `keep` by estimate into pool, whose memory
  * lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
  * brings more lists into x as they are wanted.  *lists is how many were scanned. */
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
                         vq_error *err);
+
+/* batch.c: the same for many queries: lists are scanned once for all that want them. */
+typedef struct vq_seat { /* of a query */
+    vq_query *x;
+    const void *tables;
+    vq_pool pool;
+    vq_marks copies;
+} vq_seat;
+vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n, size_t keep,
+                        vq_arena *arena, vq_error *err);
+
+/* spread.c: one query on all threads of the searcher, like vq_query_scan without stop.  The lists
+ * of x have been looked up; pool lies in the shared arena; *tables will do for vq_query_rerank. */
+vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, size_t keep,
+                         vq_pool *pool, const void **tables, vq_error *err);
 
 enum { VQ_SORT_LISTS = 16 }; /* of an adaptive search: known before any is scanned */
 
@@ -204,6 +253,8 @@ struct vq_searcher {
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     float bars;              /* as asked; 0: the default */
     int threads;
+    uint64_t
+        spread; /* least vectors that one query is spread over threads for; UINT64_MAX: never */
     const vq_kernels *k;
     vq_arena shared;        /* of a tile of queries */
     vq_arena *workers;      /* threads */

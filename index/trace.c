@@ -105,7 +105,7 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
                    w->score != NULL,
                VQ_ENOMEM, "tune: a query over %u lists", m->nlist);
     vq_query_prepare(r->s, r->k, x, probe);
-    vq_query_probe(r->s, r->k, x, m->nlist, probe);
+    vq_query_probe(r->s, r->k, x, m->nlist, true, probe);
     w->unit = vq_query_unit(m, r->k, x->y);
     w->tables = m->codec->prepare(code, r->k, x->y, arena);
     VQ_REQUIRE(w->tables != NULL, VQ_ENOMEM, "tune: tables of a query");

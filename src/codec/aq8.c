@@ -162,5 +162,10 @@ const vq_codec vq_codec_aq8 = {
     .brief = brief,
     .prepare = prepare,
     .scan = vq_pq8_scan,
+    .pays = vq_pq8_gather_pays,
+    .gather = vq_pq8_gather,
+    .sums = vq_pq8_sums,
+    .bound = vq_pq_bound,
+    .select = vq_pq_select,
     .score = vq_pq8_score,
 };

@@ -13,6 +13,7 @@
 #ifndef VQ_CODEC_CODEC_H
 #define VQ_CODEC_CODEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -104,6 +105,21 @@ struct vq_codec {
     size_t (*scan)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
+    /* The same in steps, for many queries over the same blocks; NULL: not faster than scan; it may
+     * not be faster by some kernels either (pays).  gather
+     * brings blocks together (room for the bytes of an even number of them); sums looks all their
+     * vectors up: a number each, and the largest of each block; select judges n of them, by the
+     * factor of each, as scan does; bound is no less than the score of a vector of no factor with
+     * that sum.  Memory is 64-byte aligned, but for the blocks and select's part of the sums. */
+    bool (*pays)(const vq_kernels *k);
+    void (*gather)(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
+                   size_t nblocks, uint8_t *out);
+    void (*sums)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most);
+    float (*bound)(const void *tables, uint16_t sum, float base);
+    size_t (*select)(const void *tables, const vq_kernels *k, const uint16_t *sums,
+                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
+                     float *score);
     /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:
      * the bytes of a code are more than scan reads. */
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,

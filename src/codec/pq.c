@@ -3,12 +3,13 @@
  * 8-bit tables: Andre, Kermarrec and Le Scouarnec 2015. */
 #include "src/codec/pq.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "src/math/fixed.h"
 #include "src/train/pq.h"
 
-enum { TRAIN_ITERS = 20 };
+enum { TRAIN_ITERS = 20, MOST_PAUSE = 7 };
 
 size_t vq_pq_nparams(uint32_t d, uint32_t m, size_t kk)
 {
@@ -80,8 +81,8 @@ void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *
 }
 
 /* The table from codewords in bytes: of integers, with the steps in the query. */
-static const vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kernels *k,
-                                         const float *q, size_t kk, float *lut, vq_arena *arena)
+static vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                   size_t kk, float *lut, vq_arena *arena)
 {
     brief_layout l = brief_layout_of(cm->d, cm->m, kk);
     const char *brief = cm->brief;
@@ -101,18 +102,35 @@ static const vq_pq_tables *prepare_brief(const vq_code_model *cm, const vq_kerne
     return vq_pq_tables_make(k, lut, cm->m, kk, f.unit, k->dot_f32(q, low, cm->d), arena);
 }
 
-const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
-                                  size_t kk, vq_arena *arena)
+static vq_pq_tables *add_pairs(vq_pq_tables *t, size_t m, vq_arena *arena)
 {
-    float *lut = vq_arena_take(arena, cm->m * kk, sizeof *lut);
-    if (lut == NULL) return NULL;
-    if (cm->brief != NULL) return prepare_brief(cm, k, q, kk, lut, arena);
-    k->lut_f32(q, cm->params, cm->m, cm->d / cm->m, kk, lut);
-    return vq_pq_tables_make(k, lut, cm->m, kk, 1.0f, 0.0f, arena);
+    uint8_t *pairs = vq_arena_take(arena, m, 128);
+    if (t == NULL || pairs == NULL) return NULL;
+    t->luck = vq_arena_take(arena, 1, sizeof *t->luck);
+    if (t->luck == NULL) return NULL;
+    *t->luck = (vq_pq_luck){0, 0};
+    for (size_t i = 0; i < m * 128; i++) pairs[i] = VQ_MAX(t->lut8[2 * i], t->lut8[2 * i + 1]);
+    t->pairs = pairs;
+    return t;
 }
 
-const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
-                                      float unit, float offset, vq_arena *arena)
+const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                  size_t kk, bool pairs, vq_arena *arena)
+{
+    vq_pq_tables *t;
+    float *lut = vq_arena_take(arena, cm->m * kk, sizeof *lut);
+    if (lut == NULL) return NULL;
+    if (cm->brief != NULL) {
+        t = prepare_brief(cm, k, q, kk, lut, arena);
+    } else {
+        k->lut_f32(q, cm->params, cm->m, cm->d / cm->m, kk, lut);
+        t = vq_pq_tables_make(k, lut, cm->m, kk, 1.0f, 0.0f, arena);
+    }
+    return pairs && vq_pq_pairs_pay(k) ? add_pairs(t, cm->m, arena) : t;
+}
+
+vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
+                                float unit, float offset, vq_arena *arena)
 {
     vq_pq_tables *t = vq_arena_take(arena, 1, sizeof *t);
     uint8_t *lut8 = vq_arena_take(arena, m * kk, 1);
@@ -137,11 +155,19 @@ const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, siz
     return t;
 }
 
-size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
+size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sums,
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score)
 {
+    const vq_pq_tables *t = tables;
     return k->select_u16(sums, factor, n, t->scale, base + t->low, threshold, idx, score);
+}
+
+float vq_pq_bound(const void *tables, uint16_t sum, float base)
+{
+    const vq_pq_tables *t = tables;
+    float part = (float)sum * t->scale, at = base + t->low;
+    return part + at + (fabsf(part) + fabsf(at)) * 0x1p-21f; /* four roundings, select_u16's too */
 }
 
 void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks)
@@ -183,6 +209,82 @@ size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
     const vq_pq_tables *t = tables;
     k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
     return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+}
+
+/* The sum of lut8 for one slot. */
+static uint16_t sum_of(const vq_pq_tables *t, const uint8_t *blocks, size_t slot, size_t m)
+{
+    const uint8_t *at = blocks + slot / VQ_BLOCK * m * VQ_BLOCK + slot % VQ_BLOCK;
+    const uint8_t *lut = t->lut8;
+    uint32_t sum = 0;
+#pragma GCC unroll 8
+    for (size_t j = 0; j < m; j++) sum += lut[j * 256 + at[j * VQ_BLOCK]];
+    return (uint16_t)sum;
+}
+
+/* The survivors `idx`, kept of them, by their exact sums. */
+static size_t select_exactly(const vq_pq_tables *t, const vq_kernels *k, const uint8_t *blocks,
+                             size_t m, const float *factor, size_t kept, float base,
+                             float threshold, uint32_t *idx, float *score)
+{
+    enum { SOME = 64 };
+    uint16_t sums[SOME];
+    float factors[SOME];
+    uint32_t which[SOME];
+    size_t left = 0;
+    for (size_t first = 0; first < kept; first += SOME) {
+        size_t n = VQ_MIN(kept - first, (size_t)SOME);
+        for (size_t i = 0; i < n; i++) {
+            sums[i] = sum_of(t, blocks, idx[first + i], m);
+            factors[i] = factor != NULL ? factor[idx[first + i]] : 0.0f;
+        }
+        size_t good = vq_pq_select(t, k, sums, factor != NULL ? factors : NULL, n, base, threshold,
+                                   which, score + left);
+        for (size_t i = 0; i < good; i++) idx[left++] = idx[first + which[i]];
+    }
+    return left;
+}
+
+/* Bounds are not worth their price in the neighbourhood of the query, where many survive, nor of
+ * codewords that are no pairs.  An exact sum of one vector costs what three to five cost in a scan,
+ * a bound the half: from a sixth of survivors on the next parts are better scanned exactly, and
+ * from three eighths this one is, too. */
+size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                         const uint8_t *blocks, const float *factor, size_t n, float base,
+                         float threshold, void *scratch, uint32_t *idx, float *score)
+{
+    const vq_pq_tables *t = tables;
+    vq_pq_luck *luck = t->luck;
+    size_t kept = n;
+    if (t->pairs != NULL && luck->wait > 0) {
+        luck->wait--;
+    } else if (t->pairs != NULL && threshold > -INFINITY) {
+        k->pq8_pairs(t->pairs, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+        kept = vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
+        luck->pause = 6 * kept > n ? VQ_MIN(2 * luck->pause + 1, (uint32_t)MOST_PAUSE) : 0;
+        luck->wait = luck->pause;
+    }
+    if (8 * kept <= 3 * n)
+        return select_exactly(t, k, blocks, cm->m, factor, kept, base, threshold, idx, score);
+    return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
+}
+
+bool vq_pq8_gather_pays(const vq_kernels *k)
+{
+    return (k->needs & VQ_CPU_VBMI) != 0;
+}
+
+void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
+                   size_t nblocks, uint8_t *out)
+{
+    k->pq8_gather(blocks, nblocks, cm->m, out);
+}
+
+void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most)
+{
+    const vq_pq_tables *t = tables;
+    k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, sums, most);
 }
 
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,

@@ -17,26 +17,40 @@ vq_status vq_pq_params_train(const float *x, size_t n, uint32_t d, uint32_t m, s
 vq_status vq_pq_plan(const char *name, uint32_t d, uint32_t bytes, uint32_t bits, uint32_t *m,
                      vq_error *err);
 
+/* How a query's scan by pairs goes. */
+typedef struct vq_pq_luck {
+    uint32_t pause, wait; /* parts to scan exactly after the next one that was in vain; from now */
+} vq_pq_luck;
+
 typedef struct vq_pq_tables {
     const float *lut;    /* m x kk */
     const uint8_t *lut8; /* the same, quantized: lut ~ low[j] + scale * lut8; 64-byte aligned */
     float unit;          /* of lut: a score is unit * (sum of lut) + offset */
     float offset;
-    float scale; /* of sums of lut8 */
-    float low;   /* what these are added to: offset + unit * (sum of low[j] over j) */
+    float scale;          /* of sums of lut8 */
+    float low;            /* what these are added to: offset + unit * (sum of low[j] over j) */
+    const uint8_t *pairs; /* m x 128: the larger of lut8's entries 2i and 2i + 1; NULL: no use */
+    vq_pq_luck *luck;     /* of pairs */
 } vq_pq_tables;
 const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
-                                  size_t kk, vq_arena *arena);
+                                  size_t kk, bool pairs, vq_arena *arena);
+/* Whether bounds by pairs are worth having: where a table of 256 costs twice one of 128. */
+static inline bool vq_pq_pairs_pay(const vq_kernels *k)
+{
+    return (k->needs & (VQ_CPU_AVX2 | VQ_CPU_VBMI)) == VQ_CPU_AVX2;
+}
 /* The same of a table (m x kk) that the arena holds: quantizes it.  NULL: no memory. */
-const vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
-                                      float unit, float offset, vq_arena *arena);
+vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
+                                float unit, float offset, vq_arena *arena);
 /* Codewords in bytes, as vq_codec.brief: every coordinate with its own range. */
 size_t vq_pq_brief_size(uint32_t d, uint32_t m, size_t kk);
 void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *memory);
 /* From the u16 sums of a scan to survivors; see vq_codec.scan. */
-size_t vq_pq_select(const vq_pq_tables *t, const vq_kernels *k, const uint16_t *sums,
+size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sums,
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score);
+
+float vq_pq_bound(const void *tables, uint16_t sum, float base);
 
 /* rows (n x bytes) <-> blocks of 32: byte p of vector i stands at (block * bytes + p) * 32 + i %
  * 32; the last block is filled up with zeros. */
@@ -50,6 +64,17 @@ void vq_pq8_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, 
 size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
+/* The same answers as vq_pq8_scan.  Where pairs of near codewords (train/pairs.h) pay, a sum of the
+ * larger of each pair's two entries is looked up first, for half the price; only vectors whose
+ * bound reaches the threshold are looked up exactly. */
+size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                         const uint8_t *blocks, const float *factor, size_t n, float base,
+                         float threshold, void *scratch, uint32_t *idx, float *score);
+bool vq_pq8_gather_pays(const vq_kernels *k);
+void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
+                   size_t nblocks, uint8_t *out);
+void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most);
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);
 

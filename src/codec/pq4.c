@@ -81,7 +81,7 @@ static void brief(const vq_code_model *cm, const vq_kernels *k, void *memory)
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
-    return vq_pq_prepare(cm, k, q, KK, arena);
+    return vq_pq_prepare(cm, k, q, KK, false, arena);
 }
 
 static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pq8.c -- product code of m sub-quantizers with 256 codewords: one byte each. */
 #include "src/codec/pq.h"
+#include "src/train/pairs.h"
 #include "src/train/pq.h"
 
 enum { KK = 256 };
@@ -18,7 +19,12 @@ static size_t nparams(uint32_t d, uint32_t m)
 static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
                        vq_ticker *ticker, float *params, vq_error *err)
 {
-    return vq_pq_params_train(x, n, d, m, KK, seed, threads, ticker, params, err);
+    vq_status rc = VQ_OK;
+    VQ_TRY(vq_pq_params_train(x, n, d, m, KK, seed, threads, ticker, params, err));
+    VQ_TRY(vq_pairs_order(params, m, d / m, KK, err)); /* for vq_pq8_scan */
+    vq_pq_norms(params, m, d / m, KK, params + (size_t)d * KK);
+out:
+    return rc;
 }
 
 static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
@@ -52,7 +58,7 @@ static void brief(const vq_code_model *cm, const vq_kernels *k, void *memory)
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
-    return vq_pq_prepare(cm, k, q, KK, arena);
+    return vq_pq_prepare(cm, k, q, KK, true, arena);
 }
 
 static void refresh(uint32_t d, uint32_t m, float *params)
@@ -78,6 +84,11 @@ const vq_codec vq_codec_pq8 = {
     .brief_size = brief_size,
     .brief = brief,
     .prepare = prepare,
-    .scan = vq_pq8_scan,
+    .scan = vq_pq8_scan_pairs,
+    .pays = vq_pq8_gather_pays,
+    .gather = vq_pq8_gather,
+    .sums = vq_pq8_sums,
+    .bound = vq_pq_bound,
+    .select = vq_pq_select,
     .score = vq_pq8_score,
 };

@@ -96,7 +96,21 @@
     K(void, pq8_scan,                                                                              \
       (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
        uint16_t *restrict sums))                                                                   \
-    /* the same with 4-bit codes: m even; row p (p < m/2) of a block holds code 2p in the low and  \
+    /* pq8_scan where neighbouring codewords share an entry: lut[j*128 + code / 2] */              \
+    K(void, pq8_pairs,                                                                             \
+      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
+       uint16_t *restrict sums))                                                                   \
+    /* for many tables over the same codes: gather brings blocks into the order in which gathered  \
+     * reads them, a secret of the two of one level; gathered then gives the sums of pq8_scan, and \
+     * the largest of each block.  out: round_up(nblocks, 2) * m * 32 bytes, 64-byte aligned;      \
+     * blocks: each 32-byte aligned.  Levels below avx512vbmi have but scalar.c's: what they look  \
+     * up takes so long that it does not matter where codes lie */                                 \
+    K(void, pq8_gather,                                                                            \
+      (const uint8_t *const *blocks, size_t nblocks, size_t m, uint8_t *restrict out))             \
+    K(void, pq8_gathered,                                                                          \
+      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
+       uint16_t *restrict sums, uint16_t *restrict most))                                          \
+    /* pq8_scan with 4-bit codes: m even; row p (p < m/2) of a block holds code 2p in the low and  \
      * 2p+1 in the high nibble; lut is m x 16 */                                                   \
     K(void, pq4_scan,                                                                              \
       (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \

@@ -381,6 +381,36 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                      uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++) {
+        for (size_t i = 0; i < VQ_BLOCK; i++) {
+            uint32_t sum = 0;
+            for (size_t j = 0; j < m; j++)
+                sum += lut[j * 128 + codes[(b * m + j) * VQ_BLOCK + i] / 2];
+            sums[b * VQ_BLOCK + i] = (uint16_t)sum;
+        }
+    }
+}
+
+static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
+                       uint8_t *restrict out)
+{
+    for (size_t b = 0; b < nblocks; b++, out += m * VQ_BLOCK) memcpy(out, blocks[b], m * VQ_BLOCK);
+}
+
+static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                         uint16_t *restrict sums, uint16_t *restrict most)
+{
+    pq8_scan(lut, codes, nblocks, m, sums);
+    for (size_t b = 0; b < nblocks; b++) {
+        most[b] = 0;
+        for (size_t i = 0; i < VQ_BLOCK; i++)
+            if (sums[b * VQ_BLOCK + i] > most[b]) most[b] = sums[b * VQ_BLOCK + i];
+    }
+}
+
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
                      uint16_t *restrict sums)
 {

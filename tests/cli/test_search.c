@@ -226,6 +226,10 @@ Test(search, effort)
     DONE(dir, "\"$VQ\" gt b.fbin q.fbin -o gt.ibin -k 10 -q; \"$VQ\" build b.fbin -o f.vq --store "
               "f32 -q; "
               "\"$VQ\" search f.vq q.fbin " EXACT " --format ibin -o r.ibin; cmp gt.ibin r.ibin");
+    DONE(dir,
+         "\"$VQ\" search b.vq q.fbin --nprobe 3 --format tsv >three; \"$VQ\" search b.vq q.fbin "
+         "--nprobe 3 --latency --threads 3 --format tsv | cmp - three");
+    REFUSED(dir, 2, "--nprobe", "\"$VQ\" search b.vq q.fbin --latency");
     PRINTS(dir, "150\n", "\"$VQ\" search b.vq q.fbin --nprobe 1 --rerank 0 --format tsv | wc -l");
 }
 

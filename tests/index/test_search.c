@@ -141,7 +141,7 @@ Test(search, lists_by_bytes_are_the_lists)
                 const vq_shard *shard = way == 0 ? &plain : &s->shards[0];
                 query.lists = lists[way];
                 vq_query_prepare(shard, s->k, &query, scratch);
-                vq_query_probe(shard, s->k, &query, 10, scratch);
+                vq_query_probe(shard, s->k, &query, 10, true, scratch);
             }
             for (int a = 0; a < 10; a++, all++)
                 for (int b = 0; b < 10; b++) common += lists[0][a].id == lists[1][b].id;

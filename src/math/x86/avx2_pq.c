@@ -336,6 +336,26 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+/* 32 look-ups in a table of 128 by the upper seven bits. */
+INLINE __m256i lookup128(const uint8_t *lut, __m256i code)
+{
+    const __m256i half = _mm256_srli_epi16(code, 1); /* its top bits are those of neighbours */
+    const __m256i low = _mm256_and_si256(half, _mm256_set1_epi8(15));
+    const __m256i bit4 = _mm256_slli_epi16(half, 3), bit5 = _mm256_slli_epi16(half, 2);
+    return choose(code, lookup64(lut, low, bit4, bit5), lookup64(lut + 64, low, bit4, bit5));
+}
+
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                      uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++) {
+        sums2 s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (size_t j = 0; j < m; j++, codes += VQ_BLOCK)
+            add_bytes(&s, lookup128(lut + 128 * j, _mm256_load_si256((const __m256i *)codes)));
+        store_block(s, sums + b * VQ_BLOCK);
+    }
+}
+
 INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
                       const int blocks)
 {
@@ -385,5 +405,6 @@ const vq_kernels vq_kernels_avx2_pq = {
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,
+    .pq8_pairs = pq8_pairs,
     .pq4_scan = pq4_scan,
 };

@@ -152,39 +152,71 @@ INLINE __m512i lookup256(const uint8_t *lut, __m512i code)
     return _mm512_mask_blend_epi8(k7, r[0], r[2]);
 }
 
+/* The same in a table of 128 by the upper seven bits. */
+INLINE __m512i lookup128(const uint8_t *lut, __m512i code)
+{
+    const __m512i low = _mm512_and_si512(_mm512_srli_epi16(code, 1), _mm512_set1_epi8(15));
+    const __mmask64 k5 = _mm512_test_epi8_mask(code, _mm512_set1_epi8(32));
+    const __mmask64 k6 = _mm512_test_epi8_mask(code, _mm512_set1_epi8(64));
+    const __mmask64 k7 = _mm512_movepi8_mask(code);
+    __m512i r[4];
+#pragma GCC unroll 4
+    for (int h = 0; h < 4; h++) {
+        r[h] = _mm512_shuffle_epi8(table16(lut + 32 * h), low);
+        r[h] = _mm512_mask_shuffle_epi8(r[h], k5, table16(lut + 32 * h + 16), low);
+    }
+    r[0] = _mm512_mask_blend_epi8(k6, r[0], r[1]);
+    r[2] = _mm512_mask_blend_epi8(k6, r[2], r[3]);
+    return _mm512_mask_blend_epi8(k7, r[0], r[2]);
+}
+
+/* kk: 256, or 128 for look-ups by pairs; a constant where this is inlined. */
 INLINE void pq8_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
-                      const int pairs, const int odd)
+                      const size_t kk, const int pairs, const int odd)
 {
     const size_t block_bytes = m * VQ_BLOCK;
     sums2 s[2];
 #pragma GCC unroll 2
     for (int g = 0; g < pairs; g++) s[g].all = s[g].high = _mm512_setzero_si512();
-    for (size_t j = 0; j < m; j++) {
+    for (size_t j = 0; j < m; j++, lut += kk) {
 #pragma GCC unroll 2
         for (int g = 0; g < pairs; g++) {
             const uint8_t *at = codes + (size_t)(2 * g) * block_bytes + j * VQ_BLOCK;
-            add_bytes(&s[g], lookup256(lut + 256 * j, load_pair(at, block_bytes, !odd)));
+            __m512i code = load_pair(at, block_bytes, !odd);
+            add_bytes(&s[g], kk == 256 ? lookup256(lut, code) : lookup128(lut, code));
         }
     }
 #pragma GCC unroll 2
     for (int g = 0; g < pairs; g++) store_pair(s[g], sums + 2 * g * (int)VQ_BLOCK, !odd);
 }
 
-static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+INLINE void pq8_all(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                    uint16_t *restrict sums, const size_t kk)
 {
     for (; nblocks >= 4; nblocks -= 4) {
-        pq8_group(lut, codes, m, sums, 2, 0);
+        pq8_group(lut, codes, m, sums, kk, 2, 0);
         codes += 4 * m * VQ_BLOCK;
         sums += 4 * VQ_BLOCK;
     }
     if (nblocks >= 2) {
-        pq8_group(lut, codes, m, sums, 1, 0);
+        pq8_group(lut, codes, m, sums, kk, 1, 0);
         codes += 2 * m * VQ_BLOCK;
         sums += 2 * VQ_BLOCK;
         nblocks -= 2;
     }
-    if (nblocks > 0) pq8_group(lut, codes, m, sums, 1, 1);
+    if (nblocks > 0) pq8_group(lut, codes, m, sums, kk, 1, 1);
+}
+
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                     uint16_t *restrict sums)
+{
+    pq8_all(lut, codes, nblocks, m, sums, 256);
+}
+
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                      uint16_t *restrict sums)
+{
+    pq8_all(lut, codes, nblocks, m, sums, 128);
 }
 
 /* Two rows of a block are 64 neighbouring bytes, whose tables are 64 neighbouring bytes too; the
@@ -267,5 +299,6 @@ const vq_kernels vq_kernels_avx512_pq = {
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,
+    .pq8_pairs = pq8_pairs,
     .pq4_scan = pq4_scan,
 };

@@ -9,17 +9,29 @@
 
 extern const vq_kernels vq_kernels_avx512vbmi;
 
-/* Row j of two blocks side by side; if `pair` is 0 there is no second block. */
-INLINE __m512i load_pair(const uint8_t *first, size_t block_bytes, int pair)
+INLINE __m512i load_one(const uint8_t *row)
 {
-    __m512i v = _mm512_castsi256_si512(_mm256_load_si256((const __m256i *)first));
-    if (!pair) return v;
-    return _mm512_inserti64x4(v, _mm256_load_si256((const __m256i *)(first + block_bytes)), 1);
+    return _mm512_castsi256_si512(_mm256_load_si256((const __m256i *)row));
+}
+
+/* The same row of two blocks side by side. */
+INLINE __m512i load_two(const uint8_t *first, const uint8_t *second)
+{
+    return _mm512_inserti64x4(load_one(first), _mm256_load_si256((const __m256i *)second), 1);
+}
+
+/* The largest of 16 sums: the least of their complements. */
+INLINE uint16_t most_of(__m256i v)
+{
+    __m128i u = _mm_max_epu16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    u = _mm_minpos_epu16(_mm_xor_si128(u, _mm_set1_epi16(-1)));
+    return (uint16_t)~_mm_cvtsi128_si32(u);
 }
 
 /* all holds, in each 16 bits, the sums of byte 2l + 256 times those of byte 2l + 1; high holds the
- * latter.  Writes the 32 sums of each block in order. */
-INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, int pair)
+ * latter.  Writes the 32 sums of each block in order, and the largest of each unless most is NULL.
+ */
+INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, uint16_t *most, int pair)
 {
     const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
@@ -27,7 +39,26 @@ INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, int pair)
     __m512i a = _mm512_unpacklo_epi16(even, high), b = _mm512_unpackhi_epi16(even, high);
     _mm512_store_si512(sums, _mm512_permutex2var_epi64(a, first, b));
     if (pair) _mm512_store_si512(sums + VQ_BLOCK, _mm512_permutex2var_epi64(a, second, b));
+    if (most == NULL) return;
+    const __m512i larger = _mm512_max_epu16(even, high);
+    most[0] = most_of(_mm512_castsi512_si256(larger));
+    if (pair) most[1] = most_of(_mm512_extracti64x4_epi64(larger, 1));
 }
+
+/* Held in registers: else gcc 12 loads them again for each pair (measured: 1.4 times). */
+#define LOAD_TABLE(lut)                                                                            \
+    __m512i t0 = _mm512_load_si512(lut), t1 = _mm512_load_si512((lut) + 64);                       \
+    __m512i t2 = _mm512_load_si512((lut) + 128), t3 = _mm512_load_si512((lut) + 192);              \
+    __asm__("" : "+v"(t0), "+v"(t1), "+v"(t2), "+v"(t3))
+
+#define ADD_LOOKUPS(code, all, high)                                                               \
+    do {                                                                                           \
+        __mmask64 top_ = _mm512_movepi8_mask(code);                                                \
+        __m512i r_ = _mm512_mask_blend_epi8(top_, _mm512_permutex2var_epi8(t0, code, t1),          \
+                                            _mm512_permutex2var_epi8(t2, code, t3));               \
+        (all) = _mm512_add_epi16(all, r_);                                                         \
+        (high) = _mm512_add_epi16(high, _mm512_srli_epi16(r_, 8));                                 \
+    } while (0)
 
 /* Scans 2 * pairs blocks, or one fewer if `odd`, with their sums in registers.  `pairs` and `odd`
  * are constants where this is inlined. */
@@ -41,20 +72,14 @@ INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint1
     const int full = pairs == 4 && !odd; /* then the next group's codes follow, as a rule */
     const uint8_t *next = codes + 8 * block_bytes;
     for (size_t j = 0; j < m; j++) {
-        __m512i t0 = _mm512_load_si512(lut), t1 = _mm512_load_si512(lut + 64);
-        __m512i t2 = _mm512_load_si512(lut + 128), t3 = _mm512_load_si512(lut + 192);
-        /* Held in registers: else gcc 12 loads them again for each pair (measured: 1.4 times). */
-        __asm__("" : "+v"(t0), "+v"(t1), "+v"(t2), "+v"(t3));
+        LOAD_TABLE(lut);
 #pragma GCC unroll 4
         for (int g = 0; g < pairs; g++) {
             if (full) _mm_prefetch(next + g * 64, _MM_HINT_T0);
             int pair = !(odd && g == pairs - 1);
-            __m512i code = load_pair(codes + (size_t)(2 * g) * block_bytes, block_bytes, pair);
-            __mmask64 top = _mm512_movepi8_mask(code);
-            __m512i r = _mm512_mask_blend_epi8(top, _mm512_permutex2var_epi8(t0, code, t1),
-                                               _mm512_permutex2var_epi8(t2, code, t3));
-            all[g] = _mm512_add_epi16(all[g], r);
-            high[g] = _mm512_add_epi16(high[g], _mm512_srli_epi16(r, 8));
+            const uint8_t *at = codes + (size_t)(2 * g) * block_bytes;
+            __m512i code = pair ? load_two(at, at + block_bytes) : load_one(at);
+            ADD_LOOKUPS(code, all[g], high[g]);
         }
         lut += 256;
         codes += VQ_BLOCK;
@@ -62,7 +87,7 @@ INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint1
     }
 #pragma GCC unroll 4
     for (int g = 0; g < pairs; g++)
-        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, !(odd && g == pairs - 1));
+        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, NULL, !(odd && g == pairs - 1));
 }
 
 /* Groups of eight blocks (measured: as fast as twelve or sixteen); the last group by its size, for
@@ -87,4 +112,71 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
-const vq_kernels vq_kernels_avx512vbmi = {.isa = "avx512vbmi", .pq8_scan = pq8_scan};
+/* Gathered codes lie as registers want them: for each group of up to six pairs of blocks, row by
+ * row, the pairs' rows side by side.  Six pairs, for the more share a table, the better; with
+ * eight, sums no longer fit into registers. */
+enum { MOST_PAIRS = 6 };
+
+static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
+                       uint8_t *restrict out)
+{
+    while (nblocks > 0) {
+        size_t n = nblocks < 2 * MOST_PAIRS ? nblocks : 2 * MOST_PAIRS, pairs = (n + 1) / 2;
+        for (size_t g = 0; g < pairs; g++) {
+            const uint8_t *a = blocks[2 * g], *b = 2 * g + 1 < n ? blocks[2 * g + 1] : a;
+            for (size_t j = 0; j < m; j++, a += VQ_BLOCK, b += VQ_BLOCK)
+                _mm512_store_si512(out + (j * pairs + g) * 64, load_two(a, b));
+        }
+        out += pairs * m * 64;
+        blocks += n;
+        nblocks -= n;
+    }
+}
+
+INLINE void scan_gathered(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
+                          uint16_t *most, const int pairs, int odd)
+{
+    __m512i all[MOST_PAIRS], high[MOST_PAIRS];
+#pragma GCC unroll 6
+    for (int g = 0; g < pairs; g++) all[g] = high[g] = _mm512_setzero_si512();
+    for (size_t j = 0; j < m; j++, lut += 256) {
+        LOAD_TABLE(lut);
+#pragma GCC unroll 6
+        for (int g = 0; g < pairs; g++, codes += 64) {
+            __m512i code = _mm512_load_si512(codes);
+            ADD_LOOKUPS(code, all[g], high[g]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int g = 0; g < pairs; g++)
+        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, most + 2 * g,
+                   !(odd && g == pairs - 1));
+}
+
+static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                         uint16_t *restrict sums, uint16_t *restrict most)
+{
+    for (; nblocks >= 2 * MOST_PAIRS; nblocks -= 2 * MOST_PAIRS) {
+        scan_gathered(lut, codes, m, sums, most, MOST_PAIRS, 0);
+        codes += 2 * MOST_PAIRS * m * VQ_BLOCK;
+        sums += 2 * MOST_PAIRS * VQ_BLOCK;
+        most += 2 * MOST_PAIRS;
+    }
+    int odd = (int)(nblocks % 2);
+    switch ((nblocks + 1) / 2) {
+    case 1: scan_gathered(lut, codes, m, sums, most, 1, odd); break;
+    case 2: scan_gathered(lut, codes, m, sums, most, 2, odd); break;
+    case 3: scan_gathered(lut, codes, m, sums, most, 3, odd); break;
+    case 4: scan_gathered(lut, codes, m, sums, most, 4, odd); break;
+    case 5: scan_gathered(lut, codes, m, sums, most, 5, odd); break;
+    case 6: scan_gathered(lut, codes, m, sums, most, 6, odd); break;
+    default: break;
+    }
+}
+
+const vq_kernels vq_kernels_avx512vbmi = {
+    .isa = "avx512vbmi",
+    .pq8_scan = pq8_scan,
+    .pq8_gather = pq8_gather,
+    .pq8_gathered = pq8_gathered,
+};

@@ -247,6 +247,12 @@ Test(codec, additive_encoding_without_memory)
     coded_fini(&c);
 }
 
+static int float_order(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
 /* Scans all of c for q with a threshold. */
 static size_t scan(const coded *c, const vq_kernels *k, const void *tables, const float *factor,
                    float base, float threshold, uint32_t *idx, float *score)
@@ -295,6 +301,117 @@ static void check_estimates(const coded *c, const float *q, const float *factor)
     }
     cr_assert_eq(scan(c, k, tables, factor, base, INFINITY, idx, all), 0);
     vq_arena_fini(&arena);
+}
+
+/* Bounds by pairs change nothing: whatever the threshold, the codewords' order and the kernels, the
+ * slots and scores of the plain scan.  rise: a threshold that few reach comes first, else one that
+ * nearly all do, which makes the scan give bounds up for a while. */
+static void check_pairs(const coded *c, const float *q, const float *factor, bool rise)
+{
+    vq_arena arena;
+    vq_arena_init(&arena);
+    void *scratch = vq_mem_alloc(vq_scan_scratch(c->n), 1);
+    uint32_t want_idx[128], idx[128];
+    float all[128], want[128], got[128];
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        vq_arena_reset(&arena);
+        const vq_pq_tables *tables = c->cm.codec->prepare(&c->cm, k, q, &arena);
+        cr_assert_eq(tables->pairs != NULL, vq_pq_pairs_pay(k));
+        vq_pq8_scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f, -INFINITY, scratch, idx, all);
+        qsort(all, c->n, sizeof *all, float_order);
+        for (size_t t = 0; t < c->n + 2; t++) {
+            size_t rank = t / 2; /* each threshold twice */
+            float threshold = rank == c->n ? -INFINITY : all[rise ? c->n - 1 - rank : rank];
+            size_t kept = vq_pq8_scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f, threshold,
+                                      scratch, want_idx, want);
+            size_t same = c->cm.codec->scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f,
+                                            threshold, scratch, idx, got);
+            cr_assert(same == kept && memcmp(idx, want_idx, kept * sizeof *idx) == 0 &&
+                          memcmp(got, want, kept * sizeof *got) == 0,
+                      "%s: %zu of %zu, not %zu, reach number %zu", *name, same, c->n, kept, t);
+        }
+    }
+    vq_mem_free(scratch);
+    vq_arena_fini(&arena);
+}
+
+Test(codec, bounds_by_pairs_change_nothing)
+{
+    float factor[128], q[64];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 6);
+    fill_normal(&r, factor, 128);
+    for (size_t s = 0; s < VQ_COUNT(sizes); s++)
+        for (int way = 0; way < 4; way++) {
+            coded c = code(&vq_codec_pq8, 24, 6, sizes[s]);
+            fill_normal(&r, q, c.cm.d);
+            check_pairs(&c, q, way % 2 == 0 ? NULL : factor, way < 2);
+            coded_fini(&c);
+        }
+}
+
+/* The steps for many queries against the scan for one: the same slots and scores, and a bound that
+ * is none too low and tells something. */
+static void check_steps(const coded *c, const float *q, const float *factor, float base)
+{
+    const vq_kernels *k = vq_kernels_get();
+    const vq_codec *codec = c->cm.codec;
+    vq_arena arena;
+    vq_arena_init(&arena);
+    const void *tables = codec->prepare(&c->cm, k, q, &arena);
+    size_t n = (c->n + VQ_BLOCK - 1) / VQ_BLOCK, bytes = c->cm.code_bytes * (size_t)VQ_BLOCK;
+    const uint8_t *blocks[8];
+    uint8_t *gathered = vq_mem_alloc(n + 1, bytes);
+    uint16_t *sums = vq_mem_alloc(n, VQ_BLOCK * sizeof *sums), most[8];
+    for (size_t b = 0; b < n; b++) blocks[b] = c->blocks + (n - 1 - b) * bytes; /* last first */
+    codec->gather(&c->cm, k, blocks, n, gathered);
+    codec->sums(&c->cm, k, tables, gathered, n, sums, most);
+    for (size_t b = 0; b < n; b++) {
+        coded one = *c;
+        one.blocks = c->blocks + b * bytes;
+        one.n = VQ_MIN(c->n - b * VQ_BLOCK, (size_t)VQ_BLOCK);
+        const float *f = factor != NULL ? factor + b * VQ_BLOCK : NULL;
+        uint32_t want_idx[VQ_BLOCK], idx[VQ_BLOCK];
+        float want[VQ_BLOCK], got[VQ_BLOCK], top = -INFINITY;
+        float bound = codec->bound(tables, most[n - 1 - b], base);
+        for (int all = 1; all >= 0; all--) {
+            float threshold = all ? -INFINITY : want[0];
+            size_t kept = scan(&one, k, tables, f, base, threshold, want_idx, want);
+            size_t same = codec->select(tables, k, sums + (n - 1 - b) * VQ_BLOCK, f, one.n, base,
+                                        threshold, idx, got);
+            cr_assert(same == kept && memcmp(got, want, kept * sizeof *got) == 0 &&
+                          memcmp(idx, want_idx, kept * sizeof *idx) == 0,
+                      "%s: block %zu of %zu", codec->name, b, n);
+        }
+        size_t kept = scan(&one, k, tables, NULL, base, -INFINITY, idx, got);
+        for (size_t i = 0; i < kept; i++) top = fmaxf(top, got[i]);
+        cr_assert(bound >= top, "%s: %g is bounded by %g", codec->name, (double)top, (double)bound);
+        cr_assert(one.n < VQ_BLOCK || bound <= top + 1e-4f * (fabsf(top) + 1.0f),
+                  "%s: the bound of %g is %g", codec->name, (double)top, (double)bound);
+    }
+    vq_mem_free(gathered);
+    vq_mem_free(sums);
+    vq_arena_fini(&arena);
+}
+
+Test(codec, steps_for_many_queries_are_the_scan)
+{
+    float factor[128], q[64];
+    size_t checked = 0;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 5);
+    fill_normal(&r, factor, 128);
+    for (size_t i = 0; i < vq_codec_count; i++)
+        for (size_t s = 0; s < VQ_COUNT(sizes) && vq_codecs[i]->gather != NULL; s++, checked++) {
+            coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, sizes[s]);
+            fill_normal(&r, q, c.cm.d);
+            check_steps(&c, q, NULL, 0.75f);
+            check_steps(&c, q, factor, -1e6f);
+            coded_fini(&c);
+        }
+    cr_assert(checked > 0);
 }
 
 Test(codec, scans_estimate_the_decoded_product)

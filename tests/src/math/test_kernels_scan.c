@@ -104,12 +104,21 @@ Test(kernels_scan, nearest_by_hand)
 
 typedef void (*scan_fn)(const uint8_t *, const uint8_t *, size_t, size_t, uint16_t *restrict);
 
-static void check_scan(vq_rng *r, int it, bool four_bits)
+typedef enum scan_kind { EIGHT_BITS, PAIRS, FOUR_BITS } scan_kind;
+
+static scan_fn scan_of(const vq_kernels *k, scan_kind kind)
 {
+    return kind == FOUR_BITS ? k->pq4_scan : kind == PAIRS ? k->pq8_pairs : k->pq8_scan;
+}
+
+static void check_scan(vq_rng *r, int it, scan_kind kind)
+{
+    static const char *const names[] = {"eight bits", "pairs", "four bits"};
     static uint16_t want_sums[MOST_BLOCKS * VQ_BLOCK];
     size_t m = any_size(r, MOST_M), nblocks = vq_rng_below(r, MOST_BLOCKS);
-    if (four_bits) m -= m % 2;
-    size_t book = four_bits ? 16 : 256, rows = four_bits ? m / 2 : m;
+    if (kind == FOUR_BITS) m -= m % 2;
+    size_t book = kind == FOUR_BITS ? 16 : kind == PAIRS ? 128 : 256;
+    size_t rows = kind == FOUR_BITS ? m / 2 : m;
     /* The contract aligns tables and sums to 64; at the end of a page that needs a multiple. */
     uint8_t *lut = place(&ground_a, (m * book + 63) / 64 * 64, it);
     uint8_t *codes = place(&ground_b, nblocks * rows * VQ_BLOCK, it);
@@ -119,14 +128,13 @@ static void check_scan(vq_rng *r, int it, bool four_bits)
     if (it % 11 == 0) memset(lut, 255, m * book);
     FOR_LEVELS(want, k)
     {
-        scan_fn spec = four_bits ? want->pq4_scan : want->pq8_scan;
-        scan_fn scan = four_bits ? k->pq4_scan : k->pq8_scan;
+        scan_fn spec = scan_of(want, kind), scan = scan_of(k, kind);
         memset(got, 0xee, nblocks * VQ_BLOCK * 2);
         spec(lut, codes, nblocks, m, want_sums);
         scan(lut, codes, nblocks, m, got);
         cr_assert(nblocks == 0 || memcmp(want_sums, got, nblocks * VQ_BLOCK * 2) == 0,
-                  "%s, m=%zu nblocks=%zu, %s bits (seed %llu)", k->isa, m, nblocks,
-                  four_bits ? "four" : "eight", (unsigned long long)test_seed());
+                  "%s, m=%zu nblocks=%zu, %s (seed %llu)", k->isa, m, nblocks, names[kind],
+                  (unsigned long long)test_seed());
     }
 }
 
@@ -134,14 +142,76 @@ Test(kernels_scan, pq8)
 {
     vq_rng r;
     vq_rng_init(&r, test_seed(), 23);
-    for (int it = 0; it < 600; it++) check_scan(&r, it, false);
+    for (int it = 0; it < 600; it++) check_scan(&r, it, EIGHT_BITS);
+}
+
+Test(kernels_scan, pq8_pairs)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 26);
+    for (int it = 0; it < 600; it++) check_scan(&r, it, PAIRS);
+}
+
+/* A table by halves is one of 256 whose neighbours are equal. */
+Test(kernels_scan, pq8_pairs_by_hand)
+{
+    uint8_t *lut = place(&ground_a, 128, 0), *codes = place(&ground_b, 8 * VQ_BLOCK, 0);
+    uint16_t *sums = place(&ground_c, 8 * VQ_BLOCK * 2, 0);
+    for (size_t c = 0; c < 128; c++) lut[c] = (uint8_t)(255 - c);
+    for (size_t i = 0; i < 256; i++) codes[i] = (uint8_t)i;
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        k->pq8_pairs(lut, codes, 8, 1, sums);
+        for (size_t i = 0; i < 256; i++) cr_assert(sums[i] == 255 - i / 2, "%s, %zu", k->isa, i);
+    }
+}
+
+/* The same block may come twice; the largest of a block is one of its sums. */
+static void check_gathered(vq_rng *r, int it)
+{
+    static uint16_t want_sums[MOST_BLOCKS * VQ_BLOCK], want_most[MOST_BLOCKS];
+    static uint8_t plain[MOST_BLOCKS * MOST_M * VQ_BLOCK];
+    const uint8_t *blocks[MOST_BLOCKS];
+    size_t m = any_size(r, MOST_M), n = vq_rng_below(r, MOST_BLOCKS), bytes = m * VQ_BLOCK;
+    uint8_t *lut = place(&ground_a, (m * 256 + 63) / 64 * 64, it);
+    uint8_t *codes = place(&ground_b, n * bytes, it);
+    uint8_t *gathered = place(&ground_c, (n + n % 2) * bytes, it);
+    uint16_t *sums = place(&ground_d, (n * VQ_BLOCK + MOST_BLOCKS) * 2, 1), got_most[MOST_BLOCKS];
+    fill_u8(r, lut, m * 256);
+    fill_u8(r, codes, n * bytes);
+    if (it % 11 == 0) memset(lut, 255, m * 256);
+    if (it % 11 == 1) memset(lut, 0, m * 256);
+    for (size_t b = 0; b < n; b++) blocks[b] = codes + vq_rng_below(r, n) * bytes;
+    FOR_LEVELS(want, k)
+    {
+        want->pq8_gather(blocks, n, m, plain);
+        want->pq8_gathered(lut, plain, n, m, want_sums, want_most);
+        for (size_t b = 0; b < n; b++) cr_assert(memcmp(plain + b * bytes, blocks[b], bytes) == 0);
+        memset(gathered, 0xee, (n + n % 2) * bytes);
+        memset(sums, 0xee, (n * VQ_BLOCK + 1) * 2);
+        k->pq8_gather(blocks, n, m, gathered);
+        k->pq8_gathered(lut, gathered, n, m, sums, got_most);
+        cr_assert(n == 0 || memcmp(want_sums, sums, n * VQ_BLOCK * 2) == 0,
+                  "%s, m=%zu n=%zu (seed %llu)", k->isa, m, n, (unsigned long long)test_seed());
+        cr_assert(n == 0 || memcmp(want_most, got_most, n * 2) == 0, "%s: largest, m=%zu n=%zu",
+                  k->isa, m, n);
+        cr_assert_eq(sums[n * VQ_BLOCK], 0xeeee, "%s: one sum more than there are", k->isa);
+    }
+}
+
+Test(kernels_scan, pq8_gathered)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 25);
+    for (int it = 0; it < 600; it++) check_gathered(&r, it);
 }
 
 Test(kernels_scan, pq4)
 {
     vq_rng r;
     vq_rng_init(&r, test_seed(), 24);
-    for (int it = 0; it < 600; it++) check_scan(&r, it, true);
+    for (int it = 0; it < 600; it++) check_scan(&r, it, FOUR_BITS);
 }
 
 /* Every code of a table, and sums that wrap: 300 * 255 = 76500 = 10964 mod 65536. */

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* batch.c -- many queries at once, where most of them want most lists.  A list is scanned for all
+ * that want it, part by part: while a part's codes lie in the first-level cache, each query's table
+ * passes by.  Codes come from memory once a batch, pages are looked up once, and there is nothing
+ * to share or to lock: a batch belongs to one worker.  A query's candidates are those that it would
+ * have found alone, since the best of a pool do not depend on the order of the scan. */
+#include <math.h>
+#include <string.h>
+
+#include "index/searcher.h"
+
+/* A piece of work: parts whose codes fit beside a table into the first-level cache.  Fewer than 384
+ * vectors would read more bytes of tables than of codes. */
+enum { PIECE_BYTES = 24576, LEAST_PIECE = 384 };
+enum { BEST_LISTS = 16, SEEN = 4 }; /* before all others: times as many vectors as are kept */
+
+typedef struct wish {
+    uint32_t seat;
+    float base;
+} wish;
+
+typedef struct wishes {
+    uint32_t *first; /* nlist + 1: those of list l are of[first[l]] .. of[first[l + 1] - 1] */
+    wish *of;
+} wishes;
+
+/* Who wants which list: from lists by query to queries by list. */
+static vq_status turn_round(wishes *w, const vq_model *m, const vq_seat *seats, size_t n,
+                            vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t all = 0;
+    for (size_t i = 0; i < n; i++) all += seats[i].x->nlists;
+    w->first = vq_arena_take(arena, (size_t)m->nlist + 2, sizeof *w->first);
+    w->of = vq_arena_take(arena, all, sizeof *w->of);
+    VQ_REQUIRE(w->first != NULL && w->of != NULL, VQ_ENOMEM, "batch: %zu lists of %zu queries", all,
+               n);
+    uint32_t *next = w->first + 1; /* becomes the end of what is filled in: first[l + 1] */
+    memset(w->first, 0, ((size_t)m->nlist + 2) * sizeof *w->first);
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < seats[i].x->nlists; j++) next[seats[i].x->lists[j].id + 1]++;
+    for (uint32_t l = 0; l < m->nlist; l++) next[l + 1] += next[l];
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < seats[i].x->nlists; j++) {
+            const vq_hit *list = &seats[i].x->lists[j];
+            w->of[next[list->id]++] =
+                (wish){.seat = (uint32_t)i, .base = list->score + m->biases[list->id]};
+        }
+out:
+    return rc;
+}
+
+typedef struct member { /* of a piece */
+    vq_part part;
+    float least; /* factor in it */
+} member;
+
+/* Parts of one or more lists, all of them wanted by the same queries. */
+typedef struct piece {
+    vq_scan w; /* its room is that of the piece */
+    vq_seat *seats;
+    const wishes *wanted;
+    size_t n;      /* queries that want it */
+    bool copies;   /* are wanted by any */
+    size_t nparts; /* never more than blocks */
+    member *parts;
+    size_t nblocks;
+    const uint8_t **blocks;
+    uint8_t *gathered;
+    uint16_t *sums, *most; /* of each vector; the largest of each block */
+} piece;
+
+static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
+                             vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t code = s->model.code.code_bytes;
+    size_t room = VQ_MAX(PIECE_BYTES / code, (size_t)LEAST_PIECE) / LEAST_PIECE * LEAST_PIECE;
+    size_t blocks = room / VQ_BLOCK;
+    bool gathers = s->model.codec->gather != NULL && s->model.codec->pays(k);
+    VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
+    p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
+    p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
+    p->sums = vq_arena_take(arena, room, sizeof *p->sums);
+    p->most = vq_arena_take(arena, blocks, sizeof *p->most);
+    p->gathered = gathers ? vq_arena_take(arena, room, code) : NULL;
+    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->sums != NULL && p->most != NULL &&
+                   (p->gathered != NULL || !gathers),
+               VQ_ENOMEM, "batch: %zu vectors", room);
+out:
+    return rc;
+}
+
+/* Whether a vector of the part may reach the threshold. */
+static bool may_reach(const piece *p, const vq_seat *t, const member *m, float base,
+                      const uint16_t *most)
+{
+    uint16_t sum = 0;
+    for (uint32_t i = 0; i < m->part.n; i += VQ_BLOCK, most++) sum = VQ_MAX(sum, *most);
+    float bound = p->w.s->model.codec->bound(t->tables, sum, base);
+    return !(bound - m->least < t->pool.threshold);
+}
+
+/* One query over one part whose sums are there. */
+static void select_part(const piece *p, vq_seat *t, vq_part part, float base, const uint16_t *sums)
+{
+    const float *factors = p->w.s->lists[part.list].chunks[part.chunk].factors;
+    if (factors != NULL) factors += part.first;
+    size_t kept =
+        p->w.s->model.codec->select(t->tables, p->w.k, sums, factors, part.n, base,
+                                    t->pool.threshold, p->w.idx, t->pool.scores + t->pool.n);
+    (void)vq_scan_keep(&p->w, &t->copies, part, kept, &t->pool);
+}
+
+/* One query over the piece. */
+static void scan_one(const piece *p, size_t who)
+{
+    const vq_code_model *code = &p->w.s->model.code;
+    const uint32_t *first = p->wanted->first;
+    vq_seat *t = &p->seats[p->wanted->of[first[p->parts[0].part.list] + who].seat];
+    if (p->gathered != NULL)
+        code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->sums, p->most);
+    size_t block = 0;
+    for (const member *m = p->parts; m < p->parts + p->nparts; m++) {
+        vq_part part = m->part;
+        float base = p->wanted->of[first[part.list] + who].base;
+        bool copy = part.chunk >= p->w.s->lists[part.list].nchunks;
+        size_t at = block;
+        block += (part.n + VQ_BLOCK - 1) / VQ_BLOCK;
+        if (copy && t->copies.done == NULL) continue;
+        if (p->gathered == NULL)
+            (void)vq_scan_part(&p->w, t->tables, &t->copies, part, base, &t->pool);
+        else if (may_reach(p, t, m, base, p->most + at))
+            select_part(p, t, part, base, p->sums + at * VQ_BLOCK);
+        if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
+    }
+}
+
+/* All that want it, and it is empty. */
+static void piece_scan(piece *p)
+{
+    const vq_model *m = &p->w.s->model;
+    if (p->nparts == 0) return;
+    if (p->gathered != NULL) m->codec->gather(&m->code, p->w.k, p->blocks, p->nblocks, p->gathered);
+    for (size_t i = 0; i < p->n; i++) scan_one(p, i);
+    p->nparts = p->nblocks = 0;
+}
+
+/* Codes that will be gathered when the piece is full. */
+static void piece_blocks(piece *p, vq_part part)
+{
+    size_t bytes = VQ_BLOCK * (size_t)p->w.s->model.code.code_bytes;
+    const uint8_t *codes = vq_part_codes(p->w.s, part);
+    for (uint32_t i = 0; i < part.n; i += VQ_BLOCK, codes += bytes) {
+        for (size_t at = 0; at < bytes; at += VQ_CACHELINE) VQ_PREFETCH(codes + at);
+        p->blocks[p->nblocks++] = codes;
+    }
+}
+
+/* A chunk joins the piece, which is scanned whenever it is full. */
+static void piece_add(piece *p, uint32_t list, uint32_t chunk)
+{
+    const vq_chunk_view *v = &p->w.s->lists[list].chunks[chunk];
+    size_t most = p->w.room / VQ_BLOCK;
+    member m = {.part = {.list = list, .chunk = chunk}};
+    for (; m.part.first < v->n; m.part.first += m.part.n) {
+        float largest;
+        size_t room = (most - p->nblocks) * VQ_BLOCK;
+        m.part.n = (uint32_t)VQ_MIN((size_t)(v->n - m.part.first), room);
+        if (v->factors != NULL)
+            p->w.k->minmax_f32(v->factors + m.part.first, m.part.n, &m.least, &largest);
+        piece_blocks(p, m.part);
+        p->parts[p->nparts++] = m;
+        if (p->nblocks == most) piece_scan(p);
+    }
+}
+
+/* Seats whose queries all want all lists share pieces of several lists. */
+static void add_list(piece *p, size_t n, uint32_t list)
+{
+    const vq_list_view *l = &p->w.s->lists[list];
+    size_t many = p->wanted->first[list + 1] - p->wanted->first[list];
+    if (many < n || p->n < n) piece_scan(p);
+    p->n = many;
+    for (uint32_t c = 0; c < l->nchunks; c++) piece_add(p, list, c);
+    for (uint32_t c = 0; c < l->ncopied && p->copies; c++) piece_add(p, list, l->nchunks + c);
+}
+
+/* A query's best lists alone show what a candidate must reach: some of the threshold that it would
+ * have if lists came best first.  The candidates themselves come again.  scores: room for nlist. */
+static vq_status raise_threshold(const piece *p, vq_shard *s, vq_seat *t, float *scores,
+                                 vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_query *x = t->x;
+    size_t seen = 0;
+    for (uint32_t i = 0; i < x->nlists; i++) scores[i] = x->lists[i].score;
+    for (int i = 0; i < BEST_LISTS && seen < SEEN * t->pool.keep; i++) {
+        size_t best = p->w.k->argmax_f32(scores, NULL, x->nlists);
+        vq_part part = {.list = (uint32_t)x->lists[best].id};
+        if (!(scores[best] > -INFINITY)) break; /* that was all: none may come twice */
+        scores[best] = -INFINITY;
+        VQ_TRY(vq_shard_load(s, part.list, err));
+        if (s->lists[part.list].nchunks == 0) continue;
+        part.n = VQ_MIN(s->lists[part.list].chunks[0].n, (uint32_t)p->w.room);
+        (void)vq_scan_part(&p->w, t->tables, &t->copies, part,
+                           x->lists[best].score + s->model.biases[part.list], &t->pool);
+        if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
+        seen += part.n;
+    }
+    vq_pool_shrink(&t->pool, p->w.k);
+    t->pool.n = 0;
+out:
+    return rc;
+}
+
+vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n, size_t keep,
+                        vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &s->model;
+    float *scores = vq_arena_take(arena, m->nlist, sizeof *scores);
+    wishes wanted;
+    piece p = {.seats = seats, .wanted = &wanted};
+    VQ_REQUIRE(scores != NULL, VQ_ENOMEM, "batch: %u lists", m->nlist);
+    VQ_TRY(turn_round(&wanted, m, seats, n, arena, err));
+    VQ_TRY(piece_begin(&p, s, k, arena, err));
+    for (size_t i = 0; i < n; i++) {
+        VQ_TRY(vq_pool_begin(&seats[i].pool, keep, &p.w, arena, err));
+        VQ_TRY(vq_copies_begin(&seats[i].copies, s, seats[i].x, true, arena, err));
+        p.copies |= seats[i].copies.done != NULL;
+        VQ_TRY(raise_threshold(&p, s, &seats[i], scores, err));
+    }
+    for (uint32_t l = 0; l < m->nlist; l++) {
+        if (wanted.first[l] == wanted.first[l + 1]) continue;
+        VQ_TRY(vq_shard_load(s, l, err));
+        add_list(&p, n, l);
+    }
+    piece_scan(&p);
+    for (size_t i = 0; i < n; i++) {
+        vq_pool_shrink(&seats[i].pool, k);
+        VQ_TRY(vq_copies_settle(&seats[i].copies, s, &seats[i].pool, err));
+    }
+out:
+    return rc;
+}
