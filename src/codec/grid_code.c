@@ -12,10 +12,10 @@
 #include "src/base/elem.h"
 #include "src/codec/grid.h"
 
-enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 11, PER_PARAM = 7, SCALARS = 11 };
+enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 19, PER_PARAM = 7, SCALARS = 11 };
 #define NARROWEST  0.55 /* of the scales that are tried, over the typical one */
 #define RATIO      1.1
-#define FINE_RATIO 1.009
+#define FINE_RATIO 1.0055
 
 vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m)
 {
