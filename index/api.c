@@ -17,7 +17,7 @@
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, copies);
-NO_TAIL(vq_search_opts, threads);
+NO_TAIL(vq_search_opts, reserved);
 NO_TAIL(vq_info, copies_bytes);
 NO_TAIL(vq_search_stats, copies);
 NO_TAIL(vq_check_report, problems);
@@ -192,11 +192,13 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                "searcher: recall %g: expected a number above 0, at most 1", (double)o.recall);
     VQ_REQUIRE(o.recall == 0.0f || (o.nprobe == 0 && o.rerank == 0), VQ_EINVAL,
                "searcher: recall chooses nprobe and rerank; give either");
+    VQ_REQUIRE(o.reserved == 0, VQ_EINVAL, "searcher: the reserved field must be 0");
     s = vq_mem_calloc(1, sizeof *s);
     VQ_REQUIRE(s != NULL, VQ_ENOMEM, "searcher: out of memory");
     s->nprobe = o.nprobe;
     s->rerank = o.rerank;
     s->recall = o.recall;
+    s->pinned = o.pinned != 0;
     s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
     s->k = vq_kernels_get();
     s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
@@ -244,6 +246,19 @@ void vq_searcher_close(vq_searcher *s)
     vq_mem_free(s);
 }
 
+static vq_status refresh(vq_searcher *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < s->nshards; i++) VQ_TRY(vq_shard_refresh(&s->shards[i], err));
+out:
+    return rc;
+}
+
+vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err)
+{
+    return s != NULL ? refresh(s, err) : vq_fail(err, VQ_EINVAL, "refresh: no searcher");
+}
+
 vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                     float *scores, vq_error *err)
 {
@@ -254,6 +269,7 @@ vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint6
     VQ_REQUIRE(nq == 0 || (q != NULL && ids != NULL), VQ_EINVAL, "search: no queries or no ids");
     VQ_REQUIRE(vq_mul_size(nq, k, &cells) && vq_mul_size(cells, sizeof *ids, &cells), VQ_EINVAL,
                "search: %zu queries with %u results each", nq, k);
+    if (!s->pinned) VQ_TRY(refresh(s, err));
     VQ_TRY(vq_search_run(s, q, nq, k, ids, scores, err));
 out:
     return rc;

@@ -46,6 +46,15 @@ static bool parse_meta(const uint8_t *page, size_t room, vq_pages *p, uint64_t *
     return p->size >= 512 && p->size <= 65536 && (p->size & (p->size - 1)) == 0;
 }
 
+uint64_t vq_pages_newest(const uint8_t *base, size_t size)
+{
+    uint64_t txn[2];
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    for (size_t i = 0; i < 2; i++) txn[i] = vq_le64(base + i * size + VQ_PAGE_HEADER + 128);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return VQ_MAX(txn[0], txn[1]);
+}
+
 vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t txn, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -56,9 +65,11 @@ vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t
                    parse_meta(base + meta[0].size, bytes - meta[0].size, &meta[1], &last[1]) &&
                    meta[1].size == meta[0].size,
                VQ_ECORRUPT, "not an LMDB file, or its first pages are damaged (%zu bytes)", bytes);
+    /* A writer is at work on the older of the two, so only the newer one can be trusted; that it is
+     * still the newer one is looked at after it was read. */
     int newest = meta[1].txn > meta[0].txn;
-    if (txn != 0 && meta[newest].txn != txn) newest = !newest;
-    VQ_REQUIRE(txn == 0 || meta[newest].txn == txn, VQ_EBUSY, "the snapshot is gone");
+    VQ_REQUIRE(txn == 0 || (meta[newest].txn == txn && vq_pages_newest(base, meta[0].size) == txn),
+               VQ_EBUSY, "the snapshot is gone");
     *p = meta[newest];
     p->base = base;
     p->count = bytes / p->size;
@@ -221,6 +232,23 @@ vq_status vq_tree_open(const vq_pages *p, const char *name, vq_tree *t, vq_error
     VQ_TRY(vq_tree_get(p, &p->main, name, strlen(name), &value, &len, err));
     VQ_REQUIRE(len == TREE_BYTES, VQ_ECORRUPT, "%s: no database", name);
     vq_tree_parse(value, t);
+out:
+    return rc;
+}
+
+vq_status vq_tree_last(const vq_pages *p, const vq_tree *t, vq_node *node, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t page = t->root;
+    if (page == VQ_NO_PAGE) return VQ_ENOENT;
+    for (int depth = 0; depth < VQ_TREE_DEPTH; depth++) {
+        unsigned kind = 0, nodes = 0;
+        VQ_TRY(vq_page_check(p, page, &kind, &nodes, err));
+        VQ_TRY(read_node(p, page, kind, nodes - 1, node, err));
+        if (kind == VQ_PAGE_LEAF) goto out;
+        page = node->child;
+    }
+    rc = vq_fail(err, VQ_ECORRUPT, "a tree deeper than %d pages", VQ_TREE_DEPTH);
 out:
     return rc;
 }

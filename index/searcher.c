@@ -4,12 +4,13 @@
 
 #include <string.h>
 
-vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
+/* known: of an earlier snapshot that is still held, or NULL. */
+static vq_status open_shard(vq_shard *s, vq_file *f, const vq_model *known, vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(s, 0, sizeof *s);
     VQ_TRY(vq_snapshot_begin(&s->snapshot, f, err));
-    VQ_TRY(vq_model_read(&s->model, &s->snapshot, err));
+    VQ_TRY(vq_model_read(&s->model, &s->snapshot, known, err));
     s->capacity = vq_chunk_capacity(&s->model.shape);
     s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
     s->lock = vq_mem_alloc(1, sizeof *s->lock);
@@ -18,6 +19,36 @@ vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
     (void)pthread_mutex_init(s->lock, NULL);
 out:
     if (rc != VQ_OK) vq_shard_close(s);
+    return rc;
+}
+
+vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
+{
+    return open_shard(s, f, NULL, err);
+}
+
+/* Whether a brief of one model is one of the other. */
+static bool same_arrays(vq_model *a, vq_model *b)
+{
+    vq_model_array of_a[VQ_MODEL_ARRAYS], of_b[VQ_MODEL_ARRAYS];
+    size_t n = vq_model_arrays(a, of_a), m = vq_model_arrays(b, of_b), i = 0;
+    while (i < n && i < m && *of_a[i].place == *of_b[i].place) i++;
+    return i == n && i == m;
+}
+
+vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard fresh;
+    if (vq_file_newest(s->snapshot.file) == s->snapshot.pages.txn) goto out;
+    VQ_TRY(open_shard(&fresh, s->snapshot.file, &s->model, err));
+    if (same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
+        fresh.brief = s->brief;
+        memset(&s->brief, 0, sizeof s->brief);
+    }
+    vq_shard_close(s);
+    *s = fresh;
+out:
     return rc;
 }
 

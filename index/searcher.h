@@ -44,6 +44,9 @@ typedef struct vq_shard { /* one index */
 /* Opens a snapshot of f and reads the model. */
 vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err);
 void vq_shard_close(vq_shard *s);
+/* Moves on to the newest snapshot of the file, if there is a newer one: lists are looked up anew.
+ * On failure s is as before. */
+vq_status vq_shard_refresh(vq_shard *s, vq_error *err);
 /* The list's chunks, looked up at the first call.  Any thread; but who has not called it for a list
  * must not look at that list. */
 vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err);
@@ -66,6 +69,10 @@ vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, v
  */
 vq_status vq_shard_place(vq_shard *s, const uint8_t *value, size_t size, uint64_t *place,
                          vq_error *err);
+/* What the second half of it says (8 bytes): the place, in `copies`, of the copy of the vector at
+ * `of`. */
+vq_status vq_shard_copy(vq_shard *s, const uint8_t *value, uint64_t of, uint64_t *place,
+                        vq_error *err);
 vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
 vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_error *err);
 vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_error *err);
@@ -195,6 +202,7 @@ struct vq_searcher {
     size_t nshards;
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
+    bool pinned;             /* a search does not move on to newer snapshots */
     int threads;
     const vq_kernels *k;
     vq_arena shared;        /* of a tile of queries */

@@ -6,14 +6,16 @@
  *          nearer.  A score is the exact value over the stored row, computed in double and rounded
  *          to float; equal scores are ordered by the smaller id.  Searches without stored rows (or
  *          with rerank = VQ_NONE) give the score of the compressed vector instead.
- * Ids      are uint64_t.  An index built with string ids hands out labels: the label of an id is
- * its rank among the ids in byte order; vq_id_name() and vq_id_find() translate. Threads  a
- * vq_index may be shared by all threads; a vq_searcher belongs to one thread at a time. Errors   a
- * call that can fail returns VQ_OK or a negative code; `err`, if not NULL, receives the text.  On
- * failure out parameters are NULL or untouched. Memory   what a vq_*_open() hands out goes to the
- * matching vq_*_close(), which accepts NULL. No pointer to a caller's data outlives the call,
- * except where a source says so. Silence  the library prints nothing, ends no process, reads no
- * environment, sets no handler.
+ * Ids      are uint64_t.  An index with string ids hands out labels: a build gives the label of an
+ *          id by its rank in byte order, ids that come later get the next ones, and a label is
+ *          never given twice; vq_id_name() and vq_id_find() translate.
+ * Threads  a vq_index may be shared by all threads; a vq_searcher or vq_writer belongs to one
+ *          thread at a time.  Readers never wait for a writer.
+ * Errors   a call that can fail returns VQ_OK or a negative code; `err`, if not NULL, receives the
+ *          text.  On failure out parameters are NULL or untouched.
+ * Memory   what a vq_*_open() hands out goes to the matching vq_*_close(), which accepts NULL.  No
+ *          pointer to a caller's data outlives the call, except where a source says so.
+ * Silence  the library prints nothing, ends no process, reads no environment, sets no handler.
  */
 #ifndef VQ_VQ_H
 #define VQ_VQ_H
@@ -70,6 +72,7 @@ typedef enum vq_elem { /* type of one coordinate of a row */
 typedef struct vq_source vq_source; /* a stream of n x d rows: a file, an array, your callback */
 typedef struct vq_index vq_index;   /* an open file */
 typedef struct vq_searcher vq_searcher; /* a snapshot of it, with scratch memory: reuse it */
+typedef struct vq_writer vq_writer;     /* the right to change it, and changes not yet made */
 
 #define VQ_NONE  UINT32_MAX /* "off", where 0 means "default" */
 #define VQ_ALL   UINT32_MAX /* nprobe: every list */
@@ -285,6 +288,10 @@ typedef struct vq_search_opts {
     uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
                          needs stored rows: VQ_EUNSUPPORTED */
     uint32_t threads; /* for batches; 0 = one */
+    uint32_t pinned;  /* not 0: a search sees what was there when the searcher was opened or last
+                         refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
+                         vq_id_find, vq_get) are always those of the last search */
+    uint32_t reserved; /* 0 */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
 #define VQ_SEARCH_OPTS_INIT                                                                        \
@@ -299,6 +306,9 @@ VQ_API vq_status vq_searcher_open(vq_searcher **out, vq_index *ix, const vq_sear
 VQ_API vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t nix,
                                        const vq_search_opts *opts, vq_error *err);
 VQ_API void vq_searcher_close(vq_searcher *s);
+/* Moves on to the newest snapshot of each index, as vq_search does at its beginning unless it is
+ * pinned; costs two loads where there is no newer one.  On failure s is as before. */
+VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
 /* For each of the nq rows of q (nq x d) the k nearest, nearest first, into ids and scores (nq x k
  * each; scores may be NULL).  Fewer than k only if the index holds fewer: then VQ_NO_ID, NaN.
  * Single queries and batches, one thread and many, any instruction set: the same bits. */
@@ -331,6 +341,69 @@ VQ_API vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err);
 VQ_API vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err);
 VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err);
 
+/* ---- changing an index -------------------------------------------------------------------- */
+
+typedef struct vq_writer_opts { /* 0 in any field means the default stated there */
+    size_t struct_size;         /* set by VQ_WRITER_OPTS_INIT */
+    uint32_t wait_ms; /* how long to wait while another writer has the index; default 10,000;
+                         VQ_NONE: not at all */
+    uint32_t threads; /* that encode; default: as many as there are processors; the index does not
+                         depend on it */
+    uint32_t no_sync; /* not 0: a commit returns before the disk has it, for bulk loads.  If then
+                         the power fails the index may be damaged; a process that ends, in whatever
+                         way, does no harm */
+    uint32_t reserved;       /* 0 */
+    vq_progress_fn progress; /* of rows that are encoded; may be NULL */
+    void *progress_ctx;
+} vq_writer_opts;
+#define VQ_WRITER_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .struct_size = sizeof(vq_writer_opts)                                                      \
+    }
+
+/* One writer at a time, among all processes: VQ_EBUSY after the wait.  Verifies the file's pages.
+ * Changes gather in the writer's memory (code, row and about 100 bytes a vector) until a commit
+ * makes all of them in one step: who has the index open sees none or all, and a process that is
+ * killed before leaves nothing.  Expected errors: VQ_ENOENT, VQ_ECORRUPT, VQ_EVERSION, VQ_EIO (it
+ * may not be written). */
+VQ_API vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts *opts,
+                                vq_error *err);
+/* All rows of src, encoded by the index's own model: nearest list, code of the residual, a copy in
+ * a second list by the same rule if the index has copies.  (Codes that queries chose for the
+ * vectors of a build are not chosen so for these: the queries are not in the index.)  ids or names:
+ * nids of them, one a row, bad rows that src leaves out counted; without ids row i gets the largest
+ * id and 1 + i.  An index with string ids needs names.  Rows may be of another type than those of
+ * the build if the store can hold them; i8 rows of an index built from floats are clamped to what
+ * its scale holds, and counted.  On failure the changes gathered so far are as before the call.
+ * Expected errors: VQ_EINVAL (an id that is there already or twice among these, dimensions),
+ * VQ_ECORRUPT (the source, or the list of an id), VQ_ENOMEM, VQ_ECANCELED. */
+VQ_API vq_status vq_writer_add(vq_writer *w, vq_source *src, const uint64_t *ids,
+                               const char *const *names, uint64_t nids, vq_error *err);
+/* The same, but a vector that is there under an id is replaced; a string keeps its label. */
+VQ_API vq_status vq_writer_upsert(vq_writer *w, vq_source *src, const uint64_t *ids,
+                                  const char *const *names, uint64_t nids, vq_error *err);
+/* Expected errors: VQ_ENOENT (an id is not there), VQ_EINVAL (an id twice): nothing is gathered. */
+VQ_API vq_status vq_writer_delete(vq_writer *w, const uint64_t *ids, const char *const *names,
+                                  uint64_t nids, vq_error *err);
+
+typedef struct vq_write_report {
+    size_t struct_size;                /* set by VQ_WRITE_REPORT_INIT */
+    uint64_t added, replaced, deleted; /* by the commit */
+    uint64_t clamped; /* new rows with a coordinate that i8 rows of this index cannot hold */
+    uint64_t n;       /* vectors in the index now */
+} vq_write_report;
+#define VQ_WRITE_REPORT_INIT                                                                       \
+    {                                                                                              \
+        .struct_size = sizeof(vq_write_report)                                                     \
+    }
+/* Makes the gathered changes; w may gather more after that.  When this returns VQ_OK they survive
+ * a power failure (unless no_sync).  On failure the file is as before, and the changes stay
+ * gathered.  report may be NULL.  Expected errors: VQ_EIO (disk full, file too large), VQ_ENOMEM,
+ * VQ_ECORRUPT, VQ_EBUSY (another file has taken the name of the index meanwhile). */
+VQ_API vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err);
+VQ_API void vq_writer_abort(vq_writer *w); /* forgets what is gathered; accepts NULL */
+VQ_API void vq_writer_close(vq_writer *w); /* what is not committed is forgotten */
+
 /* ---- tuning ------------------------------------------------------------------------------- */
 
 typedef struct vq_tune_opts {
@@ -355,8 +428,8 @@ typedef struct vq_tune_opts {
  * measured before; who has the file open keeps what they see.  Recall is that against exact search
  * over the stored rows.  Without stored rows queries are needed, and recall is that against a scan
  * of all codes.  vq_build() does this at its end.  Expected errors: VQ_EUNSUPPORTED (too few
- * vectors, or no rows and no queries), VQ_EBUSY (this process has the index open), VQ_ECORRUPT,
- * VQ_EIO, VQ_ECANCELED. */
+ * vectors, or no rows and no queries), VQ_EBUSY (a writer has the index for longer than 10 s),
+ * VQ_ECORRUPT, VQ_EIO, VQ_ECANCELED. */
 VQ_API vq_status vq_tune(const char *path, const vq_tune_opts *opts, vq_error *err);
 
 typedef struct vq_tune_point { /* what tuning found; means are of its queries */

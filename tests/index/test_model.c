@@ -81,7 +81,7 @@ static vq_status read_model(const char *path, void (*check)(const vq_model *got,
     OK(vq_file_open(&f, path, &err));
     OK(vq_snapshot_begin(&s, f, &err));
     err.text[0] = '\0';
-    vq_status rc = vq_model_read(&got, &s, &err);
+    vq_status rc = vq_model_read(&got, &s, NULL, &err);
     if (rc == VQ_OK && check != NULL) check(&got, want);
     if (rc != VQ_OK) cr_assert(strstr(err.text, path) != NULL, "no path: %s", err.text);
     vq_snapshot_end(&s);
