@@ -9,6 +9,10 @@
 static const cmd cmds[] = {
     {"build", "INPUT -o OUT [OPTION]...", "make an index of a file of vectors", build_opts,
      cmd_build},
+    {"add", "INDEX INPUT [OPTION]...", "add vectors to an index, or replace some", add_opts,
+     cmd_add},
+    {"delete", "INDEX ID...|--ids FILE [OPTION]...", "take vectors out of an index", delete_opts,
+     cmd_delete},
     {"retrain", "INDEX -o OUT [OPTION]...", "train an index anew from the rows it stores",
      retrain_opts, cmd_retrain},
     {"tune", "INDEX [OPTION]...", "measure what each recall takes, for search --recall", tune_opts,

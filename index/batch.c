@@ -377,6 +377,9 @@ vq_status vq_batch_put(vq_batch *b, vq_source *src, const vq_id_list *ids, bool 
     bool given = ids->ids != NULL || ids->names != NULL;
     VQ_REQUIRE(src->d == m->d, VQ_EINVAL, "%s: vectors of %u dimensions, the index has %u",
                src->name, src->d, m->d);
+    VQ_REQUIRE(!given || src->n == VQ_N_UNKNOWN || src->n == ids->n, VQ_EINVAL,
+               "%s: %" PRIu64 " ids for %" PRIu64 " rows; there must be one id a row", src->name,
+               ids->n, src->n);
     VQ_TRY(pick(b, ids, err));
     for (size_t i = 0; i < b->npicks && !upsert; i++) {
         const vq_batch_id *id = &b->ids[b->picks[i]];

@@ -6,7 +6,7 @@
 #include "src/math/score.h"
 #include "tests/index/fixture.h"
 
-enum { UNIVERSE = 600, MOST_AT_ONCE = 9 };
+enum { UNIVERSE = 600, MOST_AT_ONCE = 9, MOST_D = 2048 };
 
 typedef struct live_config {
     const char *codec;
@@ -69,9 +69,9 @@ static inline void live_build(const char *path, const live_config *c, size_t n, 
 
 static inline float live_score(const live_config *c, const float *q, uint32_t r)
 {
-    double wide[64], sq = 0;
-    float x[64];
-    cr_assert(c->d <= 64);
+    double wide[MOST_D], sq = 0;
+    float x[MOST_D];
+    cr_assert(c->d <= MOST_D);
     live_row(r, c->d, x);
     for (size_t j = 0; j < c->d; j++) wide[j] = (double)q[j];
     sq = vq_kernels_get()->sq_row_f32(q, c->d);
@@ -119,7 +119,7 @@ static inline void live_compare(const live_config *c, const state *s, vq_searche
 /* Is everything of the state there, and nothing else? */
 static inline void live_holds(const live_config *c, const state *s, vq_searcher *searcher)
 {
-    float row[64], want[64];
+    float row[MOST_D], want[MOST_D];
     for (uint32_t i = 0; i < UNIVERSE; i++) {
         char room[16];
         uint64_t id = 0;

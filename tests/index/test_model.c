@@ -12,7 +12,7 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
 {
     vq_model m = {.n = 100,
                   .seed = 12345678901234567890u,
-                  .format = VQ_FORMAT_VERSION,
+                  .format = VQ_FORMAT_COPIES,
                   .metric = VQ_METRIC_COSINE,
                   .d = D,
                   .d_code = codec->codewords != 0 ? 8 : D,
@@ -136,7 +136,7 @@ Test(model, values_that_cannot_be)
         vq_status rc;
         const char *key, *text, *says;
     } cases[] = {
-        {VQ_EVERSION, "format", "3", "newer"},
+        {VQ_EVERSION, "format", "4", "newer"},
         {VQ_EVERSION, "format", "4294967295", "newer"},
         {VQ_ECORRUPT, "format", "0", "format"},
         {VQ_ECORRUPT, "format", "1x", "format"},
@@ -152,6 +152,7 @@ Test(model, values_that_cannot_be)
         {VQ_ECORRUPT, "d_code", "0", ""},
         {VQ_ECORRUPT, "d_code", "9", ""},
         {VQ_ECORRUPT, "d_code", "4294967296", ""},
+        {VQ_ECORRUPT, "labels", "100", "labels"}, /* of a later format */
         {VQ_ECORRUPT, "m", "0", ""},
         {VQ_ECORRUPT, "m", "3", ""},
         {VQ_ECORRUPT, "m", "512", ""},
@@ -175,6 +176,14 @@ Test(model, values_that_cannot_be)
         FAILS(cases[i].rc, read_model(path, NULL, &m));
         cr_assert(strstr(err.text, cases[i].says) != NULL, "%s", err.text);
     }
+    m.format = VQ_FORMAT_CHANGED;
+    write_model(path, &m, "n", "2", true);
+    OK(read_model(path, NULL, &m));
+    write_model(path, &m, "labels", "100", true);
+    OK(read_model(path, NULL, &m));
+    write_model(path, &m, "labels", "99", true);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    m.format = VQ_FORMAT_COPIES;
     static const char *const names[] = {"metric", "store", "input", "ids", "rotation", "transform"};
     for (size_t i = 0; i < VQ_COUNT(names); i++) { /* words from the future, and none */
         write_model(path, &m, names[i], "marble", true);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vq add and vq delete, as a user meets them. */
+#include "tests/cli/user.h"
+
+#include <sys/file.h>
+#include <unistd.h>
+
+#define MAKE                                                                                       \
+    "\"$VQ\" gen a.fbin -n 300 -d 8 --seed 1 && \"$VQ\" gen b.fbin -n 40 -d 8 --seed 2 && "        \
+    "seq 1000 1299 >a.ids && seq 1290 1329 >b.ids && sed s/^/n/ a.ids >a.names && "                \
+    "sed s/^/n/ b.ids >b.names && "
+
+Test(write, numbers, .timeout = 120)
+{
+    char *dir = test_tmpdir();
+    DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q --store f32");
+    PRINTS(dir, "x.vq: 40 added; 340 vectors", "\"$VQ\" add x.vq b.fbin");
+    DONE(dir, "\"$VQ\" get x.vq 339 >got && \"$VQ\" build b.fbin -o y.vq -q --store f32 && "
+              "\"$VQ\" get y.vq 39 | cmp - got");
+    PRINTS(dir, "339", "\"$VQ\" search x.vq --like 339 -k 1 --nprobe all");
+    REFUSED(dir, 1, "id 17 (row 1) is in the index already",
+            "printf '500\\n17\\n' >ids && head -c 8 /dev/zero >/dev/null && "
+            "\"$VQ\" gen two.fbin -n 2 -d 8 && \"$VQ\" add x.vq two.fbin --ids ids");
+    PRINTS(dir, "1 added, 1 replaced; 341", "\"$VQ\" add x.vq two.fbin --ids ids --upsert");
+    PRINTS(dir, "3 deleted; 338 vectors", "\"$VQ\" delete x.vq 0 17 500");
+    REFUSED(dir, 1, "no id \"17\"", "\"$VQ\" delete x.vq 17");
+    REFUSED(dir, 1, "no id \"x\"", "\"$VQ\" get x.vq x");
+    REFUSED(dir, 1, "there is no id 0 (row 1)",
+            "printf '1\\n0\\n' >ids && \"$VQ\" delete x.vq --ids ids");
+    PRINTS(dir, "338", "\"$VQ\" info x.vq");
+    PRINTS(dir, "not synced", "\"$VQ\" add x.vq b.fbin --no-sync");
+    test_run r = type(dir, 0, "\"$VQ\" add x.vq b.fbin -q && \"$VQ\" delete x.vq 5 -q");
+    cr_assert(r.out[0] == '\0' && r.err[0] == '\0', "%s%s", r.out, r.err);
+    test_run_fini(&r);
+    PRINTS(dir, "sound: 417 vectors", "\"$VQ\" check x.vq");
+    test_rmdir(dir);
+}
+
+Test(write, strings, .timeout = 120)
+{
+    char *dir = test_tmpdir();
+    DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q --ids a.names --copies yes --nlist 20");
+    REFUSED(dir, 1, "has string ids", "\"$VQ\" add x.vq b.fbin");
+    REFUSED(dir, 1, "\"n1290\" (row 0) is in the index already",
+            "\"$VQ\" add x.vq b.fbin --ids b.names");
+    PRINTS(dir, "30 added, 10 replaced; 330 vectors",
+           "\"$VQ\" add x.vq b.fbin --ids b.names --upsert");
+    PRINTS(dir, "n1329", "\"$VQ\" search x.vq --like n1329 -k 1 --nprobe all");
+    PRINTS(dir, "2 deleted; 328 vectors", "\"$VQ\" delete x.vq n1000 n1329");
+    REFUSED(dir, 1, "n1329", "\"$VQ\" get x.vq n1329");
+    PRINTS(dir, "328 deleted; 0 vectors",
+           "sort -u a.names b.names | grep -v -e n1000 -e n1329 >all && "
+           "\"$VQ\" delete x.vq --ids all");
+    PRINTS(dir, "query 0", "\"$VQ\" search x.vq b.fbin");
+    PRINTS(dir, "sound: 0 vectors", "\"$VQ\" check x.vq");
+    PRINTS(dir, "300 added", "\"$VQ\" add x.vq a.fbin --ids a.names");
+    PRINTS(dir, "sound: 300 vectors", "\"$VQ\" check x.vq");
+    DONE(dir, "\"$VQ\" retrain x.vq -o y.vq -q && \"$VQ\" get x.vq n1007 >1 && "
+              "\"$VQ\" get y.vq n1007 | cmp - 1");
+    test_rmdir(dir);
+}
+
+Test(write, what_does_not_fit, .timeout = 120)
+{
+    char *dir = test_tmpdir();
+    DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q --store i8 && cp x.vq was.vq");
+    REFUSED(dir, 1, "40 ids for 300 rows", "\"$VQ\" add x.vq a.fbin --ids b.ids --upsert");
+    REFUSED(dir, 1, "300 ids for 40 rows", "\"$VQ\" add x.vq b.fbin --ids a.ids --upsert");
+    REFUSED(dir, 1, "of 9 dimensions, the index has 8",
+            "\"$VQ\" gen c.fbin -n 3 -d 9 && \"$VQ\" add x.vq c.fbin");
+    REFUSED(dir, 1, "No such file", "\"$VQ\" add none.vq b.fbin");
+    REFUSED(dir, 1, "No such file", "\"$VQ\" add x.vq none.fbin");
+    REFUSED(dir, 1, "names", "\"$VQ\" add x.vq b.fbin --ids b.names");
+    DONE(dir, "cmp x.vq was.vq");
+    float far[8] = {0, 0, 1e6f, 0, 0, 0, 0, 0};
+    write_fbin(dir, "far.fbin", far, 1, 8);
+    PRINTS(dir, "1 of the new rows have", "\"$VQ\" add x.vq far.fbin");
+    test_rmdir(dir);
+}
+
+Test(write, one_at_a_time, .timeout = 120)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q");
+    FILE *held = fopen(path, "r+");
+    cr_assert(held != NULL && flock(fileno(held), LOCK_EX) == 0);
+    REFUSED(dir, 3, "somebody else is changing it; waited 0 s",
+            "\"$VQ\" add x.vq b.fbin --wait 0");
+    REFUSED(dir, 3, "waited 0.05 s", "\"$VQ\" delete x.vq 1 --wait 0.05");
+    PRINTS(dir, "query 0", "\"$VQ\" search x.vq b.fbin");
+    (void)fclose(held);
+    PRINTS(dir, "40 added", "\"$VQ\" add x.vq b.fbin --wait 0");
+    free(path);
+    test_rmdir(dir);
+}
