@@ -42,8 +42,8 @@ static int delete_ids(const write_args *a, const char *index, const vq_ids *ids,
     progress_begin(&p, a->quiet);
     int code = write_open(a, index, &p, &w);
     if (code != CLI_DONE) return code;
-    vq_status rc = vq_writer_delete(w, ids->numbers, ids->numbers != NULL ? NULL : names, ids->n,
-                                    &err);
+    vq_status rc =
+        vq_writer_delete(w, ids->numbers, ids->numbers != NULL ? NULL : names, ids->n, &err);
     code = write_finish(a, index, w, &p, rc, &err);
     vq_writer_close(w);
     return code;

@@ -15,12 +15,26 @@ typedef struct write_args {
     int upsert, skip_bad, no_sync, quiet;
 } write_args;
 
-#define WRITE_WAIT       10.0 /* the default */
-#define WRITE_AT(field)  offsetof(write_args, field)
+#define WRITE_WAIT      10.0 /* the default */
+#define WRITE_AT(field) offsetof(write_args, field)
 #define WRITE_ROWS                                                                                 \
-    {"wait", 0, OPT_REAL, "S", WRITE_AT(wait), 0, 86400, NULL,                                     \
+    {"wait",                                                                                       \
+     0,                                                                                            \
+     OPT_REAL,                                                                                     \
+     "S",                                                                                          \
+     WRITE_AT(wait),                                                                               \
+     0,                                                                                            \
+     86400,                                                                                        \
+     NULL,                                                                                         \
      "seconds to wait while somebody else changes the index; default 10"},                         \
-        {"no-sync", 0, OPT_FLAG, NULL, WRITE_AT(no_sync), 0, 0, NULL,                              \
+        {"no-sync",                                                                                \
+         0,                                                                                        \
+         OPT_FLAG,                                                                                 \
+         NULL,                                                                                     \
+         WRITE_AT(no_sync),                                                                        \
+         0,                                                                                        \
+         0,                                                                                        \
+         NULL,                                                                                     \
          "do not wait until the disk has it: for bulk loads. If the power fails soon after, the "  \
          "index may be damaged"},                                                                  \
     {                                                                                              \

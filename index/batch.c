@@ -144,8 +144,8 @@ static vq_status find_id(vq_batch *b, uint64_t number, const char *name, uint32_
         b->ids_cap = cap;
     }
     vq_put_be64(key, number);
-    VQ_TRY(look_up(b, name != NULL ? name : (const void *)key, name != NULL ? strlen(name) : 8,
-                   &id, err));
+    VQ_TRY(look_up(b, name != NULL ? name : (const void *)key, name != NULL ? strlen(name) : 8, &id,
+                   err));
     if (name != NULL) {
         id.name = vq_mem_strdup(name);
         VQ_REQUIRE(id.name != NULL, VQ_ENOMEM, "a batch of %zu ids", b->nids);
@@ -269,8 +269,8 @@ static vq_status check_rows(vq_batch *b, const vq_source *src, size_t n, vq_erro
         bool sign = m->store == VQ_I8;
         at = find_beyond(b->wide, count, sign ? -128.0f : 0.0f, sign ? 127.0f : 255.0f, true);
         VQ_REQUIRE(at == count, VQ_ECORRUPT,
-                   "%s: row %" PRIu64 ": %g; the index stores %s, whole numbers of %s",
-                   src->name, b->numbers[at / m->d], (double)b->wide[at], vq_elem_name(m->store),
+                   "%s: row %" PRIu64 ": %g; the index stores %s, whole numbers of %s", src->name,
+                   b->numbers[at / m->d], (double)b->wide[at], vq_elem_name(m->store),
                    sign ? "-128 to 127" : "0 to 255");
     }
 out:
@@ -295,8 +295,7 @@ static vq_status reserve(vq_batch *b, size_t more, vq_error *err)
     bool ok = widen(&b->owner, b, cap, 4) && widen(&b->lists, b, cap, 4) &&
               widen(&b->copy_lists, b, cap, 4) && widen(&b->factors, b, cap, 4) &&
               widen(&b->copy_factors, b, cap, 4) && widen(&b->codes, b, cap, s->code_bytes) &&
-              widen(&b->copy_codes, b, cap, s->code_bytes) &&
-              widen(&b->rows, b, cap, s->row_bytes);
+              widen(&b->copy_codes, b, cap, s->code_bytes) && widen(&b->rows, b, cap, s->row_bytes);
     if (!ok) return vq_fail(err, VQ_ENOMEM, "a batch of %zu vectors", cap);
     b->cap = cap;
     return VQ_OK;
@@ -327,8 +326,8 @@ static vq_status own_block(vq_batch *b, const vq_source *src, size_t n, bool giv
     for (size_t i = 0; i < n; i++) {
         uint64_t row = b->numbers[i];
         uint32_t *owner = &b->owner[b->n - n + i];
-        VQ_REQUIRE(!given || row < b->npicks, VQ_EINVAL,
-                   "%s: more rows than the %zu ids for them", src->name, b->npicks);
+        VQ_REQUIRE(!given || row < b->npicks, VQ_EINVAL, "%s: more rows than the %zu ids for them",
+                   src->name, b->npicks);
         VQ_REQUIRE(given || row < VQ_NO_ID - first, VQ_EINVAL,
                    "%s: row %" PRIu64 ": no id is left above the largest; give ids", src->name,
                    row);
@@ -360,8 +359,8 @@ static vq_status read_rows(vq_batch *b, vq_source *src, bool given, vq_ticker *t
         VQ_TRY(vq_tick(ticker, "encode", b->n - first, src->n == VQ_N_UNKNOWN ? 0 : src->n, err));
     }
     VQ_REQUIRE(!given || src->row == b->npicks, VQ_EINVAL,
-               "%s: %zu ids for %" PRIu64 " rows; there must be one id a row", src->name,
-               b->npicks, src->row);
+               "%s: %zu ids for %" PRIu64 " rows; there must be one id a row", src->name, b->npicks,
+               src->row);
 out:
     return rc;
 }

@@ -230,10 +230,11 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
         VQ_TRY(vq_team_run(threads, tiles, encode_tile, &e, err));
         if (job->writer != NULL)
             VQ_TRY(vq_list_writer_add(job->writer, done, got, e.vectors.lists, e.vectors.factors,
-                                 e.vectors.codes, e.stored != NULL ? e.stored : job->rows, err));
+                                      e.vectors.codes, e.stored != NULL ? e.stored : job->rows,
+                                      err));
         if (job->copies != NULL)
             VQ_TRY(vq_list_writer_add(job->copies, done, got, e.copies.lists, e.copies.factors,
-                                 e.copies.codes, NULL, err));
+                                      e.copies.codes, NULL, err));
         VQ_TRY(vq_tick(job->ticker, job->phase, done + got, m->n, err));
     }
     VQ_REQUIRE(done == m->n, VQ_EIO, "%s: it changed while it was read", job->src->name);

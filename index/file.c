@@ -201,8 +201,7 @@ static vq_status file_open(vq_file **out, const char *path, bool private, vq_err
 {
     vq_status rc = VQ_EBUSY;
     *out = NULL;
-    for (int i = 0; i < OPEN_TRIES && rc == VQ_EBUSY; i++)
-        rc = open_once(out, path, private, err);
+    for (int i = 0; i < OPEN_TRIES && rc == VQ_EBUSY; i++) rc = open_once(out, path, private, err);
     return rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* file.h -- the LMDB file: environments and snapshots for reading, and a new file being written.
- * file.c, change.c and store.c are the only files that know LMDB; bytes are read through pages.h. */
+ * file.c, change.c and store.c are the only files that know LMDB; bytes are read through pages.h.
+ */
 #ifndef VQ_INDEX_FILE_H
 #define VQ_INDEX_FILE_H
 

@@ -214,8 +214,8 @@ static vq_status write_ids(const rewrite *w, vq_error *err)
             continue;
         }
         bool copied = e->copy != VQ_NO_PLACE;
-        VQ_TRY(vq_change_put(w->c, VQ_DB_IDS, u->keys + e->key, e->len, copied ? 16 : 8, &room,
-                             err));
+        VQ_TRY(
+            vq_change_put(w->c, VQ_DB_IDS, u->keys + e->key, e->len, copied ? 16 : 8, &room, err));
         vq_put_le32(room, (uint32_t)(e->place >> 32));
         vq_put_le32(room + 4, (uint32_t)e->place);
         if (!copied) continue;
@@ -227,8 +227,8 @@ out:
 }
 
 typedef struct name_block {
-    uint8_t *raw;                         /* as it was */
-    char *text;                           /* its names, each with a zero */
+    uint8_t *raw;                          /* as it was */
+    char *text;                            /* its names, each with a zero */
     const char *names[VQ_NAMES_PER_BLOCK]; /* "" where there is none */
     size_t count;
     uint8_t *value;

@@ -15,8 +15,8 @@ static size_t row_bytes(const vq_list_writer *w)
     return w->copies ? 0 : w->model->shape.row_bytes;
 }
 
-vq_status vq_list_writer_init(vq_list_writer *w, const vq_model *model, bool copies, const char *beside,
-                         size_t memory, vq_error *err)
+vq_status vq_list_writer_init(vq_list_writer *w, const vq_model *model, bool copies,
+                              const char *beside, size_t memory, vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(w, 0, sizeof *w);
@@ -42,8 +42,8 @@ void vq_list_writer_fini(vq_list_writer *w)
 }
 
 vq_status vq_list_writer_add(vq_list_writer *w, size_t first, size_t n, const uint32_t *lists,
-                        const float *factors, const uint8_t *codes, const uint8_t *rows,
-                        vq_error *err)
+                             const float *factors, const uint8_t *codes, const uint8_t *rows,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t code = w->model->shape.code_bytes, row = row_bytes(w);
@@ -243,7 +243,7 @@ out:
 }
 
 vq_status vq_list_writer_flush(vq_list_writer *w, vq_store *st, vq_idmap *im, vq_ticker *ticker,
-                          vq_error *err)
+                               vq_error *err)
 {
     vq_status rc = VQ_OK;
     chunk_task t = {.w = w, .st = st, .im = im, .capacity = vq_chunk_capacity(&w->model->shape)};

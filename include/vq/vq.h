@@ -278,19 +278,19 @@ VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
-    float recall;     /* the share of the true k best to find, on the average of queries like those
-                         the index was tuned with: each then gets as many lists and rows as it
-                         needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
-                         list and every row: exact search.  Not with nprobe or rerank.
-                         0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
-                         tuned */
-    uint32_t nprobe;  /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
-                         needs stored rows: VQ_EUNSUPPORTED */
-    uint32_t threads; /* for batches; 0 = one */
-    uint32_t pinned;  /* not 0: a search sees what was there when the searcher was opened or last
-                         refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
-                         vq_id_find, vq_get) are always those of the last search */
+    float recall;      /* the share of the true k best to find, on the average of queries like those
+                          the index was tuned with: each then gets as many lists and rows as it
+                          needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
+                          list and every row: exact search.  Not with nprobe or rerank.
+                          0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
+                          tuned */
+    uint32_t nprobe;   /* lists read per query; 0 = chosen, VQ_ALL = every list */
+    uint32_t rerank;   /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                          needs stored rows: VQ_EUNSUPPORTED */
+    uint32_t threads;  /* for batches; 0 = one */
+    uint32_t pinned;   /* not 0: a search sees what was there when the searcher was opened or last
+                          refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
+                          vq_id_find, vq_get) are always those of the last search */
     uint32_t reserved; /* 0 */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
@@ -345,14 +345,14 @@ VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap,
 
 typedef struct vq_writer_opts { /* 0 in any field means the default stated there */
     size_t struct_size;         /* set by VQ_WRITER_OPTS_INIT */
-    uint32_t wait_ms; /* how long to wait while another writer has the index; default 10,000;
-                         VQ_NONE: not at all */
-    uint32_t threads; /* that encode; default: as many as there are processors; the index does not
-                         depend on it */
-    uint32_t no_sync; /* not 0: a commit returns before the disk has it, for bulk loads.  If then
-                         the power fails the index may be damaged; a process that ends, in whatever
-                         way, does no harm */
-    uint32_t reserved;       /* 0 */
+    uint32_t wait_ms;  /* how long to wait while another writer has the index; default 10,000;
+                          VQ_NONE: not at all */
+    uint32_t threads;  /* that encode; default: as many as there are processors; the index does not
+                          depend on it */
+    uint32_t no_sync;  /* not 0: a commit returns before the disk has it, for bulk loads.  If then
+                          the power fails the index may be damaged; a process that ends, in whatever
+                          way, does no harm */
+    uint32_t reserved; /* 0 */
     vq_progress_fn progress; /* of rows that are encoded; may be NULL */
     void *progress_ctx;
 } vq_writer_opts;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* table.h -- a hash table from 64-bit keys to 32-bit numbers, as a rule places in an array of the
- * caller's.  Keys may be hashes of something longer: then equal ones are told apart by the caller. */
+ * caller's.  Keys may be hashes of something longer: then equal ones are told apart by the caller.
+ */
 #ifndef VQ_BASE_TABLE_H
 #define VQ_BASE_TABLE_H
 

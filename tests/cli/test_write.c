@@ -84,8 +84,7 @@ Test(write, one_at_a_time, .timeout = 120)
     DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q");
     FILE *held = fopen(path, "r+");
     cr_assert(held != NULL && flock(fileno(held), LOCK_EX) == 0);
-    REFUSED(dir, 3, "somebody else is changing it; waited 0 s",
-            "\"$VQ\" add x.vq b.fbin --wait 0");
+    REFUSED(dir, 3, "somebody else is changing it; waited 0 s", "\"$VQ\" add x.vq b.fbin --wait 0");
     REFUSED(dir, 3, "waited 0.05 s", "\"$VQ\" delete x.vq 1 --wait 0.05");
     PRINTS(dir, "query 0", "\"$VQ\" search x.vq b.fbin");
     (void)fclose(held);

@@ -134,11 +134,11 @@ static vq_status try_delete(run *r, const uint32_t *ids, uint32_t n)
 {
     call c;
     make_call(&c, ids, n);
-    return vq_writer_delete(r->w, r->c->strings ? NULL : c.numbers,
-                            r->c->strings ? c.names : NULL, n, &err);
+    return vq_writer_delete(r->w, r->c->strings ? NULL : c.numbers, r->c->strings ? c.names : NULL,
+                            n, &err);
 }
 
-static void delete(run *r)
+static void delete (run *r)
 {
     uint32_t ids[MOST_AT_ONCE], n = choose(r, 1 + below(r, MOST_AT_ONCE), 1, ids);
     OK(try_delete(r, ids, n));
@@ -187,8 +187,8 @@ static void commit(run *r)
     r->now = r->next;
     forget(r);
     r->commits++;
-    if (r->commits % 16 == 0) cr_assert_eq(problems_of(r->path), 0, "after commit %llu",
-                                           (unsigned long long)r->commits);
+    if (r->commits % 16 == 0)
+        cr_assert_eq(problems_of(r->path), 0, "after commit %llu", (unsigned long long)r->commits);
 }
 
 static void ask(run *r, vq_searcher *s, const state *st, bool all)
@@ -204,11 +204,16 @@ static void ask(run *r, vq_searcher *s, const state *st, bool all)
 static void step(run *r)
 {
     uint32_t what = below(r, 100);
-    if (what < 22) add(r);
-    else if (what < 36) delete(r);
-    else if (what < 48) upsert(r);
-    else if (what < 52) refused(r);
-    else if (what < 72) commit(r);
+    if (what < 22)
+        add(r);
+    else if (what < 36)
+        delete (r);
+    else if (what < 48)
+        upsert(r);
+    else if (what < 52)
+        refused(r);
+    else if (what < 72)
+        commit(r);
     else if (what < 90) {
         ask(r, r->all, &r->now, true);
         ask(r, r->some, &r->now, false);
