@@ -245,8 +245,20 @@ uint64_t vq_file_newest(const vq_file *f)
     return vq_pages_newest(map->base, f->page);
 }
 
+/* Is txn still the last one that LMDB tells readers of?  It does so once the meta page is on the
+ * disk, long after that can be seen in the map; a writer touches the page of txn again only when
+ * one more has been told. */
+static bool still_last(vq_file *f, uint64_t txn)
+{
+    MDB_txn *other = NULL;
+    if (vq_file_newest(f) == txn) return true;
+    bool last = mdb_txn_begin(f->env, NULL, MDB_RDONLY, &other) == 0 && mdb_txn_id(other) == txn;
+    if (other != NULL) mdb_txn_abort(other);
+    return last;
+}
+
 /* Under the lock of f.  A writer that commits between the transaction's beginning and our look at
- * its meta page may write there: once more then. */
+ * its meta page may write there while we look: once more then. */
 static vq_status begin_reading(vq_file *f, MDB_txn **txn, vq_pages *pages, vq_error *err)
 {
     vq_status rc = VQ_EBUSY;
@@ -259,6 +271,8 @@ static vq_status begin_reading(vq_file *f, MDB_txn **txn, vq_pages *pages, vq_er
         }
         if (m != 0) return vq_mdb_status(m, "snapshot", err);
         rc = find_pages(f, mdb_txn_id(*txn), pages, err);
+        if (rc == VQ_OK && !still_last(f, pages->txn))
+            rc = vq_fail(err, VQ_EBUSY, "writers are too fast for a snapshot");
     }
     return rc;
 }

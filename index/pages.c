@@ -65,11 +65,9 @@ vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t
                    parse_meta(base + meta[0].size, bytes - meta[0].size, &meta[1], &last[1]) &&
                    meta[1].size == meta[0].size,
                VQ_ECORRUPT, "not an LMDB file, or its first pages are damaged (%zu bytes)", bytes);
-    /* A writer is at work on the older of the two, so only the newer one can be trusted; that it is
-     * still the newer one is looked at after it was read. */
     int newest = meta[1].txn > meta[0].txn;
-    VQ_REQUIRE(txn == 0 || (meta[newest].txn == txn && vq_pages_newest(base, meta[0].size) == txn),
-               VQ_EBUSY, "the snapshot is gone");
+    if (txn != 0 && meta[newest].txn != txn) newest = !newest;
+    VQ_REQUIRE(txn == 0 || meta[newest].txn == txn, VQ_EBUSY, "the snapshot is gone");
     *p = meta[newest];
     p->base = base;
     p->count = bytes / p->size;

@@ -47,9 +47,9 @@ typedef struct vq_pages { /* one snapshot of a file */
     vq_tree free, main;
 } vq_pages;
 
-/* The snapshot of the newest transaction by the two meta pages at base (bytes long), which must be
- * txn unless that is 0.  VQ_EBUSY if it is another: a writer has moved on, take a new snapshot.
- * VQ_ECORRUPT: not LMDB, or cut short. */
+/* The snapshot of transaction txn (0: the newest) among the two meta pages at base (bytes long).
+ * VQ_EBUSY if txn is in neither: a writer has moved on, take a new snapshot.  VQ_ECORRUPT: not
+ * LMDB, or cut short. */
 vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t txn,
                         vq_error *err);
 

@@ -4,12 +4,14 @@
 
 #include <string.h>
 
-/* known: of an earlier snapshot that is still held, or NULL. */
-static vq_status open_shard(vq_shard *s, vq_file *f, const vq_model *known, vq_error *err)
+/* Of a snapshot, which becomes the shard's.  known: of an earlier one that is still held, or NULL.
+ */
+static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_model *known,
+                            vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(s, 0, sizeof *s);
-    VQ_TRY(vq_snapshot_begin(&s->snapshot, f, err));
+    s->snapshot = *snapshot;
     VQ_TRY(vq_model_read(&s->model, &s->snapshot, known, err));
     s->capacity = vq_chunk_capacity(&s->model.shape);
     s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
@@ -24,7 +26,10 @@ out:
 
 vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
 {
-    return open_shard(s, f, NULL, err);
+    vq_snapshot snapshot;
+    memset(s, 0, sizeof *s);
+    vq_status rc = vq_snapshot_begin(&snapshot, f, err);
+    return rc == VQ_OK ? open_shard(s, &snapshot, NULL, err) : rc;
 }
 
 /* Whether a brief of one model is one of the other. */
@@ -39,9 +44,15 @@ static bool same_arrays(vq_model *a, vq_model *b)
 vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    vq_snapshot snapshot;
     vq_shard fresh;
     if (vq_file_newest(s->snapshot.file) == s->snapshot.pages.txn) goto out;
-    VQ_TRY(open_shard(&fresh, s->snapshot.file, &s->model, err));
+    VQ_TRY(vq_snapshot_begin(&snapshot, s->snapshot.file, err));
+    if (snapshot.pages.txn == s->snapshot.pages.txn) { /* a commit that is still on its way */
+        vq_snapshot_end(&snapshot);
+        goto out;
+    }
+    VQ_TRY(open_shard(&fresh, &snapshot, &s->model, err));
     if (same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
         fresh.brief = s->brief;
         memset(&s->brief, 0, sizeof s->brief);

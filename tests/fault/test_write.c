@@ -136,7 +136,8 @@ static void kill_many(const live_config *c, uint64_t kills)
                   (unsigned long long)life, (unsigned long long)returned);
     }
     if (getenv("VQ_TEST_KILLS") != NULL)
-        (void)fprintf(stderr, "%s: %llu writers killed, %llu commits told, %llu made but not told\n",
+        (void)fprintf(stderr,
+                      "%s: %llu writers killed, %llu commits told, %llu made but not told\n",
                       c->codec, (unsigned long long)kills, (unsigned long long)commits,
                       (unsigned long long)unseen);
     cr_assert(commits > 0);
@@ -257,8 +258,8 @@ Test(write, no_memory, .timeout = 300)
         vq_status rc = one_change(path, &s, &next);
         uint64_t calls = vq_mem_count();
         vq_mem_fail_after(0);
-        cr_assert(rc == VQ_OK || (rc == VQ_ENOMEM && err.text[0] != '\0'), "allocation %llu: %d: %s",
-                  (unsigned long long)n, (int)rc, err.text);
+        cr_assert(rc == VQ_OK || (rc == VQ_ENOMEM && err.text[0] != '\0'),
+                  "allocation %llu: %d: %s", (unsigned long long)n, (int)rc, err.text);
         cr_assert(holds_all(&strings, rc == VQ_OK ? &next : &s, path), "allocation %llu",
                   (unsigned long long)n);
         failed += rc != VQ_OK;
@@ -313,8 +314,7 @@ Test(write, readers_that_never_end, .timeout = 300)
     cr_assert_eq(waitpid(child, NULL, 0), child);
     (void)close(ends[0]), (void)close(ends[1]);
     change(path, 3, 40, &s);
-    cr_assert(held > small + (1 << 19), "%lld bytes, then %lld", (long long)small,
-              (long long)held);
+    cr_assert(held > small + (1 << 19), "%lld bytes, then %lld", (long long)small, (long long)held);
     cr_assert(size_of(path) < held + (1 << 19), "%lld bytes, then %lld", (long long)held,
               (long long)size_of(path));
     vq_index *ix = open_index(path);

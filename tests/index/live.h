@@ -94,10 +94,10 @@ static inline int live_rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Every answer is of what is there, with its score; all: the answers are the k best. */
-static inline void live_compare(const live_config *c, const state *s, vq_searcher *searcher,
-                                const float *q, const uint64_t *ids, const float *scores,
-                                uint32_t k, bool all)
+/* Is every answer (numbers of the universe) of what is there, with its score?  all: and are the
+ * answers the k best? */
+static inline bool live_matches(const live_config *c, const state *s, const float *q,
+                                const uint64_t *ids, const float *scores, uint32_t k, bool all)
 {
     float want[UNIVERSE];
     size_t n = 0, found = 0;
@@ -106,14 +106,25 @@ static inline void live_compare(const live_config *c, const state *s, vq_searche
         if (s->there[i]) want[n++] = live_score(c, q, s->row[i]);
     qsort(want, n, sizeof *want, live_rising);
     for (; found < k && ids[found] != VQ_NO_ID; found++) {
-        uint32_t i = live_of_id(c, searcher, ids[found]);
-        cr_assert(s->there[i] && !seen[i], "id %u is answered", i);
+        uint64_t i = ids[found];
+        if (i >= UNIVERSE || !s->there[i] || seen[i]) return false;
         seen[i] = true;
-        cr_assert_eq(scores[found], live_score(c, q, s->row[i]), "id %u: %g", i,
-                     (double)scores[found]);
-        if (all) cr_assert_eq(scores[found], want[larger ? n - 1 - found : found]);
+        if (scores[found] != live_score(c, q, s->row[i])) return false;
+        if (all && (found >= n || scores[found] != want[larger ? n - 1 - found : found]))
+            return false;
     }
-    if (all) cr_assert_eq(found, VQ_MIN(n, (size_t)k));
+    return !all || found == VQ_MIN(n, (size_t)k);
+}
+
+static inline void live_compare(const live_config *c, const state *s, vq_searcher *searcher,
+                                const float *q, const uint64_t *ids, const float *scores,
+                                uint32_t k, bool all)
+{
+    uint64_t of[64];
+    cr_assert(k <= VQ_COUNT(of));
+    for (uint32_t i = 0; i < k; i++)
+        of[i] = ids[i] != VQ_NO_ID ? live_of_id(c, searcher, ids[i]) : VQ_NO_ID;
+    cr_assert(live_matches(c, s, q, of, scores, k, all), "%s: an answer is wrong", c->codec);
 }
 
 /* Is everything of the state there, and nothing else? */
