@@ -13,6 +13,8 @@ static const cmd cmds[] = {
      cmd_add},
     {"delete", "INDEX ID...|--ids FILE [OPTION]...", "take vectors out of an index", delete_opts,
      cmd_delete},
+    {"compact", "INDEX [-o OUT] [OPTION]...", "copy an index without the space that is free in it",
+     compact_opts, cmd_compact},
     {"retrain", "INDEX -o OUT [OPTION]...", "train an index anew from the rows it stores",
      retrain_opts, cmd_retrain},
     {"tune", "INDEX [OPTION]...", "measure what each recall takes, for search --recall", tune_opts,

@@ -18,7 +18,7 @@
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, copies);
 NO_TAIL(vq_search_opts, reserved);
-NO_TAIL(vq_info, copies_bytes);
+NO_TAIL(vq_info, oldest_pid);
 NO_TAIL(vq_search_stats, copies);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
@@ -83,6 +83,24 @@ static uint64_t db_bytes(const vq_snapshot *s, vq_db db)
     return (t->branch_pages + t->leaf_pages + t->overflow_pages) * s->pages.size;
 }
 
+/* What is free, and who keeps it from being used. */
+static vq_status describe_space(const vq_shard *s, vq_info *i, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_readers readers;
+    uint64_t pages;
+    VQ_TRY(vq_pages_free(&s->snapshot.pages, &pages, err));
+    VQ_TRY(vq_file_readers(s->snapshot.file, &readers, err));
+    i->free_bytes = pages * s->snapshot.pages.size;
+    i->snapshot = i->oldest_snapshot = s->snapshot.pages.txn;
+    if (readers.count <= 1) goto out; /* the one that we hold ourselves */
+    i->readers = readers.count - 1;
+    i->oldest_snapshot = VQ_MIN(readers.oldest, i->snapshot);
+    i->oldest_pid = readers.oldest_pid;
+out:
+    return rc;
+}
+
 vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -113,6 +131,7 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.mapped = m->query_map != 0;
     i.copies = m->copies;
     i.copies_bytes = db_bytes(&shard.snapshot, VQ_DB_COPIES);
+    VQ_TRY(describe_space(&shard, &i, err));
     (void)snprintf(i.codec, sizeof i.codec, "%s", m->codec->name);
     (void)snprintf(i.why, sizeof i.why, "%s", m->why);
     VQ_TRY(vq_opts_export(info, &i, sizeof i, err));

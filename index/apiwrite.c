@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* apiwrite.c -- the public functions that change an index: check arguments, call below. */
+#include "index/compact.h"
 #include "index/opts.h"
 #include "index/pagecheck.h"
 #include "index/update.h"
@@ -13,6 +14,8 @@ struct vq_writer {
 };
 
 _Static_assert(offsetof(vq_writer_opts, progress_ctx) + sizeof(void *) == sizeof(vq_writer_opts),
+               "no padding after the last field");
+_Static_assert(offsetof(vq_compact_opts, progress_ctx) + sizeof(void *) == sizeof(vq_compact_opts),
                "no padding after the last field");
 _Static_assert(offsetof(vq_write_report, n) + sizeof(uint64_t) == sizeof(vq_write_report),
                "no padding after the last field");
@@ -150,6 +153,18 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     if (report != NULL) VQ_TRY(vq_opts_export(report, &r, sizeof r, err));
 out:
     vq_update_fini(&u);
+    return rc;
+}
+
+vq_status vq_compact(const char *path, const char *out, const vq_compact_opts *opts, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_compact_opts o;
+    VQ_REQUIRE(path != NULL && path[0] != '\0' && (out == NULL || out[0] != '\0'), VQ_EINVAL,
+               "compact: a path is needed");
+    VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
+    VQ_TRY(vq_compact_file(path, out, &o, err));
+out:
     return rc;
 }
 

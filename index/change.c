@@ -122,9 +122,16 @@ static vq_status start(vq_change *c, vq_error *err)
     (void)pthread_mutex_unlock(&f->lock);
     for (int i = 0; i < VQ_DB_COUNT; i++) c->opened[i] = false;
     c->full = false;
-    if (m == 0) return VQ_OK;
+    if (m != 0) c->txn = NULL;
+    if (m != 0) return vq_mdb_status(m, f->path, err);
+    if (mdb_txn_id(c->txn) == vq_file_newest(f) + 1) return VQ_OK;
+    /* See begin_reading in file.c; LMDB would choose its meta page by that number. */
+    mdb_txn_abort(c->txn);
     c->txn = NULL;
-    return vq_mdb_status(m, f->path, err);
+    return vq_fail(err, VQ_EBUSY,
+                   "%s: it was put in the place of a file that was being opened; let all who have "
+                   "it open close it once",
+                   f->path);
 }
 
 static vq_status finish(vq_change *c, vq_error *err)

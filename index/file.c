@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -270,7 +271,11 @@ static vq_status begin_reading(vq_file *f, MDB_txn **txn, vq_pages *pages, vq_er
             if (m == 0) continue;
         }
         if (m != 0) return vq_mdb_status(m, "snapshot", err);
-        rc = find_pages(f, mdb_txn_id(*txn), pages, err);
+        /* What LMDB tells comes from the lock file.  If that was another file's for a moment, of
+         * which this one took the place, it is too large a number; it holds our pages all the same.
+         */
+        uint64_t id = mdb_txn_id(*txn), newest = vq_file_newest(f);
+        rc = find_pages(f, VQ_MIN(id, newest), pages, err);
         if (rc == VQ_OK && !still_last(f, pages->txn))
             rc = vq_fail(err, VQ_EBUSY, "writers are too fast for a snapshot");
     }
@@ -313,6 +318,27 @@ vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_
     return rc == VQ_OK || rc == VQ_ENOENT
                ? rc
                : vq_fail_context(err, rc, "%s: %s", s->file->path, vq_db_names[db]);
+}
+
+/* A line of LMDB's list: process, thread, transaction or "-"; the first line is a heading. */
+static int note_reader(const char *line, void *ctx)
+{
+    vq_readers *r = ctx;
+    int pid;
+    size_t thread, txn;
+    if (sscanf(line, "%d %zx %zu", &pid, &thread, &txn) != 3) return 0;
+    r->count++;
+    if (txn < r->oldest) r->oldest = txn, r->oldest_pid = (uint32_t)pid;
+    return 0;
+}
+
+vq_status vq_file_readers(vq_file *f, vq_readers *r, vq_error *err)
+{
+    int dead, m;
+    *r = (vq_readers){.oldest = UINT64_MAX};
+    m = mdb_reader_check(f->env, &dead);
+    if (m == 0) m = mdb_reader_list(f->env, note_reader, r);
+    return m >= 0 ? VQ_OK : vq_mdb_status(m, f->path, err);
 }
 
 /* ---- one value ---- */

@@ -39,6 +39,14 @@ uint64_t vq_file_bytes(const vq_file *f);
 /* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */
 uint64_t vq_file_newest(const vq_file *f);
 
+/* Who reads a file now, in any process. */
+typedef struct vq_readers {
+    uint32_t count;      /* snapshots held */
+    uint64_t oldest;     /* the transaction of the oldest one; UINT64_MAX: there is none */
+    uint32_t oldest_pid; /* and who holds it */
+} vq_readers;
+vq_status vq_file_readers(vq_file *f, vq_readers *r, vq_error *err);
+
 /* What one moment's readers see.  Pointers into its pages live until vq_snapshot_end. */
 typedef struct vq_snapshot {
     vq_file *file;
@@ -70,6 +78,8 @@ size_t vq_store_value_min(const vq_store *st); /* see vq_shape */
  * meta and model must come in rising order. */
 vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
                        uint8_t **room, vq_error *err);
+/* There is to be a database of copies, though it may stay empty. */
+vq_status vq_store_want_copies(vq_store *st, vq_error *err);
 /* Commits, so that vq_file_open_private can read what is there, and goes on after that. */
 vq_status vq_store_pause(vq_store *st, vq_error *err);
 vq_status vq_store_resume(vq_store *st, vq_error *err);

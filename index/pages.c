@@ -296,3 +296,20 @@ vq_status vq_cursor_next(vq_cursor *c, vq_error *err)
 out:
     return rc;
 }
+
+vq_status vq_pages_free(const vq_pages *p, uint64_t *count, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_cursor c;
+    *count = 0;
+    VQ_TRY(vq_cursor_first(&c, p, &p->free, err));
+    while (c.depth > 0) { /* a number of pages, then that many page numbers */
+        uint64_t n = c.node.len >= 8 ? vq_le64(c.node.value) : 0;
+        VQ_REQUIRE(c.node.len >= 8 && n <= c.node.len / 8 - 1, VQ_ECORRUPT,
+                   "free pages: a record of %zu bytes", c.node.len);
+        *count += n;
+        VQ_TRY(vq_cursor_next(&c, err));
+    }
+out:
+    return rc;
+}

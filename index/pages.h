@@ -95,4 +95,7 @@ typedef struct vq_cursor {
 vq_status vq_cursor_first(vq_cursor *c, const vq_pages *p, const vq_tree *t, vq_error *err);
 vq_status vq_cursor_next(vq_cursor *c, vq_error *err); /* depth 0 after the last */
 
+/* How many pages are free, for writers to use as soon as no reader sees what was there. */
+vq_status vq_pages_free(const vq_pages *p, uint64_t *count, vq_error *err);
+
 #endif

@@ -258,11 +258,18 @@ typedef struct vq_info {
     uint32_t default_nprobe; /* what 0 means in vq_search_opts, for k = 10 */
     uint32_t default_rerank;
     char codec[16];
-    char why[1000];        /* one line an automatic choice, separated by newlines */
-    uint32_t train;        /* VQ_TRAIN_* as chosen */
-    uint32_t mapped;       /* 1: queries have a matrix of their own */
-    uint64_t copies;       /* vectors that a second list holds too */
-    uint64_t copies_bytes; /* what the copies take */
+    char why[1000];           /* one line an automatic choice, separated by newlines */
+    uint32_t train;           /* VQ_TRAIN_* as chosen */
+    uint32_t mapped;          /* 1: queries have a matrix of their own */
+    uint64_t copies;          /* vectors that a second list holds too */
+    uint64_t copies_bytes;    /* what the copies take */
+    uint64_t free_bytes;      /* of the file, that changes have left free: later ones use them */
+    uint64_t snapshot;        /* the number of changes that were made to the file, more or less: the
+                                 newest snapshot */
+    uint64_t oldest_snapshot; /* that a searcher or writer holds, in any process: what came free
+                                 since cannot be used again yet */
+    uint32_t readers;         /* searchers and writers that hold a snapshot */
+    uint32_t oldest_pid;      /* the process that holds the oldest one; 0: nobody holds any */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \
@@ -403,6 +410,27 @@ typedef struct vq_write_report {
 VQ_API vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err);
 VQ_API void vq_writer_abort(vq_writer *w); /* forgets what is gathered; accepts NULL */
 VQ_API void vq_writer_close(vq_writer *w); /* what is not committed is forgotten */
+
+typedef struct vq_compact_opts { /* 0 in any field means the default stated there */
+    size_t struct_size;          /* set by VQ_COMPACT_OPTS_INIT */
+    uint32_t wait_ms; /* in place: how long to wait for a writer; default 10,000; VQ_NONE: not
+                         at all */
+    uint32_t force;   /* not 0: replace a file that exists at out */
+    vq_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} vq_compact_opts;
+#define VQ_COMPACT_OPTS_INIT                                                                       \
+    {                                                                                              \
+        .struct_size = sizeof(vq_compact_opts)                                                     \
+    }
+/* A dense copy of an index, without the space that changes have left free: every value summed on
+ * the way, the digest the same.  out: a file to write, a consistent one while writers go on; NULL:
+ * in the place of path, which no writer may hold meanwhile.  Whoever has path open keeps the old
+ * file, and sees no later changes until it is opened again.  Whenever this fails out, or path, is
+ * as before.  Expected errors: VQ_ECORRUPT, VQ_EIO (disk full), VQ_EBUSY (a writer; out exists and
+ * force is 0), VQ_ECANCELED. */
+VQ_API vq_status vq_compact(const char *path, const char *out, const vq_compact_opts *opts,
+                            vq_error *err);
 
 /* ---- tuning ------------------------------------------------------------------------------- */
 

@@ -60,6 +60,34 @@ Test(write, strings, .timeout = 120)
     test_rmdir(dir);
 }
 
+/* Half is deleted: the space is free, and a dense copy has none of it. */
+Test(write, compact, .timeout = 120)
+{
+    char *dir = test_tmpdir();
+    DONE(dir, "\"$VQ\" gen a.fbin -n 3000 -d 32 --seed 1 && seq 0 2 2999 >half && "
+              "\"$VQ\" build a.fbin -o x.vq -q --copies yes --no-tune");
+    test_run r = type(dir, 0, "\"$VQ\" info x.vq");
+    cr_assert(strstr(r.out, "\nfree ") == NULL && strstr(r.out, "\nreaders ") == NULL, "%s", r.out);
+    test_run_fini(&r);
+    PRINTS(dir, "1,500 deleted", "\"$VQ\" delete x.vq --ids half");
+    PRINTS(dir, "of the file, for later changes", "\"$VQ\" info x.vq");
+    DONE(dir, "cp x.vq was.vq && \"$VQ\" info x.vq --digest >1");
+    PRINTS(dir, "y.vq: ", "\"$VQ\" compact x.vq -o y.vq");
+    DONE(dir, "cmp x.vq was.vq && \"$VQ\" info y.vq --digest | cmp - 1 && "
+              "test $(stat -c %%s y.vq) -lt $(stat -c %%s x.vq)");
+    REFUSED(dir, 2, "exists; give --force", "\"$VQ\" compact x.vq -o y.vq");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" compact x.vq -o x.vq");
+    PRINTS(dir, "y.vq: ", "\"$VQ\" compact x.vq -o y.vq --force");
+    PRINTS(dir, "x.vq: ", "\"$VQ\" compact x.vq");
+    DONE(dir, "cmp x.vq y.vq && \"$VQ\" check x.vq && ! ls | grep tmp");
+    r = type(dir, 0, "\"$VQ\" info x.vq --json");
+    cr_assert(is_json(r.out) && strstr(r.out, "\"free_bytes\": 0,") != NULL, "%s", r.out);
+    cr_assert(strstr(r.out, "\"readers\": 0,") != NULL, "%s", r.out);
+    test_run_fini(&r);
+    PRINTS(dir, "3,000 added", "\"$VQ\" add x.vq a.fbin");
+    test_rmdir(dir);
+}
+
 Test(write, what_does_not_fit, .timeout = 120)
 {
     char *dir = test_tmpdir();
