@@ -20,19 +20,6 @@ _Static_assert(offsetof(vq_compact_opts, progress_ctx) + sizeof(void *) == sizeo
 _Static_assert(offsetof(vq_write_report, n) + sizeof(uint64_t) == sizeof(vq_write_report),
                "no padding after the last field");
 
-/* LMDB believes the pages that it writes beside. */
-static vq_status verify_pages(const vq_shard *s, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    vq_problems problems = {0};
-    uint64_t pages;
-    VQ_TRY(vq_pages_verify(&s->snapshot.pages, &problems, &pages, err));
-    VQ_REQUIRE(problems.count == 0, VQ_ECORRUPT, "%s: damaged; vq check tells more",
-               vq_file_path(s->snapshot.file));
-out:
-    return rc;
-}
-
 vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts *opts,
                          vq_error *err)
 {
@@ -51,7 +38,7 @@ vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts
     VQ_TRY(vq_change_begin(&w->change, path, wait, err));
     if (o.no_sync != 0) vq_change_no_sync(w->change);
     VQ_TRY(vq_shard_open(&w->shard, vq_change_file(w->change), err));
-    VQ_TRY(verify_pages(&w->shard, err));
+    VQ_TRY(vq_pages_sound(&w->shard.snapshot.pages, path, err)); /* LMDB believes them */
     VQ_TRY(vq_batch_init(&w->batch, &w->shard, vq_team(o.threads, 1024), err));
     *out = w;
     w = NULL;

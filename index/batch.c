@@ -14,7 +14,7 @@
 #include "src/math/score.h"
 #include "src/train/kmeans.h"
 
-enum { BLOCK_BYTES = 8 << 20, BLOCK_ROWS = 4096 };
+enum { BLOCK_BYTES = 4 << 20, BLOCK_ROWS = 4096 };
 #define F16_MOST 65504.0f
 
 /* ---- memory ---- */

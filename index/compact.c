@@ -41,12 +41,8 @@ static vq_status copy_all(compact *c, vq_error *err)
                                   VQ_DB_IDS,   VQ_DB_NAMES, VQ_DB_META};
     vq_status rc = VQ_OK;
     const vq_snapshot *s = &c->shard.snapshot;
-    vq_problems problems = {0};
     vq_tree copies;
-    uint64_t pages;
-    VQ_TRY(vq_pages_verify(&s->pages, &problems, &pages, err));
-    VQ_REQUIRE(problems.count == 0, VQ_ECORRUPT, "%s: damaged; vq check tells more",
-               vq_file_path(s->file));
+    VQ_TRY(vq_pages_sound(&s->pages, vq_file_path(s->file), err));
     VQ_REQUIRE(s->pages.size == 2 * vq_store_value_min(c->store), VQ_EUNSUPPORTED,
                "%s: it has pages of %zu bytes, files made here have %zu; build it anew",
                vq_file_path(s->file), s->pages.size, 2 * vq_store_value_min(c->store));
