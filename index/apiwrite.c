@@ -9,7 +9,7 @@ struct vq_writer {
     vq_change *change;
     vq_shard shard; /* the newest snapshot, but for.. */
     bool behind;    /* ..a commit whose snapshot could not be had yet */
-    vq_batch batch;
+    vq_pending batch;
     vq_ticker ticker;
 };
 
@@ -39,7 +39,7 @@ vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts
     if (o.no_sync != 0) vq_change_no_sync(w->change);
     VQ_TRY(vq_shard_open(&w->shard, vq_change_file(w->change), err));
     VQ_TRY(vq_pages_sound(&w->shard.snapshot.pages, path, err)); /* LMDB believes them */
-    VQ_TRY(vq_batch_init(&w->batch, &w->shard, vq_team(o.threads, 1024), err));
+    VQ_TRY(vq_pending_init(&w->batch, &w->shard, vq_team(o.threads, 1024), err));
     *out = w;
     w = NULL;
 out:
@@ -50,7 +50,7 @@ out:
 void vq_writer_close(vq_writer *w)
 {
     if (w == NULL) return;
-    vq_batch_fini(&w->batch);
+    vq_pending_fini(&w->batch);
     vq_shard_close(&w->shard);
     vq_change_end(w->change);
     vq_mem_free(w);
@@ -62,7 +62,7 @@ static vq_status catch_up(vq_writer *w, vq_error *err)
     vq_status rc = VQ_OK;
     if (!w->behind) goto out;
     VQ_TRY(vq_shard_refresh(&w->shard, err));
-    VQ_TRY(vq_batch_clear(&w->batch, err));
+    VQ_TRY(vq_pending_clear(&w->batch, err));
     w->behind = false;
 out:
     return rc;
@@ -88,7 +88,7 @@ static vq_status put(vq_writer *w, vq_source *src, const vq_id_list *l, bool ups
     VQ_TRY(check_ids(w, l, what, err));
     VQ_REQUIRE(src != NULL, VQ_EINVAL, "%s: a source is needed", what);
     VQ_TRY(catch_up(w, err));
-    VQ_TRY(vq_batch_put(&w->batch, src, l, upsert, &w->ticker, err));
+    VQ_TRY(vq_pending_put(&w->batch, src, l, upsert, &w->ticker, err));
 out:
     return rc;
 }
@@ -113,7 +113,7 @@ vq_status vq_writer_delete(vq_writer *w, const uint64_t *ids, const char *const 
     VQ_TRY(check_ids(w, &l, "delete", err));
     if (nids == 0) goto out;
     VQ_TRY(catch_up(w, err));
-    VQ_TRY(vq_batch_remove(&w->batch, &l, err));
+    VQ_TRY(vq_pending_remove(&w->batch, &l, err));
 out:
     return rc;
 }
@@ -128,7 +128,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     VQ_TRY(catch_up(w, err));
     if (report != NULL) VQ_TRY(vq_opts_export(report, &r, sizeof r, err)); /* can it be told? */
     r.n = w->shard.model.n;
-    if (!vq_batch_empty(&w->batch)) {
+    if (!vq_pending_empty(&w->batch)) {
         VQ_TRY(vq_update_plan(&u, &w->batch, err));
         VQ_TRY(vq_change_apply(w->change, vq_update_write, &u, err));
         r.added = u.added, r.replaced = u.replaced, r.deleted = u.deleted;

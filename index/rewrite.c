@@ -108,7 +108,7 @@ out:
 static void gather(rewrite *w, const vq_half *h)
 {
     const vq_model *m = &w->s->model;
-    const vq_batch *b = w->u->batch;
+    const vq_pending *b = w->u->batch;
     size_t bytes = m->shape.code_bytes;
     for (uint32_t i = 0; i < w->n; i++) {
         uint64_t from = w->from[i], v = from & ~VQ_FRESH;

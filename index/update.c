@@ -93,7 +93,7 @@ out:
 static vq_status plan_slots(vq_update *u, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_batch *b = u->batch;
+    const vq_pending *b = u->batch;
     uint64_t *gone = vq_mem_alloc(b->nids, sizeof *gone);
     arrival *in = vq_mem_alloc(b->n, sizeof *in);
     VQ_REQUIRE(gone != NULL && in != NULL, VQ_ENOMEM, "%zu changes", b->nids);
@@ -105,7 +105,7 @@ static vq_status plan_slots(vq_update *u, vq_error *err)
         VQ_REQUIRE(h->places != NULL, VQ_ENOMEM, "%zu vectors", b->n);
         memset(h->places, 0xff, b->n * sizeof *h->places);
         for (size_t i = 0; i < b->nids; i++) {
-            const vq_batch_id *id = &b->ids[i];
+            const vq_pending_id *id = &b->ids[i];
             uint64_t place = h->copies ? id->copy : id->place;
             if (id->removed && place != VQ_NO_PLACE) gone[ngone++] = place;
             if (id->vector == VQ_NO_VECTOR) continue;
@@ -151,9 +151,9 @@ out:
 static vq_status ids_of_batch(vq_update *u, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_batch *b = u->batch;
+    const vq_pending *b = u->batch;
     for (size_t i = 0; i < b->nids; i++) {
-        const vq_batch_id *id = &b->ids[i];
+        const vq_pending_id *id = &b->ids[i];
         uint8_t number[8];
         uint64_t place = VQ_NO_PLACE, copy = VQ_NO_PLACE;
         if (id->vector != VQ_NO_VECTOR)
@@ -284,14 +284,14 @@ static int by_name_label(const void *a, const void *b)
 static vq_status plan_labels(vq_update *u, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_batch *b = u->batch;
+    const vq_pending *b = u->batch;
     vq_model *m = &u->model;
     uint64_t next = m->labels != 0 ? m->labels : m->n;
     u->labels = vq_mem_alloc(b->n, sizeof *u->labels);
     u->names = vq_mem_alloc(b->nids, sizeof *u->names);
     VQ_REQUIRE(u->labels != NULL && u->names != NULL, VQ_ENOMEM, "%zu ids", b->nids);
     for (size_t i = 0; i < b->nids; i++) {
-        const vq_batch_id *id = &b->ids[i];
+        const vq_pending_id *id = &b->ids[i];
         bool had = id->place != VQ_NO_PLACE, has = id->vector != VQ_NO_VECTOR;
         u->added += has && !had;
         u->replaced += has && had;
@@ -348,7 +348,7 @@ static void plan_counts(vq_update *u)
     if (changed) m->format = VQ_FORMAT_CHANGED;
 }
 
-vq_status vq_update_plan(vq_update *u, vq_batch *b, vq_error *err)
+vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(u, 0, sizeof *u);

@@ -4,7 +4,7 @@
 #ifndef VQ_INDEX_UPDATE_H
 #define VQ_INDEX_UPDATE_H
 
-#include "index/batch.h"
+#include "index/pending.h"
 #include "index/change.h"
 
 #define VQ_FRESH (UINT64_C(1) << 63) /* in vq_edit.from: a vector of the batch; else a place */
@@ -44,7 +44,7 @@ typedef struct vq_name_edit { /* by label */
 } vq_name_edit;
 
 typedef struct vq_update {
-    vq_batch *batch;
+    vq_pending *batch;
     vq_shard *shard;
     vq_half vectors, copies;
     uint64_t *labels; /* of the batch's vectors */
@@ -59,7 +59,7 @@ typedef struct vq_update {
 } vq_update;
 
 /* What a batch does to the snapshot of its shard. */
-vq_status vq_update_plan(vq_update *u, vq_batch *b, vq_error *err);
+vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err);
 void vq_update_fini(vq_update *u);
 /* Writes it (a vq_change_fn); the file is as the snapshot says. */
 vq_status vq_update_write(void *update, vq_change *c, vq_error *err);

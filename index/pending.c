@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batch.c -- see batch.h.  A call looks up and checks all its ids, then reads and encodes its rows,
- * and only then changes what the ids stand for: a failure on the way changes nothing. */
-#include "index/batch.h"
+/* pending.c -- see pending.h.  A call looks up and checks all its ids, then reads and encodes its
+ * rows, and only then changes what the ids stand for: a failure on the way changes nothing. */
+#include "index/pending.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -19,22 +19,22 @@ enum { BLOCK_BYTES = 4 << 20, BLOCK_ROWS = 4096 };
 
 /* ---- memory ---- */
 
-vq_status vq_batch_init(vq_batch *b, vq_shard *shard, int threads, vq_error *err)
+vq_status vq_pending_init(vq_pending *b, vq_shard *shard, int threads, vq_error *err)
 {
     memset(b, 0, sizeof *b);
     b->shard = shard;
     b->threads = threads;
     b->strings = shard->model.string_ids != 0;
-    return vq_batch_clear(b, err);
+    return vq_pending_clear(b, err);
 }
 
-static void free_names(vq_batch *b)
+static void free_names(vq_pending *b)
 {
     for (size_t i = 0; i < b->nids; i++) vq_mem_free(b->ids[i].name);
     b->nids = 0;
 }
 
-void vq_batch_fini(vq_batch *b)
+void vq_pending_fini(vq_pending *b)
 {
     free_names(b);
     vq_mem_free(b->ids);
@@ -48,7 +48,7 @@ void vq_batch_fini(vq_batch *b)
 }
 
 /* One past the largest id. */
-static vq_status find_next(vq_batch *b, vq_error *err)
+static vq_status find_next(vq_pending *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_snapshot *s = &b->shard->snapshot;
@@ -63,7 +63,7 @@ static vq_status find_next(vq_batch *b, vq_error *err)
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->file));
 }
 
-vq_status vq_batch_clear(vq_batch *b, vq_error *err)
+vq_status vq_pending_clear(vq_pending *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_tree t;
@@ -80,7 +80,7 @@ out:
     return rc;
 }
 
-bool vq_batch_empty(const vq_batch *b)
+bool vq_pending_empty(const vq_pending *b)
 {
     for (size_t i = 0; i < b->nids; i++)
         if (b->ids[i].removed || b->ids[i].vector != VQ_NO_VECTOR) return false;
@@ -90,7 +90,7 @@ bool vq_batch_empty(const vq_batch *b)
 /* ---- ids ---- */
 
 typedef struct wanted { /* for vq_table_find */
-    const vq_batch *b;
+    const vq_pending *b;
     const char *name;
 } wanted;
 
@@ -101,7 +101,8 @@ static bool same_name(const void *ctx, uint32_t i)
 }
 
 /* What the snapshot knows of an id; nothing, if it is not there. */
-static vq_status look_up(vq_batch *b, const void *key, size_t len, vq_batch_id *id, vq_error *err)
+static vq_status look_up(vq_pending *b, const void *key, size_t len, vq_pending_id *id,
+                         vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_shard *s = b->shard;
@@ -125,11 +126,11 @@ out:
 }
 
 /* The entry of an id, made if there is none. */
-static vq_status find_id(vq_batch *b, uint64_t number, const char *name, uint32_t *out,
+static vq_status find_id(vq_pending *b, uint64_t number, const char *name, uint32_t *out,
                          vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_batch_id id = {.id = number, .vector = VQ_NO_VECTOR};
+    vq_pending_id id = {.id = number, .vector = VQ_NO_VECTOR};
     wanted w = {.b = b, .name = name};
     uint8_t key[8];
     uint64_t hash = name != NULL ? vq_xxh3(name, strlen(name)) : number;
@@ -138,7 +139,7 @@ static vq_status find_id(vq_batch *b, uint64_t number, const char *name, uint32_
     VQ_REQUIRE(b->nids < VQ_TABLE_NONE, VQ_EINVAL, "more than 2^32 ids at once; commit earlier");
     if (b->nids == b->ids_cap) {
         size_t cap = 2 * b->ids_cap + 64;
-        vq_batch_id *grown = vq_mem_grow(b->ids, b->nids, cap, sizeof *grown);
+        vq_pending_id *grown = vq_mem_grow(b->ids, b->nids, cap, sizeof *grown);
         VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "a batch of %zu ids", cap);
         b->ids = grown;
         b->ids_cap = cap;
@@ -158,13 +159,13 @@ out:
     return rc;
 }
 
-static bool is_there(const vq_batch_id *id)
+static bool is_there(const vq_pending_id *id)
 {
     return id->vector != VQ_NO_VECTOR || (id->place != VQ_NO_PLACE && !id->removed);
 }
 
 /* "17" or "\"name\"", into room. */
-static const char *spell(const vq_batch_id *id, char room[128])
+static const char *spell(const vq_pending_id *id, char room[128])
 {
     if (id->name != NULL)
         (void)snprintf(room, 128, "\"%.100s\"", id->name);
@@ -173,7 +174,7 @@ static const char *spell(const vq_batch_id *id, char room[128])
     return room;
 }
 
-static vq_status check_list(const vq_batch *b, const vq_id_list *l, vq_error *err)
+static vq_status check_list(const vq_pending *b, const vq_id_list *l, vq_error *err)
 {
     vq_status rc = VQ_OK;
     VQ_REQUIRE(l->ids == NULL || l->names == NULL, VQ_EINVAL, "ids are numbers or names, not both");
@@ -193,7 +194,7 @@ out:
 }
 
 /* The entries of all ids of a call into b->picks, each once. */
-static vq_status pick(vq_batch *b, const vq_id_list *l, vq_error *err)
+static vq_status pick(vq_pending *b, const vq_id_list *l, vq_error *err)
 {
     vq_status rc = VQ_OK;
     char room[128];
@@ -209,7 +210,7 @@ static vq_status pick(vq_batch *b, const vq_id_list *l, vq_error *err)
         uint32_t at;
         VQ_TRY(find_id(b, l->ids != NULL ? l->ids[i] : 0, l->names != NULL ? l->names[i] : NULL,
                        &at, err));
-        vq_batch_id *id = &b->ids[at];
+        vq_pending_id *id = &b->ids[at];
         VQ_REQUIRE(id->call != b->calls, VQ_EINVAL, "ids: rows %" PRIu64 " and %zu are both %s",
                    id->row, i, spell(id, room));
         id->call = b->calls;
@@ -222,7 +223,7 @@ out:
 
 /* ---- rows ---- */
 
-static vq_status make_room(vq_batch *b, uint32_t d, vq_error *err)
+static vq_status make_room(vq_pending *b, uint32_t d, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t tile = VQ_ASSIGN_TILE, fits = BLOCK_BYTES / (d * sizeof(float)) / tile * tile;
@@ -248,7 +249,7 @@ static size_t find_beyond(const float *x, size_t count, float least, float most,
 }
 
 /* Can the index hold these rows, and score them? */
-static vq_status check_rows(vq_batch *b, const vq_source *src, size_t n, vq_error *err)
+static vq_status check_rows(vq_pending *b, const vq_source *src, size_t n, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &b->shard->model;
@@ -278,14 +279,14 @@ out:
 }
 
 /* An array of the batch, of at least `cap` elements from now on; false: out of memory. */
-static bool widen(void *array, const vq_batch *b, size_t cap, size_t size)
+static bool widen(void *array, const vq_pending *b, size_t cap, size_t size)
 {
     void **at = array, *grown = vq_mem_grow(*at, b->n, cap, size);
     if (grown != NULL) *at = grown;
     return grown != NULL;
 }
 
-static vq_status reserve(vq_batch *b, size_t more, vq_error *err)
+static vq_status reserve(vq_pending *b, size_t more, vq_error *err)
 {
     const vq_shape *s = &b->shard->model.shape;
     size_t cap = VQ_MAX(2 * b->cap, b->n + more);
@@ -301,7 +302,7 @@ static vq_status reserve(vq_batch *b, size_t more, vq_error *err)
     return VQ_OK;
 }
 
-static void append(vq_batch *b, const vq_encoded *x, size_t n)
+static void append(vq_pending *b, const vq_encoded *x, size_t n)
 {
     const vq_shape *s = &b->shard->model.shape;
     memcpy(b->lists + b->n, x->lists, n * sizeof *b->lists);
@@ -319,8 +320,8 @@ static void append(vq_batch *b, const vq_encoded *x, size_t n)
 }
 
 /* The ids of a block that has been appended: as picked, or from `first` on. */
-static vq_status own_block(vq_batch *b, const vq_source *src, size_t n, bool given, uint64_t first,
-                           vq_error *err)
+static vq_status own_block(vq_pending *b, const vq_source *src, size_t n, bool given,
+                           uint64_t first, vq_error *err)
 {
     vq_status rc = VQ_OK;
     for (size_t i = 0; i < n; i++) {
@@ -340,7 +341,7 @@ out:
     return rc;
 }
 
-static vq_status read_rows(vq_batch *b, vq_source *src, bool given, vq_ticker *ticker,
+static vq_status read_rows(vq_pending *b, vq_source *src, bool given, vq_ticker *ticker,
                            vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -365,8 +366,8 @@ out:
     return rc;
 }
 
-vq_status vq_batch_put(vq_batch *b, vq_source *src, const vq_id_list *ids, bool upsert,
-                       vq_ticker *ticker, vq_error *err)
+vq_status vq_pending_put(vq_pending *b, vq_source *src, const vq_id_list *ids, bool upsert,
+                         vq_ticker *ticker, vq_error *err)
 {
     vq_status rc = VQ_OK;
     char room[128];
@@ -381,7 +382,7 @@ vq_status vq_batch_put(vq_batch *b, vq_source *src, const vq_id_list *ids, bool 
                ids->n, src->n);
     VQ_TRY(pick(b, ids, err));
     for (size_t i = 0; i < b->npicks && !upsert; i++) {
-        const vq_batch_id *id = &b->ids[b->picks[i]];
+        const vq_pending_id *id = &b->ids[b->picks[i]];
         VQ_REQUIRE(!is_there(id), VQ_EINVAL,
                    "id %s (row %zu) is in the index already; upsert replaces it", spell(id, room),
                    i);
@@ -392,7 +393,7 @@ vq_status vq_batch_put(vq_batch *b, vq_source *src, const vq_id_list *ids, bool 
     vq_team_blas_leave();
     if (rc != VQ_OK) goto out;
     for (size_t v = first; v < b->n; v++) {
-        vq_batch_id *id = &b->ids[b->owner[v]];
+        vq_pending_id *id = &b->ids[b->owner[v]];
         id->removed = id->place != VQ_NO_PLACE;
         id->vector = (uint32_t)v;
         if (!b->strings && id->id >= b->next) b->next = id->id + 1;
@@ -402,17 +403,17 @@ out:
     return rc;
 }
 
-vq_status vq_batch_remove(vq_batch *b, const vq_id_list *ids, vq_error *err)
+vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err)
 {
     vq_status rc = VQ_OK;
     char room[128];
     VQ_TRY(pick(b, ids, err));
     for (size_t i = 0; i < b->npicks; i++) {
-        const vq_batch_id *id = &b->ids[b->picks[i]];
+        const vq_pending_id *id = &b->ids[b->picks[i]];
         VQ_REQUIRE(is_there(id), VQ_ENOENT, "there is no id %s (row %zu)", spell(id, room), i);
     }
     for (size_t i = 0; i < b->npicks; i++) {
-        vq_batch_id *id = &b->ids[b->picks[i]];
+        vq_pending_id *id = &b->ids[b->picks[i]];
         id->removed = id->place != VQ_NO_PLACE;
         id->vector = VQ_NO_VECTOR;
     }
