@@ -14,7 +14,7 @@
 #include "src/math/score.h"
 #include "src/train/kmeans.h"
 
-enum { BLOCK_BYTES = 4 << 20, BLOCK_ROWS = 4096 };
+enum { BLOCK_BYTES = 8 << 20, BLOCK_ROWS = 4096, RESERVE_BYTES = 256 << 20 };
 #define F16_MOST 65504.0f
 
 /* ---- memory ---- */
@@ -228,7 +228,8 @@ static vq_status make_room(vq_pending *b, uint32_t d, vq_error *err)
     vq_status rc = VQ_OK;
     size_t tile = VQ_ASSIGN_TILE, fits = BLOCK_BYTES / (d * sizeof(float)) / tile * tile;
     if (b->encoder != NULL) return VQ_OK;
-    b->block = VQ_MIN(VQ_MAX(fits, tile), (size_t)BLOCK_ROWS);
+    size_t most = VQ_MIN(VQ_MAX(fits, tile), (size_t)BLOCK_ROWS);
+    b->block = VQ_MIN(most, 4 * tile * (size_t)b->threads); /* fresh memory is dear */
     vq_mem_free(b->in), vq_mem_free(b->wide), vq_mem_free(b->numbers);
     b->in = vq_alloc_f32(b->block, d);
     b->wide = vq_alloc_f32(b->block, d);
@@ -255,18 +256,20 @@ static vq_status check_rows(vq_pending *b, const vq_source *src, size_t n, vq_er
     const vq_model *m = &b->shard->model;
     size_t count = n * m->d, at;
     float most = m->metric == VQ_METRIC_COSINE ? INFINITY : (float)vq_value_max(m->d);
+    bool bytes = src->elem == VQ_I8 || src->elem == VQ_U8;
+    bool whole = (m->store == VQ_I8 || m->store == VQ_U8) && m->store_scale == 1.0f;
+    if (bytes && (m->store == src->elem || !whole)) goto out; /* whatever they are */
     vq_to_f32(vq_kernels_get(), src->elem, b->in, count, b->wide);
     at = find_beyond(b->wide, count, -most, most, false);
     VQ_REQUIRE(at == count, VQ_ECORRUPT,
                "%s: row %" PRIu64 ": %g; with %u dimensions scores beyond %g overflow", src->name,
                b->numbers[at / m->d], (double)b->wide[at], m->d, (double)most);
-    if (m->store == src->elem && m->store_scale == 1.0f) goto out;
-    if (m->store == VQ_F16) {
+    if (m->store == VQ_F16 && src->elem != VQ_F16) {
         at = find_beyond(b->wide, count, -F16_MOST, F16_MOST, false);
         VQ_REQUIRE(at == count, VQ_ECORRUPT,
                    "%s: row %" PRIu64 ": %g; the index stores f16, which ends at %g", src->name,
                    b->numbers[at / m->d], (double)b->wide[at], (double)F16_MOST);
-    } else if ((m->store == VQ_I8 || m->store == VQ_U8) && m->store_scale == 1.0f) {
+    } else if (whole) {
         bool sign = m->store == VQ_I8;
         at = find_beyond(b->wide, count, sign ? -128.0f : 0.0f, sign ? 127.0f : 255.0f, true);
         VQ_REQUIRE(at == count, VQ_ECORRUPT,
@@ -348,6 +351,8 @@ static vq_status read_rows(vq_pending *b, vq_source *src, bool given, vq_ticker 
     const vq_model *m = &b->shard->model;
     size_t got = 1, first = b->n;
     if (src->row != 0) VQ_TRY(vq_source_rewind(src, err));
+    if (src->n != VQ_N_UNKNOWN && src->n < RESERVE_BYTES / (m->shape.row_bytes + 64u))
+        VQ_TRY(reserve(b, (size_t)src->n, err)); /* at once, where that is not much */
     for (;;) {
         vq_encoded x;
         VQ_TRY(vq_source_read(src, b->in, b->block, b->numbers, &got, err));
