@@ -52,6 +52,7 @@ typedef struct build {
     float largest; /* |x| of all */
     vq_teacher teacher;
     vq_pair_lists positives;
+    int claim;         /* of the file that is replaced (change.h), or -1 */
     vq_hasher *hasher; /* of all good rows, where a teacher cache asks what they are */
 } build;
 
@@ -423,7 +424,10 @@ vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *o
     build b = {.path = path,
                .src = src,
                .opts = opts,
+               .claim = -1,
                .ticker = {.fn = opts->progress, .ctx = opts->progress_ctx}};
+    if (opts->force != 0) VQ_TRY(vq_change_claim(&b.claim, path, VQ_CHANGE_WAIT_MS, err));
+    VQ_TRY(vq_stored_newest(src, path, err)); /* it stays so from here on */
     VQ_TRY(vq_store_create(&b.store, path, opts->force != 0, err));
     vq_team_blas_enter();
     rc = train(&b, err);
@@ -447,5 +451,6 @@ out:
     vq_pair_lists_fini(&b.positives);
     vq_hasher_free(b.hasher);
     vq_store_free(b.store);
+    vq_change_unclaim(b.claim);
     return rc;
 }

@@ -60,14 +60,36 @@ static vq_status take(vq_change *c, const char *path, uint32_t wait_ms, vq_error
         if (c->lock < 0) return vq_fail_errno(err, errno, "%s", path);
         VQ_TRY(wait_for(c->lock, path, wait_ms, err));
         VQ_TRY(vq_file_open(&c->file, path, err));
-        struct stat st;
-        if (names(path, c->lock) && fstat(c->lock, &st) == 0 && st.st_dev == c->file->dev &&
-            st.st_ino == c->file->ino)
-            return VQ_OK;
+        if (names(path, c->lock) && vq_file_named(c->file, path)) return VQ_OK;
     }
     rc = vq_fail(err, VQ_EBUSY, "%s: it is replaced again and again", path);
 out:
     return rc;
+}
+
+vq_status vq_change_claim(int *lock, const char *path, uint32_t wait_ms, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *lock = -1;
+    for (int tries = 0; tries < REPLACED_TRIES; tries++) {
+        vq_change_unclaim(*lock);
+        *lock = open(path, O_RDWR | O_CLOEXEC);
+        if (*lock < 0) goto out;
+        VQ_TRY(wait_for(*lock, path, wait_ms, err));
+        if (names(path, *lock)) goto out;
+    }
+    rc = vq_fail(err, VQ_EBUSY, "%s: it is replaced again and again", path);
+out:
+    if (rc != VQ_OK) {
+        vq_change_unclaim(*lock);
+        *lock = -1;
+    }
+    return rc;
+}
+
+void vq_change_unclaim(int lock)
+{
+    if (lock >= 0) (void)close(lock);
 }
 
 vq_status vq_change_begin(vq_change **out, const char *path, uint32_t wait_ms, vq_error *err)

@@ -16,6 +16,11 @@ void vq_change_end(vq_change *c); /* accepts NULL */
 vq_file *vq_change_file(const vq_change *c);
 void vq_change_no_sync(vq_change *c); /* commits do not wait until the disk has them */
 
+/* The right alone, to a file that is about to be replaced: changes made meanwhile would be lost.
+ * *lock is -1 where there is none that could be changed; give it back by vq_change_unclaim. */
+vq_status vq_change_claim(int *lock, const char *path, uint32_t wait_ms, vq_error *err);
+void vq_change_unclaim(int lock); /* accepts -1 */
+
 /* One transaction: what fn puts and deletes.  fn may run again from the start, in a larger map.
  * When this returns VQ_OK the file is changed and synced, else it is as before.  LMDB believes the
  * pages of the file: they must have been verified.  VQ_EBUSY: another file has taken its name. */

@@ -240,6 +240,12 @@ uint64_t vq_file_bytes(const vq_file *f)
     return fstat(f->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+bool vq_file_named(const vq_file *f, const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
 uint64_t vq_file_newest(const vq_file *f)
 {
     const vq_file_map *map = VQ_ATOMIC_LOAD(&f->map);

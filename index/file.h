@@ -36,6 +36,7 @@ vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err);
 void vq_file_close(vq_file *f); /* accepts NULL */
 const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
+bool vq_file_named(const vq_file *f, const char *path); /* is it the one that path names? */
 /* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */
 uint64_t vq_file_newest(const vq_file *f);
 

@@ -201,3 +201,13 @@ float vq_stored_scale(const vq_source *src)
     const stored *s = src->impl;
     return s->shard.model.store_scale != 1.0f ? s->shard.model.store_scale : 0.0f;
 }
+
+vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err)
+{
+    if (src->ops != &stored_ops) return VQ_OK;
+    const stored *s = src->impl;
+    const vq_snapshot *sn = &s->shard.snapshot;
+    if (!vq_file_named(sn->file, path) || vq_file_newest(sn->file) == sn->pages.txn) return VQ_OK;
+    return vq_fail(err, VQ_EBUSY, "%s: it has been changed since its rows were opened; again",
+                   path);
+}

@@ -225,8 +225,10 @@ typedef struct vq_build_opts {
  * From the rows of an index (vq_source_open_index) it makes another with new lists and codes:
  * metric, store and ids are that index's where opts leaves them out, and a row that is stored as it
  * was is the same bits.  path may be the index itself, with force: who has it open keeps the old
- * file. Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
- * full), VQ_EBUSY (path exists and force is 0, or another build of path runs), VQ_ECANCELED. */
+ * file.  Nobody can change a file that is about to be replaced (vq_writer_open: VQ_EBUSY).
+ * Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
+ * full), VQ_EBUSY (path exists and force is 0, another build of path runs, or a writer has it for
+ * longer than 10 s), VQ_ECANCELED. */
 VQ_API vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts,
                           vq_error *err);
 

@@ -149,6 +149,48 @@ Test(change, by_another_process, .timeout = 120)
     test_rmdir(dir);
 }
 
+typedef struct attempt {
+    const char *path;
+    int refused, made;
+} attempt;
+
+static int try_to_write(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+    attempt *a = ctx;
+    vq_error e = {0};
+    vq_writer *w = NULL;
+    vq_writer_opts o = VQ_WRITER_OPTS_INIT;
+    (void)phase, (void)done, (void)total;
+    o.wait_ms = VQ_NONE;
+    if (vq_writer_open(&w, a->path, &o, &e) == VQ_EBUSY)
+        a->refused++;
+    else
+        a->made++;
+    vq_writer_close(w);
+    return 0;
+}
+
+/* What is written to an index while another takes its place would be lost. */
+Test(change, not_while_it_is_replaced)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    attempt a = {.path = path};
+    build_clusters(path, 1, 200, 8, &o);
+    o.progress = try_to_write, o.progress_ctx = &a, o.force = 1;
+    build_clusters(path, 2, 300, 8, &o);
+    cr_assert(a.refused > 0 && a.made == 0);
+    o.force = 0;
+    vq_writer *w;
+    OK(vq_writer_open(&w, path, NULL, &err)); /* after that it may */
+    vq_writer_close(w);
+    test_write(path, "junk", 4); /* no index, but it may be replaced */
+    o.force = 1, o.progress = NULL;
+    build_clusters(path, 3, 100, 8, &o);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(change, a_file_that_is_replaced)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x"), *other = test_path(dir, "y");
