@@ -15,6 +15,8 @@ static const cmd cmds[] = {
      cmd_delete},
     {"compact", "INDEX [-o OUT] [OPTION]...", "copy an index without the space that is free in it",
      compact_opts, cmd_compact},
+    {"export", "INDEX -o OUT [OPTION]...", "write the stored vectors and ids of an index to files",
+     export_opts, cmd_export},
     {"retrain", "INDEX -o OUT [OPTION]...", "train an index anew from the rows it stores",
      retrain_opts, cmd_retrain},
     {"tune", "INDEX [OPTION]...", "measure what each recall takes, for search --recall", tune_opts,

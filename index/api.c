@@ -176,6 +176,17 @@ out:
     return rc;
 }
 
+vq_status vq_source_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
+                        uint64_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_REQUIRE(src != NULL && ids != NULL && names != NULL && n != NULL, VQ_EINVAL,
+               "ids: a source and three places are needed");
+    VQ_TRY(vq_stored_ids(src, ids, names, n, err));
+out:
+    return rc;
+}
+
 /* ---- searchers ---- */
 
 /* Shards that can be searched as one. */

@@ -211,3 +211,15 @@ vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err
     return vq_fail(err, VQ_EBUSY, "%s: it has been changed since its rows were opened; again",
                    path);
 }
+
+vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
+                        uint64_t *n, vq_error *err)
+{
+    if (src->ops != &stored_ops)
+        return vq_fail(err, VQ_EINVAL, "%s: the source is of no index, and has no ids", src->name);
+    const stored *s = src->impl;
+    *ids = s->numbers;
+    *names = s->names;
+    *n = s->shard.model.n;
+    return VQ_OK;
+}

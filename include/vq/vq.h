@@ -106,6 +106,10 @@ VQ_API vq_status vq_source_open_fn(vq_source **out, vq_read_fn fn, void *ctx, ui
  * the values that vq_get() gives; rows of scaled i8 are f32.  Close it before the index.
  * Expected errors: VQ_EUNSUPPORTED (no rows are stored), VQ_ECORRUPT. */
 VQ_API vq_status vq_source_open_index(vq_source **out, vq_index *ix, vq_error *err);
+/* The ids of those rows, in their order, until the source is closed: numbers or names; both NULL
+ * where they are 0, 1, 2...  VQ_EINVAL: src is of no index. */
+VQ_API vq_status vq_source_ids(const vq_source *src, const uint64_t **ids,
+                               const char *const **names, uint64_t *n, vq_error *err);
 /* n is UINT64_MAX where the stream does not tell. */
 VQ_API void vq_source_shape(const vq_source *src, uint64_t *n, uint32_t *d, uint32_t *elem);
 /* The next rows, at most max, as f32 (max x d) into rows; *got = 0 at the end. */

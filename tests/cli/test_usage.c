@@ -5,9 +5,9 @@
 
 #include "vq/vq.h"
 
-static const char *const commands[] = {"build", "add",    "delete", "compact", "retrain",
-                                       "tune",  "search", "eval",   "gt",      "convert",
-                                       "info",  "check",  "get",    "gen"};
+static const char *const commands[] = {"build",   "add",  "delete", "compact", "export",
+                                       "retrain", "tune", "search", "eval",    "gt",
+                                       "convert", "info", "check",  "get",     "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 Test(usage, overview_and_version)
@@ -189,7 +189,7 @@ Test(usage, the_commands_are_the_pages)
     cr_assert_eq(n, COMMANDS + 1);
     test_run_fini(&list);
     DONE(VQ_SOURCE_DIR "/docs/man", "for c in %s; do grep -q \"vq.*-$c *(1)\" vq.1 || exit 1; done",
-         "build add delete compact retrain tune search eval gt convert info check get gen");
+         "build add delete compact export retrain tune search eval gt convert info check get gen");
 }
 
 /* COMPREPLY for the words given, the last of which is being typed. */
@@ -200,10 +200,10 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES(
-        "<build add delete compact retrain tune search eval gt convert info check get gen help "
-        "--help --version>",
-        "''");
+    COMPLETES("<build add delete compact export retrain tune search eval gt convert info check get "
+              "gen help "
+              "--help --version>",
+              "''");
     COMPLETES("<build>", "bu");
     COMPLETES("<gt get gen>", "help g");
     COMPLETES("<--metric --memory>", "build --me");

@@ -60,6 +60,30 @@ Test(write, strings, .timeout = 120)
     test_rmdir(dir);
 }
 
+/* What goes out and in again is the same. */
+Test(write, export, .timeout = 120)
+{
+    char *dir = test_tmpdir();
+    DONE(dir,
+         MAKE "\"$VQ\" build a.fbin -o x.vq -q --ids a.names --store f32 --no-tune && "
+              "\"$VQ\" delete x.vq n1005 -q && \"$VQ\" add x.vq b.fbin --ids b.names --upsert -q");
+    PRINTS(dir, "out.fbin: 329 vectors of 8 dimensions",
+           "\"$VQ\" export x.vq -o out.fbin --ids out.ids");
+    DONE(dir, "sort -u a.names b.names | grep -v n1005 | LC_ALL=C sort | cmp - out.ids");
+    DONE(dir, "\"$VQ\" build out.fbin --ids out.ids -o y.vq -q --store f32 --no-tune && "
+              "for i in n1000 n1299 n1300; do \"$VQ\" get x.vq $i >1 && \"$VQ\" get y.vq $i | "
+              "cmp - 1 || exit 1; done");
+    DONE(dir, "\"$VQ\" build a.fbin -o z.vq -q --no-tune && \"$VQ\" export z.vq -o z.npy -q --ids "
+              "z.ids && "
+              "seq 0 299 | cmp - z.ids");
+    REFUSED(dir, 2, "-o OUT is missing", "\"$VQ\" export x.vq");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" export x.vq -o x.vq");
+    REFUSED(dir, 2, "names no format", "\"$VQ\" export x.vq -o out.txt");
+    DONE(dir, "\"$VQ\" build a.fbin -o n.vq -q --store none --no-tune");
+    REFUSED(dir, 1, "without stored rows", "\"$VQ\" export n.vq -o n.npy");
+    test_rmdir(dir);
+}
+
 /* Half is deleted: the space is free, and a dense copy has none of it. */
 Test(write, compact, .timeout = 120)
 {
