@@ -7,6 +7,7 @@
 
 #include "index/build.h"
 #include "index/check.h"
+#include "index/mask.h"
 #include "index/opts.h"
 #include "index/searcher.h"
 #include "index/stored.h"
@@ -270,16 +271,28 @@ void vq_searcher_close(vq_searcher *s)
     for (size_t i = 0; i < s->nshards; i++) vq_shard_close(&s->shards[i]);
     for (int i = 0; s->workers != NULL && i < s->threads; i++) vq_arena_fini(&s->workers[i]);
     vq_arena_fini(&s->shared);
+    vq_filter_free(s->filter);
     vq_mem_free(s->workers);
     vq_mem_free(s->stats);
     vq_mem_free(s->shards);
     vq_mem_free(s);
 }
 
+/* Masks for snapshots that have none. */
+static vq_status mask_all(vq_searcher *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < s->nshards && s->filter != NULL; i++)
+        if (s->shards[i].mask == NULL) VQ_TRY(vq_mask_make(&s->shards[i], s->filter, err));
+out:
+    return rc;
+}
+
 static vq_status refresh(vq_searcher *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
     for (size_t i = 0; i < s->nshards; i++) VQ_TRY(vq_shard_refresh(&s->shards[i], err));
+    VQ_TRY(mask_all(s, err));
 out:
     return rc;
 }
@@ -299,8 +312,30 @@ vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint6
     VQ_REQUIRE(nq == 0 || (q != NULL && ids != NULL), VQ_EINVAL, "search: no queries or no ids");
     VQ_REQUIRE(vq_mul_size(nq, k, &cells) && vq_mul_size(cells, sizeof *ids, &cells), VQ_EINVAL,
                "search: %zu queries with %u results each", nq, k);
-    if (!s->pinned) VQ_TRY(refresh(s, err));
+    VQ_TRY(s->pinned ? mask_all(s, err) : refresh(s, err));
     VQ_TRY(vq_search_run(s, q, nq, k, ids, scores, err));
+out:
+    return rc;
+}
+
+vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
+                             const char *const *names, uint64_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_filter *f = NULL;
+    VQ_REQUIRE(s != NULL, VQ_EINVAL, "filter: no searcher");
+    VQ_REQUIRE(kind <= VQ_FILTER_DENY, VQ_EINVAL, "filter: kind %u", kind);
+    bool strings = s->shards[0].model.string_ids != 0;
+    VQ_REQUIRE(kind == VQ_FILTER_NONE || n == 0 || (strings ? names != NULL : ids != NULL),
+               VQ_EINVAL, "filter: the index has %s ids; give such", strings ? "string" : "number");
+    if (kind != VQ_FILTER_NONE)
+        VQ_TRY(vq_filter_make(&f, strings ? NULL : ids, strings ? names : NULL, n, kind, err));
+    vq_filter_free(s->filter);
+    s->filter = f;
+    for (size_t i = 0; i < s->nshards; i++) {
+        vq_mask_free(s->shards[i].mask);
+        s->shards[i].mask = NULL;
+    }
 out:
     return rc;
 }

@@ -3,7 +3,7 @@
  * the pool, whose threshold rises as it fills. */
 #include <math.h>
 
-#include "index/searcher.h"
+#include "index/mask.h"
 
 /* Keeps the best; of equal ones those that came first. */
 static void shrink(vq_pool *p, const vq_kernels *k)
@@ -83,20 +83,25 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i == 0) touch_pages(s, x, GROUP);
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
-        for (uint32_t c = 0; c < chunks; c++) {
+        for (uint32_t c = 0, first = 0, n; c < chunks; c++, first = 0) {
             const vq_chunk_view *v = &l->chunks[c];
-            uint64_t place = (uint64_t)list << 32 | (uint64_t)c * s->capacity;
-            size_t kept = m->codec->scan(&m->code, k, tables, v->codes, v->factors, v->n, base,
-                                         pool->threshold, scratch, idx, pool->scores + pool->n);
-            if (c < l->nchunks) kept = vq_copies_skip(&copies, place, idx, kept, pool);
-            if (c < l->nchunks)
-                for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
-            else
-                kept = vq_copies_take(&copies, m->nlist, v, idx, kept, pool);
-            for (size_t j = 0; stop != NULL && j < kept; j++)
-                vq_kth_push(&stop->kth, pool->scores[pool->n + j]);
-            pool->n += kept;
-            if (pool->n >= cap) shrink(pool, k);
+            for (; first < v->n && (n = vq_mask_part(s, list, c, &first)) > 0; first += n) {
+                uint64_t place = (uint64_t)list << 32 | ((uint64_t)c * s->capacity + first);
+                size_t kept = m->codec->scan(
+                    &m->code, k, tables, v->codes + (size_t)first * m->code.code_bytes,
+                    v->factors != NULL ? v->factors + first : NULL, n, base, pool->threshold,
+                    scratch, idx, pool->scores + pool->n);
+                if (c < l->nchunks) kept = vq_copies_skip(&copies, place, idx, kept, pool);
+                if (c < l->nchunks)
+                    for (size_t j = 0; j < kept; j++) pool->places[pool->n + j] = place + idx[j];
+                else
+                    kept = vq_copies_take(&copies, m->nlist, v, idx, kept, pool);
+                if (s->mask != NULL) kept = vq_mask_keep(s->mask, pool, kept);
+                for (size_t j = 0; stop != NULL && j < kept; j++)
+                    vq_kth_push(&stop->kth, pool->scores[pool->n + j]);
+                pool->n += kept;
+                if (pool->n >= cap) shrink(pool, k);
+            }
         }
         vq_copies_done(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));

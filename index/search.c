@@ -7,10 +7,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "index/searcher.h"
+#include "index/mask.h"
 #include "src/math/score.h"
 
-enum { TILE = 64 };
+enum { TILE = 64, FEW = 1024 };
 
 typedef struct tile {
     vq_searcher *s;
@@ -104,7 +104,7 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
         }
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(t->shard, list, err));
-        found += t->shard->lists[list].n;
+        found += t->shard->mask != NULL ? t->shard->mask->counts[list] : t->shard->lists[list].n;
     }
 out:
     return rc;
@@ -120,7 +120,8 @@ static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uin
     bool copies = s->model.copies > 0 && (adaptive || x->nlists < s->model.nlist);
     for (uint32_t i = 0; i < lists; i++) {
         const vq_list_view *l = &s->lists[x->lists[i].id];
-        to->vectors += l->n + (copies ? l->copies : 0);
+        bool none = s->mask != NULL && s->mask->counts[x->lists[i].id] == 0;
+        to->vectors += (none ? 0 : l->n) + (copies ? l->copies : 0);
         to->copies += copies ? l->copies : 0;
     }
 }
@@ -145,9 +146,17 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     if (t->effort.adaptive)
         VQ_REQUIRE(vq_stop_init(&stop, &t->effort, m, t->s->k, x->y, arena), VQ_ENOMEM,
                    "search: k = %u", t->effort.k);
-    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
-                         t->effort.candidates, &pool, &lists, err));
-    if (t->effort.adaptive && t->effort.exact)
+    const vq_mask *mask = t->shard->mask;
+    bool few = mask != NULL && t->effort.exact &&
+               mask->matches <= VQ_MAX(t->effort.candidates, (uint32_t)FEW);
+    if (few) { /* they are scored in full straight away */
+        lists = 0;
+        VQ_TRY(vq_mask_all(mask, &pool, arena, err));
+    } else {
+        VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
+                             t->effort.candidates, &pool, &lists, err));
+    }
+    if (t->effort.adaptive && t->effort.exact && !few)
         VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
     count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive,
           t->effort.exact ? pool.n : 0);

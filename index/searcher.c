@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "index/mask.h"
+
 /* Of a snapshot, which becomes the shard's.  known: of an earlier one that is still held, or NULL.
  */
 static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_model *known,
@@ -71,6 +73,7 @@ void vq_shard_close(vq_shard *s)
     if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
     vq_mem_free(s->lock);
     vq_mem_free(s->names);
+    vq_mask_free(s->mask);
     vq_brief_free(&s->brief);
     vq_snapshot_end(&s->snapshot);
     memset(s, 0, sizeof *s);

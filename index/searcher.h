@@ -29,6 +29,9 @@ typedef struct vq_list_view {
     bool loaded;
 } vq_list_view;
 
+typedef struct vq_filter vq_filter; /* mask.h */
+typedef struct vq_mask vq_mask;
+
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
     vq_model model;
@@ -37,6 +40,7 @@ typedef struct vq_shard { /* one index */
     vq_list_view *lists;   /* nlist; filled by vq_shard_load */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
     uint32_t capacity;     /* vectors of a full chunk */
+    vq_mask *mask;         /* of the searcher's filter for this snapshot; NULL: no filter; owned */
     uint8_t *names;        /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;
 } vq_shard;
@@ -141,6 +145,11 @@ static inline uint64_t vq_copy_of(const vq_chunk_view *v, uint32_t slot)
 {
     return vq_le64(v->labels + 8 * (size_t)slot);
 }
+/* A place of the pool without what tells that a copy has found it. */
+static inline uint64_t vq_copies_place(uint64_t place)
+{
+    return place & ~(UINT64_C(1) << 63);
+}
 typedef struct vq_marks { /* a bit a list; NULL: no copies are scanned */
     uint64_t *done;       /* lists whose vectors need no copies: scanned, or sure to be */
     uint64_t *met;        /* lists of which a vector has been found by its copy */
@@ -203,6 +212,7 @@ struct vq_searcher {
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     bool pinned;             /* a search does not move on to newer snapshots */
+    vq_filter *filter;       /* or NULL; owned */
     int threads;
     const vq_kernels *k;
     vq_arena shared;        /* of a tile of queries */

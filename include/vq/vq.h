@@ -327,6 +327,15 @@ VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
  * Single queries and batches, one thread and many, any instruction set: the same bits. */
 VQ_API vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                            float *scores, vq_error *err);
+enum { VQ_FILTER_NONE = 0, VQ_FILTER_ALLOW = 1, VQ_FILTER_DENY = 2 };
+/* From now on searches answer with these ids alone (VQ_FILTER_ALLOW), or with none of them
+ * (VQ_FILTER_DENY); VQ_FILTER_NONE: with all again.  n numbers or names, as the index has them,
+ * which are copied; those that are not there do nothing, now or after a refresh.  A search still
+ * gives k results as long as k vectors may be answered: lists and blocks of codes without any are
+ * not read, and where few may be answered they are scored in full straight away.  Costs a look-up
+ * of each id at the next search, and whenever the index has changed. */
+VQ_API vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
+                                    const char *const *names, uint64_t n, vq_error *err);
 /* The values in force for k results: what 0 became.  With a recall they are the most that a query
  * may take, not what it does: see vq_searcher_stats. */
 VQ_API void vq_searcher_effort(const vq_searcher *s, uint32_t k, uint32_t *nprobe,

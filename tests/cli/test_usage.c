@@ -89,6 +89,7 @@ Test(usage, options_that_belong_together)
     REFUSED("/", 2, "-o FILE is missing", "\"$VQ\" gt a b");
     REFUSED("/", 2, ".ibin or .ivecs", "\"$VQ\" gt a b -o c.txt");
     REFUSED("/", 2, "which queries", "\"$VQ\" search a");
+    REFUSED("/", 2, "exclude each other", "\"$VQ\" search a b --allow x --deny y");
     REFUSED("/", 2, "which ids", "\"$VQ\" delete a");
     REFUSED("/", 2, "which ids", "\"$VQ\" delete a 1 --ids f");
     REFUSED("/", 2, "exclude each other", "\"$VQ\" search a --like x --query-ids f");
