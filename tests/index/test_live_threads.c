@@ -134,6 +134,44 @@ static void change(shared *sh, vq_writer *w, vq_rng *rng)
     VQ_ATOMIC_STORE(&sh->committed, sh->committed + 1);
 }
 
+static vq_info info_of(vq_index *ix)
+{
+    vq_info info = VQ_INFO_INIT;
+    OK(vq_index_info(ix, &info, &err));
+    return info;
+}
+
+/* Who holds an old snapshot is told, and what that keeps from being used. */
+Test(live_threads, old_snapshots_are_told, .timeout = 60)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    state s;
+    uint64_t first = 0;
+    vq_writer *w;
+    live_build(path, &config, 300, &s);
+    vq_index *ix = open_index(path);
+    vq_info before = info_of(ix);
+    cr_assert(before.readers == 0 && before.oldest_pid == 0);
+    cr_assert_eq(before.oldest_snapshot, before.snapshot);
+    vq_searcher *searcher = open_searcher(ix, 1, 0);
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_delete(w, &first, NULL, 1, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_info after = info_of(ix);
+    cr_assert(after.readers == 2 && after.oldest_pid == (uint32_t)getpid());
+    cr_assert_eq(after.snapshot, before.snapshot + 1);
+    cr_assert_eq(after.oldest_snapshot, before.snapshot);
+    cr_assert(after.free_bytes > before.free_bytes && after.n == 299);
+    OK(vq_searcher_refresh(searcher, &err));
+    cr_assert_eq(info_of(ix).oldest_snapshot, after.snapshot);
+    vq_searcher_close(searcher);
+    vq_writer_close(w);
+    cr_assert_eq(info_of(ix).readers, 0);
+    vq_close(ix);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(live_threads, answers_are_of_one_state, .timeout = 3600)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
