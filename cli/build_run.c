@@ -12,9 +12,9 @@
 #include "cli/report.h"
 #include "cli/util.h"
 
-static const char *const codecs[] = {NULL, "pq4", "pq8", "aq8", "sq8", "flat"};
-const opt_word build_codecs[] = {{"auto", 0}, {"pq4", 1},  {"pq8", 2}, {"aq8", 3},
-                                 {"sq8", 4},  {"flat", 5}, {NULL, 0}};
+static const char *const codecs[] = {NULL, "pq4", "pq8", "aq8", "saq", "rabitq", "sq8", "flat"};
+const opt_word build_codecs[] = {{"auto", 0},   {"pq4", 1}, {"pq8", 2},  {"aq8", 3}, {"saq", 4},
+                                 {"rabitq", 5}, {"sq8", 6}, {"flat", 7}, {NULL, 0}};
 const opt_word build_rotations[] = {{"auto", VQ_ROTATION_AUTO},     {"none", VQ_ROTATION_NONE},
                                     {"random", VQ_ROTATION_RANDOM}, {"pca", VQ_ROTATION_PCA},
                                     {"opq", VQ_ROTATION_OPQ},       {NULL, 0}};

@@ -33,7 +33,7 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
     {"codec",                                                                                      \
      0,                                                                                            \
      OPT_WORD,                                                                                     \
-     "auto|pq4|pq8|aq8|sq8|flat",                                                                  \
+     "auto|pq4|pq8|aq8|saq|rabitq|sq8|flat",                                                       \
      BUILD_AT(codec),                                                                              \
      0,                                                                                            \
      0,                                                                                            \

@@ -35,6 +35,9 @@ const opt eval_opts[] = {
      "lists to read for a query, instead of --recall"},
     {"rerank", 0, OPT_U32, "R", AT(effort.rerank), 0, UINT32_MAX - 1, no_rerank,
      "candidates to score by their full rows, 0 = by codes alone; instead of --recall"},
+    {"bars", 0, OPT_REAL, "E", AT(effort.bars), 0, 100, NULL,
+     "codecs with error bars: look closer at a vector while it may be among the best k, if its "
+     "estimate is E standard deviations too low. Default 3"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "of the batch; default: all processors. Single queries are timed on one"},
     {"json", 0, OPT_FLAG, NULL, AT(json), 0, 0, NULL, "print one JSON object"},

@@ -42,6 +42,9 @@ const opt search_opts[] = {
      "lists to read for a query, instead of --recall"},
     {"rerank", 0, OPT_U32, "R", AT(effort.rerank), 0, UINT32_MAX - 1, no_rerank,
      "candidates to score by their full rows, 0 = by codes alone; instead of --recall"},
+    {"bars", 0, OPT_REAL, "E", AT(effort.bars), 0, 100, NULL,
+     "codecs with error bars: look closer at a vector while it may be among the best k, if its "
+     "estimate is E standard deviations too low. Default 3"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "default: all processors; answers do not depend on it"},
     {"query-ids", 0, OPT_TEXT, "FILE", AT(query_ids), 0, 0, NULL,
@@ -125,9 +128,10 @@ static int tell_stats(const vq_searcher *s, uint32_t k)
     if (rc != VQ_OK) return fail_status(rc, &err);
     double n = t.queries > 0 ? (double)t.queries : 1, recall = (double)vq_searcher_recall(s, k);
     if (recall > 0) (void)fprintf(stderr, "recall %g asked for; ", recall);
-    (void)fprintf(
-        stderr, "%.0f queries: on the average %.1f lists, %.0f vectors, %.1f rows in full\n",
-        (double)t.queries, (double)t.lists / n, (double)t.vectors / n, (double)t.rows / n);
+    (void)fprintf(stderr, "%.0f queries: on the average %.1f lists, %.0f vectors, ",
+                  (double)t.queries, (double)t.lists / n, (double)t.vectors / n);
+    if (t.codes > 0) (void)fprintf(stderr, "%.1f whole codes, ", (double)t.codes / n);
+    (void)fprintf(stderr, "%.1f rows in full\n", (double)t.rows / n);
     return CLI_DONE;
 }
 

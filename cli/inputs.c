@@ -74,6 +74,7 @@ int index_set_searcher(const index_set *set, vq_searcher **out, const effort *e,
     opts.nprobe = e->nprobe;
     opts.rerank = e->rerank;
     opts.threads = threads;
+    opts.bars = (float)e->bars;
     vq_status rc = set->count == 1 ? vq_searcher_open(out, set->ix[0], &opts, &err)
                                    : vq_searcher_open_many(out, set->ix, set->count, &opts, &err);
     if (rc == VQ_EUNSUPPORTED && e->recall > 0) return fail(CLI_DATA, "%s", err.text);

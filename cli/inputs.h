@@ -21,9 +21,10 @@ typedef struct index_set {
 
 /* Each returns an exit code and has told what went wrong; _close accepts what _open left. */
 int index_set_open(index_set *set, char **paths, int count);
-typedef struct effort { /* what --recall, --nprobe and --rerank say; 0: nothing */
+typedef struct effort { /* what --recall, --nprobe, --rerank and --bars say; 0: nothing */
     double recall;      /* RECALL_NOT_GIVEN until effort_check */
     uint32_t nprobe, rerank;
+    double bars;
 } effort;
 #define RECALL_NOT_GIVEN (-1.0)
 /* Makes what was not given 0.  The exit code of what makes no sense, or CLI_DONE. */

@@ -18,9 +18,9 @@
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, copies);
-NO_TAIL(vq_search_opts, reserved);
+NO_TAIL(vq_search_opts, bars);
 NO_TAIL(vq_info, oldest_pid);
-NO_TAIL(vq_search_stats, copies);
+NO_TAIL(vq_search_stats, codes);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
 
@@ -221,15 +221,18 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
     VQ_REQUIRE(o.recall >= 0.0f && o.recall <= 1.0f, VQ_EINVAL,
                "searcher: recall %g: expected a number above 0, at most 1", (double)o.recall);
+    VQ_REQUIRE(o.bars >= 0.0f && o.bars <= 100.0f, VQ_EINVAL,
+               "searcher: error bars of %g deviations: expected a number above 0, at most 100",
+               (double)o.bars);
     VQ_REQUIRE(o.recall == 0.0f || (o.nprobe == 0 && o.rerank == 0), VQ_EINVAL,
                "searcher: recall chooses nprobe and rerank; give either");
-    VQ_REQUIRE(o.reserved == 0, VQ_EINVAL, "searcher: the reserved field must be 0");
     s = vq_mem_calloc(1, sizeof *s);
     VQ_REQUIRE(s != NULL, VQ_ENOMEM, "searcher: out of memory");
     s->nprobe = o.nprobe;
     s->rerank = o.rerank;
     s->recall = o.recall;
     s->pinned = o.pinned != 0;
+    s->bars = o.bars;
     s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
     s->k = vq_kernels_get();
     s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
@@ -363,6 +366,7 @@ vq_status vq_searcher_stats(const vq_searcher *s, vq_search_stats *stats, vq_err
         sum.vectors += s->stats[i].vectors;
         sum.rows += s->stats[i].rows;
         sum.copies += s->stats[i].copies;
+        sum.codes += s->stats[i].codes;
     }
     VQ_TRY(vq_opts_export(stats, &sum, sizeof sum, err));
 out:

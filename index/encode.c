@@ -51,11 +51,17 @@ static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b
     if (count == 0) goto out;
     VQ_TRY(m->codec->encode(&m->code, e->k, t->residuals, count, t->codes, err));
     if (b->factors != NULL) m->codec->decode(&m->code, t->codes, count, t->decoded);
+    for (size_t i = 0; i < count && b->factors != NULL && m->codec->centre != NULL; i++)
+        m->codec->centre(&m->code, e->k, m->centroids + (size_t)b->lists[rows[i]] * d, t->wide,
+                         t->codes + i * bytes);
     for (size_t i = 0; i < count; i++) {
         memcpy(b->codes + rows[i] * bytes, t->codes + i * bytes, bytes);
         const float *c = m->centroids + (size_t)b->lists[rows[i]] * d;
+        const float *r = t->residuals + i * d;
+        float *h = t->decoded + i * d;
         if (b->factors != NULL)
-            b->factors[rows[i]] = vq_factor(e->k, c, t->residuals + i * d, t->decoded + i * d, d);
+            b->factors[rows[i]] = m->codec->bar != NULL ? vq_factor_of_bars(e->k, c, r, h, d)
+                                                        : vq_factor(e->k, c, r, h, d);
     }
 out:
     return rc;

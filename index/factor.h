@@ -19,4 +19,14 @@ static inline float vq_factor(const vq_kernels *k, const float *c, const float *
     return (float)(0.5 * (k->sq_row_f32(h, d) + weight * error));
 }
 
+/* The same for codes with error bars: |c|^2 / 2 + c.h + |r|^2 / 2, so that an estimate is wrong by
+ * the product of the error with the query less the centroid and by nothing else. */
+static inline float vq_factor_of_bars(const vq_kernels *k, const float *c, const float *r,
+                                      const float *h, size_t d)
+{
+    double sum = 0.0;
+    for (size_t j = 0; j < d; j++) sum += (double)c[j] * (0.5 * (double)c[j] + (double)h[j]);
+    return (float)(sum + 0.5 * k->sq_row_f32(r, d));
+}
+
 #endif

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/nearpairs.h"
 #include "index/spill.h"
 #include "src/math/blas.h"
 #include "src/train/draw.h"
@@ -31,6 +32,7 @@ enum {
  * descriptions .05 of 10@10 (pictures keep more anyway); what queries teach gains up to .997. */
 #define LEAST_SHARE  0.95
 #define TAUGHT_SHARE 0.997
+#define BARS_SHARE   0.99999 /* an error bar does not know of what is dropped */
 #define WORTH_COPIES 0.9
 
 typedef struct fit {
@@ -44,6 +46,7 @@ typedef struct fit {
     const vq_queries *queries;
     float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
     float *y;                    /* n x d_code: the sample in coded space, later its residuals */
+    uint32_t *lists;             /* n: of these, from then on */
 } fit;
 
 void vq_fitted_fini(vq_fitted *f)
@@ -149,18 +152,16 @@ static vq_status find_axes(fit *f, vq_error *err)
     vq_mem_free(x);
     x = NULL;
     size_t keep = d, codes = m->codec->codewords;
+    double bits = codes != 0 ? m->m * log2((double)codes) : 8.0 * m->codec->code_bytes(m->d, m->m);
     /* Where queries teach, every axis that earns a bit stays: they tell which error matters.  And
      * the lists' centroids, which cost no bits, need what few bits would not pay for. */
-    if (codes != 0 && f->p->whiten)
-        keep = VQ_MAX(vq_waterfill(variances, d, m->m * log2((double)codes)),
-                      vq_axes_holding(variances, d, TAUGHT_SHARE));
+    if (m->codec->axes && (f->p->whiten || codes == 0))
+        keep = VQ_MAX(vq_waterfill(variances, d, bits),
+                      vq_axes_holding(variances, d, codes == 0 ? BARS_SHARE : TAUGHT_SHARE));
     else if (codes != 0)
         keep = VQ_MAX(vq_axes_worth(variances, d, m->m, codes),
                       vq_axes_holding(variances, d, LEAST_SHARE));
-    if (m->m != 0) {
-        size_t most = vq_round_up(d, m->m);
-        m->d_code = (uint32_t)VQ_MIN(vq_round_up(keep, m->m), most);
-    }
+    m->d_code = vq_coded_dims(m->codec, (uint32_t)keep, m->m);
     keep = VQ_MIN(m->d_code, d);
     f->out->matrix = make_matrix(axes, keep, m->d_code, f->to_rows, d);
     m->query_map = m->train != VQ_TRAIN_KMEANS && m->metric != VQ_METRIC_L2;
@@ -168,7 +169,7 @@ static vq_status find_axes(fit *f, vq_error *err)
     VQ_REQUIRE(f->out->matrix != NULL && (!m->query_map || f->out->query_matrix != NULL), VQ_ENOMEM,
                "axes: %u x %zu floats", m->d_code, d);
     m->transform_kind = VQ_TRANSFORM_DENSE;
-    if (codes != 0 && keep < d)
+    if (m->codec->axes && keep < d)
         vq_plan_note(f->p, "axes %zu of %zu: the others hold too little", keep, d);
 out:
     vq_mem_free(x);
@@ -184,7 +185,7 @@ static vq_status choose_transform(fit *f, vq_error *err)
     vq_model *m = &f->p->model;
     f->out->mean = vq_mem_calloc(m->d, sizeof(float));
     VQ_REQUIRE(f->out->mean != NULL, VQ_ENOMEM, "mean: %u floats", m->d);
-    m->d_code = m->m != 0 ? (uint32_t)vq_round_up(m->d, m->m) : m->d;
+    m->d_code = vq_coded_dims(m->codec, m->d, m->m);
     if (m->rotation == VQ_ROTATION_NONE)
         m->transform_kind = VQ_TRANSFORM_IDENTITY;
     else if (m->rotation == VQ_ROTATION_RANDOM)
@@ -296,7 +297,7 @@ static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err
     fit *f = t->f;
     const vq_model *m = &f->p->model;
     size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(f->n - first, (size_t)VQ_ASSIGN_TILE);
-    uint32_t assign[VQ_ASSIGN_TILE];
+    uint32_t *assign = f->lists + first;
     float *y = f->y + first * m->d_code;
     vq_kmeans_assign(f->k, y, n, m->d_code, m->centroids, t->bias, m->nlist,
                      t->dots + (size_t)worker * VQ_ASSIGN_TILE * m->nlist, assign);
@@ -316,7 +317,9 @@ static vq_status take_residuals(fit *f, vq_error *err)
     float *bias = vq_alloc_f32(1, m->nlist);
     residual_task t = {
         .f = f, .bias = bias, .dots = vq_alloc_f32((size_t)threads * VQ_ASSIGN_TILE, m->nlist)};
-    VQ_REQUIRE(bias != NULL && t.dots != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);
+    f->lists = vq_mem_alloc(f->n, sizeof *f->lists);
+    VQ_REQUIRE(bias != NULL && t.dots != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists",
+               m->nlist);
     vq_kmeans_bias(m->centroids, m->nlist, m->d_code, bias);
     VQ_TRY(vq_team_run(threads, tiles, residual_tile, &t, err));
 out:
@@ -340,18 +343,49 @@ out:
     return rc;
 }
 
-/* Axes of the residuals, dealt to the sub-spaces in balance: rows of turn (d x d). */
+/* Mean squares along axes (d x d) of what asks: of queries if they train, where they have been made
+ * round; of vectors for products; of residuals for distances, since what counts there is the query
+ * less the centroid. */
+static vq_status find_felt(const fit *f, const float *axes, const double *variances, double *felt,
+                           vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t d = m->d_code;
+    float *along = vq_alloc_f32(BLOCK, d);
+    VQ_REQUIRE(along != NULL, VQ_ENOMEM, "axes: %d x %zu floats", BLOCK, d);
+    for (size_t j = 0; j < d; j++) felt[j] = f->p->whiten ? 1.0 : variances[j];
+    if (f->p->whiten || m->metric == VQ_METRIC_L2) goto out;
+    for (size_t first = 0; first < m->nlist; first += BLOCK) {
+        size_t n = VQ_MIN(m->nlist - first, (size_t)BLOCK);
+        vq_gemm_nt(n, d, d, 1.0f, m->centroids + first * d, d, axes, d, 0.0f, along, d);
+        for (size_t i = 0; i < n * d; i++)
+            felt[i % d] += (double)along[i] * (double)along[i] / m->nlist;
+    }
+out:
+    vq_mem_free(along);
+    return rc;
+}
+
+/* Axes of the residuals: dealt to the sub-spaces in balance, or as the codec wants them: rows of
+ * turn (d x d). */
 static vq_status deal_axes(fit *f, const float *x, size_t n, float *turn, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
     size_t d = m->d_code;
     float *axes = vq_alloc_f32(d, d), *mean = vq_alloc_f32(1, d);
-    double *variances = vq_mem_alloc(d, sizeof *variances);
+    double *variances = vq_mem_alloc(d, sizeof *variances), *felt = vq_mem_alloc(d, sizeof *felt);
     uint32_t *order = vq_mem_alloc(d, sizeof *order);
-    VQ_REQUIRE(axes != NULL && mean != NULL && variances != NULL && order != NULL, VQ_ENOMEM,
-               "axes: %zu x %zu floats", d, d);
+    VQ_REQUIRE(axes != NULL && mean != NULL && variances != NULL && felt != NULL && order != NULL,
+               VQ_ENOMEM, "axes: %zu x %zu floats", d, d);
     VQ_TRY(vq_pca(x, n, d, 0, f->p->threads, mean, axes, variances, err));
+    if (m->codec->turn != NULL) {
+        VQ_TRY(find_felt(f, axes, variances, felt, err));
+        memcpy(turn, axes, d * d * sizeof *turn);
+        rc = m->codec->turn(variances, felt, m->d_code, m->m, m->seed, turn, f->out->params, err);
+        goto out;
+    }
     vq_balance(variances, d, m->m, order);
     for (size_t j = 0; j < d; j++)
         memcpy(turn + j * d, axes + (size_t)order[j] * d, d * sizeof *turn);
@@ -359,6 +393,7 @@ out:
     vq_mem_free(axes);
     vq_mem_free(mean);
     vq_mem_free(variances);
+    vq_mem_free(felt);
     vq_mem_free(order);
     return rc;
 }
@@ -411,25 +446,46 @@ out:
     return rc;
 }
 
+/* Training queries, where they have a space of their own, in it. */
+static vq_status find_near(fit *f, vq_near_pairs *near, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t nq = f->p->whiten ? f->queries->n : 0;
+    float *queries = nq > 0 ? vq_alloc_f32(nq, m->d_code) : NULL;
+    VQ_REQUIRE(queries != NULL || nq == 0, VQ_ENOMEM, "neighbours: %zu queries", nq);
+    if (nq > 0)
+        vq_gemm_nt(nq, m->d_code, m->d, 1.0f, f->queries->x, m->d, m->query_matrix, m->d, 0.0f,
+                   queries, m->d_code);
+    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n, queries, nq, near, err));
+out:
+    vq_mem_free(queries);
+    return rc;
+}
+
 static vq_status find_codebooks(fit *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    vq_near_pairs near = {0};
     vq_model *m = &f->p->model;
     size_t d = m->d_code, n = VQ_MIN(f->n, VQ_MAX((size_t)CODEC_ROWS, m->codec->sample));
-    f->out->params = vq_alloc_f32(1, VQ_MAX(m->codec->nparams(m->d_code, m->m), (size_t)1));
     f->out->biases = vq_mem_calloc(m->nlist, sizeof(float));
-    VQ_REQUIRE(f->out->params != NULL && f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists",
-               m->nlist);
+    VQ_REQUIRE(f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists", m->nlist);
+    if (m->codec->calibrate != NULL) VQ_TRY(find_near(f, &near, err));
     for (size_t i = 0; n < f->n && i < n; i++) /* rises, so a row moves down only */
         memmove(f->y + i * d, f->y + vq_spaced_row(f->n, n, i) * d, d * sizeof *f->y);
     VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
                            f->out->params, err));
+    if (m->codec->calibrate != NULL)
+        VQ_TRY(m->codec->calibrate(m->d_code, m->m, near.o, near.q, near.n,
+                                   m->metric == VQ_METRIC_L2, f->out->params, err));
     if (m->metric == VQ_METRIC_L2)
         for (size_t c = 0; c < m->nlist; c++)
             f->out->biases[c] = 0.5f * f->k->dot_f32(m->centroids + c * d, m->centroids + c * d, d);
     m->params = f->out->params;
     m->biases = f->out->biases;
 out:
+    vq_near_pairs_fini(&near);
     return rc;
 }
 
@@ -451,12 +507,16 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
     VQ_TRY(transform_sample(&f, err));
     VQ_TRY(find_lists(&f, err));
     VQ_TRY(take_residuals(&f, err));
+    out->params =
+        vq_mem_calloc(VQ_MAX(m->codec->nparams(m->d_code, m->m), (size_t)1), sizeof *out->params);
+    VQ_REQUIRE(out->params != NULL, VQ_ENOMEM, "codebooks: %u dimensions", m->d_code);
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
-    if (learnt && m->codec->codewords != 0) VQ_TRY(turn_all(&f, err));
+    if (learnt && m->codec->axes) VQ_TRY(turn_all(&f, err));
     VQ_TRY(find_codebooks(&f, err));
     vq_model_derive(m, 0);
 out:
     vq_mem_free(f.y);
+    vq_mem_free(f.lists);
     vq_mem_free(f.to_rows);
     vq_mem_free(f.to_queries);
     return rc;

@@ -302,8 +302,12 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     VQ_REQUIRE(m->copies <= m->n && (m->copies == 0 || m->format > VQ_FORMAT_PLAIN), VQ_ECORRUPT,
                "meta: %" PRIu64 " copies of %" PRIu64 " vectors in format %u", m->copies, m->n,
                m->format);
-    VQ_REQUIRE(is_pq(m) ? m->m >= 1 && m->m <= 256 && m->d_code % m->m == 0 : m->m == 0,
+    VQ_REQUIRE(is_pq(m) ? m->m >= 1 && m->m <= 256 && m->d_code % m->m == 0
+                        : m->codec->grain != 0 || m->m == 0,
                VQ_ECORRUPT, "meta: %u sub-quantizers for %u dimensions", m->m, m->d_code);
+    VQ_REQUIRE(m->codec->grain == 0 || (m->d_code % m->codec->grain == 0 && m->m >= 6 &&
+                                        m->m % 2 == 0 && m->m <= 2 * m->d_code + 8),
+               VQ_ECORRUPT, "meta: codes of %u bytes for %u dimensions", m->m, m->d_code);
     VQ_REQUIRE(m->codec->codewords != 16 || m->m % 2 == 0, VQ_ECORRUPT,
                "meta: %u sub-quantizers of 4 bits, which go by two", m->m);
     VQ_REQUIRE(m->transform_kind == VQ_TRANSFORM_DENSE || m->d_code >= m->d, VQ_ECORRUPT,
@@ -386,6 +390,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known
     }
     VQ_TRY(check_values(m, err));
     VQ_TRY(read_arrays(m, s, known, err));
+    if (m->codec->check != NULL) VQ_TRY(m->codec->check(m->d_code, m->m, m->params, err));
     VQ_TRY(read_tune(m, s, err));
     vq_model_derive(m, s->pages.size / 2);
 out:

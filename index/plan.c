@@ -96,7 +96,8 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
     if (!chosen) {
         m->codec = vq_codec_by_name(o->codec);
         VQ_REQUIRE(m->codec != NULL, VQ_EINVAL,
-                   "there is no codec \"%s\"; there are flat, sq8, pq4, pq8 and aq8", o->codec);
+                   "there is no codec \"%s\"; there are flat, sq8, pq4, pq8, aq8, saq and rabitq",
+                   o->codec);
     } else if (p->code_room != 0) {
         m->codec = p->code_room >= m->d ? &vq_codec_sq8 : &vq_codec_pq8;
         p->code_room = p->code_room >= m->d ? m->d : VQ_MIN(p->code_room, 256);
@@ -144,15 +145,20 @@ static vq_status choose_rotation(vq_plan *p, const vq_build_opts *o, vq_error *e
                m->codec->name);
     m->rotation = o->rotation;
     if (o->rotation != VQ_ROTATION_AUTO) goto out;
-    m->rotation = !m->codec->axes    ? VQ_ROTATION_NONE
-                  : m->d > OPQ_MAX_D ? VQ_ROTATION_RANDOM
-                  : m->n < OPQ_MIN_N ? VQ_ROTATION_PCA
-                                     : VQ_ROTATION_OPQ;
-    vq_plan_note(p, "rotation %s",
-                 m->rotation == VQ_ROTATION_NONE     ? "none: this codec codes every coordinate"
-                 : m->rotation == VQ_ROTATION_RANDOM ? "random: learning one would take too long"
-                 : m->rotation == VQ_ROTATION_PCA    ? "pca: too few vectors to learn opq"
-                                                     : "opq: learnt for the codes");
+    const char *why;
+    if (!m->codec->axes && m->codec->grain == 0)
+        m->rotation = VQ_ROTATION_NONE, why = "none: this codec codes every coordinate";
+    else if (!m->codec->axes)
+        m->rotation = VQ_ROTATION_RANDOM, why = "random: this codec gives all coordinates the same";
+    else if (m->d > OPQ_MAX_D)
+        m->rotation = VQ_ROTATION_RANDOM, why = "random: learning one would take too long";
+    else if (m->codec->turn != NULL)
+        m->rotation = VQ_ROTATION_PCA, why = "pca: bits go where the variance is";
+    else if (m->n < OPQ_MIN_N)
+        m->rotation = VQ_ROTATION_PCA, why = "pca: too few vectors to learn opq";
+    else
+        m->rotation = VQ_ROTATION_OPQ, why = "opq: learnt for the codes";
+    vq_plan_note(p, "rotation %s", why);
 out:
     return rc;
 }
@@ -180,7 +186,7 @@ static const char *teacher_option(const vq_build_opts *o)
 static const char *hindrance(const vq_model *m)
 {
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
-    return !m->codec->axes ? "this codec: ask for pq4, pq8 or aq8"
+    return !m->codec->axes ? "this codec: ask for pq4, pq8, aq8 or saq"
            : !learnt       ? "this rotation: ask for pca or opq"
                            : NULL;
 }

@@ -25,7 +25,8 @@ size_t vq_probe_scratch(const vq_model *m)
                                    2 * (size_t)m->d * sizeof(float));
 }
 
-/* What only scores from the codes need: the term that turns an estimate into a score. */
+/* What only scores from the codes, and their error bars, need: the term that turns an estimate into
+ * a score. */
 static double offset_of(const vq_model *m, const vq_kernels *k, const vq_query *x, const float *q)
 {
     /* |q - x|^2 = |q - mean|^2 - 2 (product - |x - mean|^2 / 2), vectors less the mean */
@@ -91,7 +92,7 @@ void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void 
     } else {
         vq_transform_one(&t, k, q, work, x->y);
     }
-    if (s->brief.memory == NULL) x->offset = offset_of(m, k, x, q);
+    if (s->brief.memory == NULL || m->codec->bar != NULL) x->offset = offset_of(m, k, x, q);
     widen(s, k, x, work);
 }
 

@@ -10,7 +10,11 @@
 #include "index/mask.h"
 #include "src/math/score.h"
 
-enum { TILE = 64, FEW = 1024 };
+enum {
+    TILE = 64,
+    LOOKED_AT = 500, /* candidates, where error bars tell which of them count */
+    FEW = 1024       /* matches of a filter that are scored in full at once */
+};
 
 typedef struct tile {
     vq_searcher *s;
@@ -41,6 +45,15 @@ static vq_effort effort_for_recall(const vq_model *m, uint32_t k, float recall, 
     return e;
 }
 
+/* Where codes have error bars these say how many candidates count. */
+static void look_closer(const vq_searcher *s, const vq_model *m, vq_effort *e)
+{
+    if (m->codec->bar == NULL || (e->recall >= 1.0f && e->exact)) return;
+    e->bars = s->bars > 0.0f ? s->bars : VQ_BARS_DEFAULT;
+    uint64_t want = VQ_MAX((uint64_t)LOOKED_AT + 8 * (uint64_t)e->k, (uint64_t)e->candidates);
+    e->candidates = (uint32_t)VQ_MIN(want, m->n);
+}
+
 vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uint32_t k)
 {
     const vq_model *m = &shard->model;
@@ -48,7 +61,11 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
     float recall = s->recall;
     if (recall == 0.0f && s->nprobe == 0 && s->rerank == 0 && m->tune != NULL)
         recall = VQ_RECALL_DEFAULT;
-    if (recall != 0.0f) return effort_for_recall(m, k, recall, m->store != VQ_ELEM_NONE);
+    if (recall != 0.0f) {
+        e = effort_for_recall(m, k, recall, m->store != VQ_ELEM_NONE);
+        look_closer(s, m, &e);
+        return e;
+    }
     uint64_t nprobe = s->nprobe != 0 ? s->nprobe : m->nprobe;
     e.nprobe = (uint32_t)VQ_MIN(VQ_MAX(nprobe, (uint64_t)1), (uint64_t)m->nlist);
     e.exact = s->rerank != VQ_NONE && m->store != VQ_ELEM_NONE;
@@ -60,6 +77,7 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
     else
         want = VQ_MAX((uint64_t)m->rerank, 8 * (uint64_t)k + 50);
     e.candidates = (uint32_t)VQ_MIN(VQ_MAX(want, (uint64_t)k), m->n);
+    if (s->rerank == 0 || !e.exact) look_closer(s, m, &e);
     return e;
 }
 
@@ -149,19 +167,24 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     const vq_mask *mask = t->shard->mask;
     bool few = mask != NULL && t->effort.exact &&
                mask->matches <= VQ_MAX(t->effort.candidates, (uint32_t)FEW);
-    if (few) { /* they are scored in full straight away */
+    bool bars = t->effort.bars > 0.0f && !few; /* those few have no estimates */
+    if (few) {                                 /* they are scored in full straight away */
         lists = 0;
         VQ_TRY(vq_mask_all(mask, &pool, arena, err));
     } else {
         VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
                              t->effort.candidates, &pool, &lists, err));
     }
-    if (t->effort.adaptive && t->effort.exact && !few)
+    if (t->effort.adaptive && t->effort.exact && !few && !bars)
         VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
-    count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive,
-          t->effort.exact ? pool.n : 0);
+    size_t rows = t->effort.exact && !bars ? pool.n : 0;
     vq_reservoir_init(&best, final, best_cap, t->effort.k);
-    VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, &pool, &best, err));
+    if (bars)
+        VQ_TRY(vq_query_look(t->shard, t->s->k, x, tables, &t->effort, arena, &pool, &best,
+                             &t->s->stats[worker], err));
+    else
+        VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, &pool, &best, err));
+    count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive, rows);
     size_t n = vq_reservoir_finish(&best);
     uint64_t handle = m->string_ids ? (uint64_t)t->shard_no << 48 : 0;
     for (size_t i = 0; i < n; i++)

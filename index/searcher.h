@@ -89,7 +89,8 @@ typedef struct vq_effort {
     bool adaptive;                  /* nprobe and candidates are bounds; the rules decide within */
     float recall;                   /* that was asked for; 0: none */
     vq_rule lists, rows;
-    float gap; /* no candidate so far below the k-th is taken; not below 0 */
+    float bars; /* of codes that have them: their width in deviations */
+    float gap;  /* no candidate so far below the k-th is taken; not below 0 */
 } vq_effort;
 
 /* When to stop: lives while a query is scanned. */
@@ -206,11 +207,18 @@ vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query
                           const void *tables, bool exact, vq_pool *pool, vq_reservoir *out,
                           vq_error *err);
 
+/* bars.c: in place of vq_query_rerank, for codecs with error bars: final scores into out of those
+ * candidates that may be among the best k.  Adds to stats the codes and rows that it took. */
+vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                        const void *tables, const vq_effort *e, vq_arena *arena, vq_pool *pool,
+                        vq_reservoir *out, vq_search_stats *stats, vq_error *err);
+
 struct vq_searcher {
     vq_shard *shards;
     size_t nshards;
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
+    float bars;              /* as asked; 0: the default */
     bool pinned;             /* a search does not move on to newer snapshots */
     vq_filter *filter;       /* or NULL; owned */
     int threads;

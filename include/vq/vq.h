@@ -291,22 +291,27 @@ VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
-    float recall;      /* the share of the true k best to find, on the average of queries like those
-                          the index was tuned with: each then gets as many lists and rows as it
-                          needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
-                          list and every row: exact search.  Not with nprobe or rerank.
-                          0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
-                          tuned */
-    uint32_t nprobe;   /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;   /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
-                          needs stored rows: VQ_EUNSUPPORTED */
-    uint32_t threads;  /* for batches; 0 = one */
-    uint32_t pinned;   /* not 0: a search sees what was there when the searcher was opened or last
-                          refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
-                          vq_id_find, vq_get) are always those of the last search */
-    uint32_t reserved; /* 0 */
+    float recall;     /* the share of the true k best to find, on the average of queries like those
+                         the index was tuned with: each then gets as many lists and rows as it
+                         needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
+                         list and every row: exact search.  Not with nprobe or rerank.
+                         0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
+                         tuned */
+    uint32_t nprobe;  /* lists read per query; 0 = chosen, VQ_ALL = every list */
+    uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                         needs stored rows: VQ_EUNSUPPORTED */
+    uint32_t threads; /* for batches; 0 = one */
+    uint32_t pinned;  /* not 0: a search sees what was there when the searcher was opened or last
+                         refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
+                         vq_id_find, vq_get) are always those of the last search */
+    float bars;       /* codecs with error bars (saq, rabitq) look closer at a vector, at its whole
+                         code and then its row, as long as it may be among the best k: if its
+                         estimate is that many standard deviations too low.  A band of confidence,
+                         no bound: 2 leaves out one in 44 of the vectors at the border, 3 one in
+                         740.  0 = 3; not used where a number is given for rerank */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
+#define VQ_BARS_DEFAULT   3.0f
 #define VQ_SEARCH_OPTS_INIT                                                                        \
     {                                                                                              \
         .struct_size = sizeof(vq_search_opts)                                                      \
@@ -350,6 +355,7 @@ typedef struct vq_search_stats { /* sums over all queries since the searcher was
     uint64_t vectors;            /* scanned, by their codes, copies counted */
     uint64_t rows;               /* scored in full */
     uint64_t copies;             /* scanned, in second lists */
+    uint64_t codes;              /* read whole, of codecs whose scan reads only a part of a code */
 } vq_search_stats;
 #define VQ_SEARCH_STATS_INIT                                                                       \
     {                                                                                              \

@@ -16,17 +16,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/compiler.h"
 #include "src/base/mem.h"
 #include "src/base/team.h"
 #include "src/math/kernels.h"
 
 typedef struct vq_codec vq_codec;
 
+/* What the estimate of a vector's product with a query may be off by, for codes with error bars.
+ * An estimate is of the decoded vector, which is shorter than the vector: (1 + turn) times that is
+ * unbiased, and then off by a deviation that a normal law describes. */
+typedef struct vq_bar {
+    float turn; /* squared tangent of the angle between vector and code */
+    float ip;   /* deviation of the product with the query */
+    float l2;   /* that of the product with a vector of length 1, spread like residuals */
+    float half; /* half of the vector's own squared length, roughly */
+} vq_bar;
+
 /* A trained codec.  params may lie in the map. */
 typedef struct vq_code_model {
     const vq_codec *codec;
     uint32_t d;          /* coded dimensions */
-    uint32_t m;          /* sub-quantizers or books (pq, aq), else 0 */
+    uint32_t m;          /* sub-quantizers or books (pq, aq), bytes of a scalar code with error
+                            bars, else 0 */
     uint32_t code_bytes; /* per vector, without the factor */
     const float *params; /* nparams(d, m) floats, 64-byte aligned */
     const void *brief;   /* the codewords in bytes: prepare makes its tables of these; or NULL */
@@ -36,6 +48,7 @@ struct vq_codec {
     const char *name;
     uint32_t disk_id;   /* on disk for ever; FORMAT.md */
     uint32_t codewords; /* pq, aq: 16 or 256 a sub-space or book; else 0 */
+    uint32_t grain;     /* scalar codes with error bars: coordinates go by so many; else 0 */
     uint32_t axes;      /* 1: worth coding in rotated axes of which some may be dropped */
     size_t sample; /* rows that training should see; 0: those that lists are found by will do */
     /* Chooses m for d input dimensions so that a code takes at most `bytes` (as near as the codec
@@ -43,12 +56,27 @@ struct vq_codec {
     vq_status (*plan)(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err);
     uint32_t (*code_bytes)(uint32_t d, uint32_t m);
     size_t (*nparams)(uint32_t d, uint32_t m);
-    /* x: n x d residuals, n >= 1; params is filled. */
+    /* Bytes of a file: may params be used?  NULL: whatever they are. */
+    vq_status (*check)(uint32_t d, uint32_t m, const float *params, vq_error *err);
+    /* Principal axes of the residuals (d x d, one a row, with the residuals' variances and the mean
+     * squares of queries along them) become those that the codec wants, in its order; params, which
+     * train goes on from, notes what it needs of that.  NULL: axes are dealt to sub-spaces. */
+    vq_status (*turn)(const double *variances, const double *felt, uint32_t d, uint32_t m,
+                      uint64_t seed, float *axes, float *params, vq_error *err);
+    /* x: n x d residuals, n >= 1; params, zeros or what turn has left, is filled. */
     vq_status (*train)(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
                        vq_ticker *ticker, float *params, vq_error *err);
+    /* For codes with error bars: makes their bars right for true neighbours, from n pairs of a
+     * residual o and what its product counts with (n x d each; centred: for l2, the query less the
+     * centroid).  NULL: nothing to do. */
+    vq_status (*calibrate)(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
+                           int centred, float *params, vq_error *err);
     /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);
+    /* Notes in a row what it needs of the vector's centroid (d) for metric l2; NULL: nothing. */
+    void (*centre)(const vq_code_model *cm, const vq_kernels *k, const float *centroid,
+                   float *scratch, uint8_t *row);
     void (*decode)(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x);
     /* Where the codewords stand in params that scores are made of, for who trains them further:
      * product codes m x dsub x codewords, additive ones m x codewords x d.  refresh makes what
@@ -74,10 +102,22 @@ struct vq_codec {
     size_t (*scan)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const float *factor, size_t n, float base,
                    float threshold, void *scratch, uint32_t *idx, float *score);
+    /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:
+     * the bytes of a code are more than scan reads. */
+    void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
+                int whole, vq_bar *out);
+    int (*two)(const vq_code_model *cm);
     /* The codec's best estimate of q.r for one slot: what ranks when there is no second pass. */
     float (*score)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);
 };
+
+/* How many coordinates a code of d dimensions has: some are padding. */
+static inline uint32_t vq_coded_dims(const vq_codec *c, uint32_t d, uint32_t m)
+{
+    uint32_t by = c->codewords != 0 ? m : VQ_MAX(c->grain, 1u);
+    return (d + by - 1) / by * by;
+}
 
 /* Bytes of scan scratch for chunks of up to n vectors. */
 static inline size_t vq_scan_scratch(size_t n)
@@ -85,7 +125,8 @@ static inline size_t vq_scan_scratch(size_t n)
     return vq_round_up(n, VQ_BLOCK) * sizeof(uint16_t) + VQ_CACHELINE;
 }
 
-extern const vq_codec vq_codec_flat, vq_codec_sq8, vq_codec_pq4, vq_codec_pq8, vq_codec_aq8;
+extern const vq_codec vq_codec_flat, vq_codec_sq8, vq_codec_pq4, vq_codec_pq8, vq_codec_aq8,
+    vq_codec_saq, vq_codec_rabitq;
 
 extern const vq_codec *const vq_codecs[];
 extern const size_t vq_codec_count;

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-const vq_codec *const vq_codecs[] = {&vq_codec_flat, &vq_codec_sq8, &vq_codec_pq4, &vq_codec_pq8,
-                                     &vq_codec_aq8};
+const vq_codec *const vq_codecs[] = {&vq_codec_flat, &vq_codec_sq8, &vq_codec_pq4,   &vq_codec_pq8,
+                                     &vq_codec_aq8,  &vq_codec_saq, &vq_codec_rabitq};
 const size_t vq_codec_count = VQ_COUNT(vq_codecs);
 
 const vq_codec *vq_codec_by_name(const char *name)

@@ -105,7 +105,24 @@
      * with s >= threshold are appended, i rising: idx and score; returns how many.  Room for n */ \
     K(size_t, select_u16,                                                                          \
       (const uint16_t *sums, const float *factor, size_t n, float scale, float base,               \
-       float threshold, uint32_t *restrict idx, float *restrict score))
+       float threshold, uint32_t *restrict idx, float *restrict score))                            \
+    /* the same with s = fma(f16 at scales + 2i, fma(sums[i], scale, low), base), then, if shifts  \
+     * is not NULL, fma(f16 at shifts + 2i, unit, s), before the factor */                         \
+    K(size_t, select_f16,                                                                          \
+      (const uint16_t *sums, const void *scales, const void *shifts, float unit,                   \
+       const float *factor, size_t n, float scale, float low, float base, float threshold,         \
+       uint32_t *restrict idx, float *restrict score))                                             \
+    /* a point on a grid of half-integers: x_j = floor(a_j * inv) + .5 held within +-limit_j;      \
+     * *ip = sum u_j x_j, *sq = sum (v_j x_j) x_j, the products a_j * inv and v_j x_j rounded to   \
+     * f32; d is a multiple of 16 */                                                               \
+    K(void, grid_sums,                                                                             \
+      (const float *a, const float *u, const float *v, const float *limit, size_t d, float inv,    \
+       float *ip, float *sq))                                                                      \
+    /* codes in planes of bits: group j holds 16 coordinates in count[j] (at most 16) planes, the  \
+     * most significant first, a plane 2 bytes, coordinate i in bit i; returns sum over the groups \
+     * of x[16j + i] * code (lane i); a group without planes is passed over */                     \
+    K(float, planes_f32,                                                                           \
+      (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))
 
 typedef struct vq_kernels {
     const char *isa; /* "scalar", "avx2", "avx512", "avx512vbmi" */

@@ -196,6 +196,53 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
+static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
+                         const float *factor, size_t n, float scale, float low, float base,
+                         float threshold, uint32_t *restrict idx, float *restrict score)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        float s = fmaf((float)load_f16(scales, i), fmaf((float)sums[i], scale, low), base);
+        if (shifts != NULL) s = fmaf((float)load_f16(shifts, i), unit, s);
+        if (factor != NULL) s -= factor[i];
+        if (!(s >= threshold)) continue;
+        idx[found] = (uint32_t)i;
+        score[found++] = s;
+    }
+    return found;
+}
+
+static void grid_sums(const float *a, const float *u, const float *v, const float *limit, size_t d,
+                      float inv, float *ip, float *sq)
+{
+    float ips[F32_LANES] = {0}, sqs[F32_LANES] = {0};
+    for (size_t j = 0; j < d; j++) {
+        float x = floorf(a[j] * inv) + 0.5f;
+        x = x < -limit[j] ? -limit[j] : x;
+        x = x > limit[j] ? limit[j] : x;
+        ips[j % F32_LANES] = fmaf(u[j], x, ips[j % F32_LANES]);
+        sqs[j % F32_LANES] = fmaf(v[j] * x, x, sqs[j % F32_LANES]);
+    }
+    *ip = reduce_f32(ips);
+    *sq = reduce_f32(sqs);
+}
+
+static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
+{
+    float lane[F32_LANES] = {0};
+    for (size_t j = 0; j < groups; j++, x += F32_LANES) {
+        if (count[j] == 0) continue;
+        for (size_t i = 0; i < F32_LANES; i++) {
+            uint32_t code = 0;
+            for (size_t p = 0; p < count[j]; p++)
+                code = 2 * code + (planes[2 * p + i / 8] >> i % 8 & 1u);
+            lane[i] = fmaf(x[i], (float)code, lane[i]);
+        }
+        planes += 2 * (size_t)count[j];
+    }
+    return reduce_f32(lane);
+}
+
 /* Bisects between the least and the largest, by the numbers of their bit patterns in order. */
 static int32_t ordered(float f)
 {

@@ -145,8 +145,8 @@ static void kill_many(const live_config *c, uint64_t kills)
     test_rmdir(dir);
 }
 
-static const live_config numbers = {"pq8", VQ_METRIC_L2, VQ_F32, 9, 16, false, true};
-static const live_config strings = {"sq8", VQ_METRIC_IP, VQ_F32, 9, 16, true, true};
+static const live_config numbers = {"pq8", VQ_METRIC_L2, VQ_F32, 9, 16, false, true, 0};
+static const live_config strings = {"sq8", VQ_METRIC_IP, VQ_F32, 9, 16, true, true, 0};
 
 Test(write, killed_writers, .timeout = 7200)
 {

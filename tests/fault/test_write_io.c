@@ -41,7 +41,7 @@ int fdatasync(int fd)
     return (int)syscall(SYS_fdatasync, fd);
 }
 
-static const live_config config = {"sq8", VQ_METRIC_L2, VQ_F32, 9, 16, true, true};
+static const live_config config = {"sq8", VQ_METRIC_L2, VQ_F32, 9, 16, true, true, 0};
 
 /* Replaces ten, deletes one, adds one. */
 static vq_status change(const char *path, const state *s, uint32_t row, state *next)

@@ -12,6 +12,7 @@ typedef struct live_config {
     const char *codec;
     uint32_t metric, store, nlist, d;
     bool strings, copies;
+    uint32_t bytes; /* of code; 0: the codec's choice */
 } live_config;
 
 typedef struct state {
@@ -57,6 +58,7 @@ static inline void live_build(const char *path, const live_config *c, size_t n, 
     }
     s->n = n;
     o.codec = c->codec, o.metric = c->metric, o.store = c->store, o.nlist = c->nlist;
+    o.code_bytes = c->bytes;
     o.copies = c->copies ? VQ_COPIES_YES : VQ_COPIES_NO;
     o.no_tune = 1, o.force = 1, o.rotation = VQ_ROTATION_NONE;
     if (c->strings) o.names = list, o.nids = n;

@@ -5,7 +5,7 @@
 #include "src/math/topk.h"
 #include "tests/index/fixture.h"
 
-enum { D = 12, NLIST = 7, NQ = 20 };
+enum { D = 16, NLIST = 7, NQ = 20 };
 
 typedef struct scene {
     vq_model model;
@@ -23,8 +23,11 @@ static void make_scene(scene *s, const vq_codec *codec, size_t n)
     fill_normal(&r, s->centroids, NLIST * D);
     vq_model *m = &s->model;
     m->codec = codec, m->metric = VQ_METRIC_IP, m->d = m->d_code = D, m->nlist = NLIST;
-    m->m = codec->codewords != 0 ? 4 : 0, m->centroids = s->centroids, m->n = n;
-    s->params = vq_alloc_f32(1, codec->nparams(D, m->m) + 1);
+    m->m = codec->codewords != 0 ? 4
+           : codec->grain != 0   ? 12
+                                 : 0,
+    m->centroids = s->centroids, m->n = n;
+    s->params = vq_mem_calloc(codec->nparams(D, m->m) + 1, sizeof(float));
     OK(codec->train(s->x, n, D, m->m, 1, 1, NULL, s->params, &err));
     m->params = s->params;
     vq_model_derive(m, 2048);

@@ -3,7 +3,7 @@
  * VQ_TEST_STEPS: how many steps each kind of index takes. */
 #include "tests/index/live.h"
 
-enum { STEPS = 600, K = 12 };
+enum { STEPS = 600, K = 12, ASKED = 10 };
 
 typedef struct run {
     const live_config *c;
@@ -28,7 +28,6 @@ static vq_searcher *searcher(run *r, float recall, uint32_t nprobe, uint32_t pin
     vq_searcher *s = NULL;
     vq_search_opts o = VQ_SEARCH_OPTS_INIT;
     o.recall = recall, o.nprobe = nprobe, o.pinned = pinned;
-    o.rerank = recall > 0 ? 0 : 10000;
     OK(vq_searcher_open(&s, r->ix, &o, &err));
     return s;
 }
@@ -266,12 +265,15 @@ static void walk(const live_config *c, uint64_t steps, size_t n)
 }
 
 static const live_config configs[] = {
-    {"pq8", VQ_METRIC_L2, VQ_F32, 11, 16, false, true},
-    {"pq4", VQ_METRIC_IP, VQ_F16, 12, 16, true, true},
-    {"sq8", VQ_METRIC_COSINE, VQ_F32, 13, 24, true, false},
-    {"flat", VQ_METRIC_L2, VQ_I8, 4, 8, false, false},
-    {"aq8", VQ_METRIC_IP, VQ_F32, 15, 16, false, true},
-    {"flat", VQ_METRIC_L2, VQ_F32, 2, MOST_D, true, true}, /* lists of many chunks */
+    {"pq8", VQ_METRIC_L2, VQ_F32, 11, 16, false, true, 0},
+    {"pq4", VQ_METRIC_IP, VQ_F16, 12, 16, true, true, 0},
+    {"sq8", VQ_METRIC_COSINE, VQ_F32, 13, 24, true, false, 0},
+    {"flat", VQ_METRIC_L2, VQ_I8, 4, 8, false, false, 0},
+    {"aq8", VQ_METRIC_IP, VQ_F32, 15, 16, false, true, 0},
+    {"flat", VQ_METRIC_L2, VQ_F32, 2, MOST_D, true, true, 0}, /* lists of many chunks */
+    {"saq", VQ_METRIC_L2, VQ_F32, 7, 128, false, true, 160},  /* codes of head and tail */
+    {"rabitq", VQ_METRIC_COSINE, VQ_F16, 8, 24, true, true, 0},
+    {"rabitq", VQ_METRIC_L2, VQ_I8, 6, 128, false, false, 100},
 };
 
 Test(live, random_steps_against_an_array, .timeout = 7200)
@@ -279,4 +281,53 @@ Test(live, random_steps_against_an_array, .timeout = 7200)
     uint64_t steps = env_number("VQ_TEST_STEPS", STEPS);
     for (size_t i = 0; i < VQ_COUNT(configs); i++)
         walk(&configs[i], configs[i].d == MOST_D ? steps / 4 : steps, i == 1 ? 300 : 120);
+}
+
+/* The scores that codes alone give queries, of all lists and of two with the copies there. */
+static void ask_codes(const live_config *c, vq_index *ix, float *scores)
+{
+    float q[ASKED * MOST_D];
+    uint64_t ids[ASKED * K];
+    for (uint32_t i = 0; i < ASKED; i++) live_row(1000000 + i, c->d, q + i * c->d);
+    vq_searcher *all = open_searcher(ix, VQ_ALL, VQ_NONE), *some = open_searcher(ix, 2, VQ_NONE);
+    OK(vq_search(all, q, ASKED, K, ids, scores, &err));
+    OK(vq_search(some, q, ASKED, K, ids, scores + ASKED * K, &err));
+    vq_searcher_close(all);
+    vq_searcher_close(some);
+}
+
+/* What a writer adds has the code, the factor and the copy that a build gives it. */
+Test(live, rows_are_coded_as_in_a_build, .timeout = 600)
+{
+    enum { N = 80 }; /* so few that all of them are candidates */
+    for (size_t i = 0; i < VQ_COUNT(configs); i++) {
+        const live_config *c = &configs[i];
+        char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), name[16];
+        float before[2 * ASKED * K], after[2 * ASKED * K], *x = vq_alloc_f32(1, c->d);
+        state s;
+        vq_writer *w;
+        live_build(path, c, N, &s);
+        vq_index *ix = open_index(path);
+        ask_codes(c, ix, before);
+        OK(vq_writer_open(&w, path, NULL, &err));
+        for (uint32_t v = N; v-- > 0;) { /* each row goes elsewhere in its list */
+            const char *names[] = {live_name(v, name)};
+            uint64_t id = v;
+            vq_source *src;
+            live_row(v, c->d, x);
+            OK(vq_source_open_array(&src, x, 1, c->d, VQ_F32, &err));
+            OK(vq_writer_delete(w, c->strings ? NULL : &id, c->strings ? names : NULL, 1, &err));
+            if (v % 4 == 0) OK(vq_writer_commit(w, NULL, &err));
+            OK(vq_writer_add(w, src, c->strings ? NULL : &id, c->strings ? names : NULL, 1, &err));
+            vq_source_close(src);
+        }
+        OK(vq_writer_commit(w, NULL, &err));
+        ask_codes(c, ix, after);
+        cr_assert(memcmp(before, after, sizeof before) == 0, "%s", c->codec);
+        vq_writer_close(w);
+        vq_close(ix);
+        vq_mem_free(x);
+        free(path);
+        test_rmdir(dir);
+    }
 }

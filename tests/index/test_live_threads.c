@@ -19,7 +19,7 @@ typedef struct shared { /* by threads and processes */
     state states[STATES];
 } shared;
 
-static const live_config config = {"pq8", VQ_METRIC_L2, VQ_F32, 9, 16, false, true};
+static const live_config config = {"pq8", VQ_METRIC_L2, VQ_F32, 9, 16, false, true, 0};
 
 static void count(uint64_t *n)
 {

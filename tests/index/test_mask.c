@@ -102,10 +102,12 @@ static void walk(const live_config *c, size_t n)
 Test(mask, answers_are_of_what_is_allowed, .timeout = 300)
 {
     static const live_config configs[] = {
-        {"pq8", VQ_METRIC_L2, VQ_F32, 9, 16, false, true},
-        {"pq4", VQ_METRIC_IP, VQ_F16, 3, 16, true, true},
-        {"sq8", VQ_METRIC_COSINE, VQ_F32, 5, 15, true, false},
-        {"flat", VQ_METRIC_L2, VQ_F32, 2, MOST_D, false, true}, /* chunks of 32 */
+        {"pq8", VQ_METRIC_L2, VQ_F32, 9, 16, false, true, 0},
+        {"pq4", VQ_METRIC_IP, VQ_F16, 3, 16, true, true, 0},
+        {"sq8", VQ_METRIC_COSINE, VQ_F32, 5, 15, true, false, 0},
+        {"flat", VQ_METRIC_L2, VQ_F32, 2, MOST_D, false, true, 0}, /* chunks of 32 */
+        {"saq", VQ_METRIC_L2, VQ_F32, 4, 128, false, true, 160},
+        {"rabitq", VQ_METRIC_IP, VQ_F32, 6, 24, true, true, 0},
     };
     for (size_t i = 0; i < VQ_COUNT(configs); i++)
         walk(&configs[i], configs[i].d == MOST_D ? 150 : UNIVERSE - 50);
@@ -114,7 +116,7 @@ Test(mask, answers_are_of_what_is_allowed, .timeout = 300)
 /* A filter goes on to hold when the index changes, of what comes, too. */
 Test(mask, after_changes, .timeout = 120)
 {
-    static const live_config c = {"sq8", VQ_METRIC_L2, VQ_F32, 7, 16, true, true};
+    static const live_config c = {"sq8", VQ_METRIC_L2, VQ_F32, 7, 16, true, true, 0};
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), room[16];
     state s, left;
     vq_rng r;
@@ -161,7 +163,7 @@ Test(mask, after_changes, .timeout = 120)
 }
 
 /* What was tuned for no filter finds as much with one. */
-Test(mask, recall, .timeout = 120)
+static void check_recall(const char *codec)
 {
     enum { N = 4000, D = 16, NQ = 100 };
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -171,6 +173,7 @@ Test(mask, recall, .timeout = 120)
     uint64_t *ids = vq_mem_alloc((size_t)NQ * K, sizeof *ids);
     vq_searcher *s, *all;
     vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+    o.codec = codec;
     build_clusters(path, 8, N, D, &o);
     vq_index *ix = open_index(path);
     OK(vq_searcher_open(&s, ix, NULL, &err));
@@ -187,12 +190,18 @@ Test(mask, recall, .timeout = 120)
         size_t right = 0;
         for (size_t i = 0; i < NQ; i++)
             for (size_t j = 0; j < K; j++) right += scores[i * K + j] <= exact[i * K + K - 1];
-        cr_assert(right > NQ * K * 9 / 10, "every %llu: %zu of %d", (unsigned long long)by, right,
-                  NQ * K);
+        cr_assert(right > NQ * K * 9 / 10, "%s: every %llu: %zu of %d",
+                  codec != NULL ? codec : "auto", (unsigned long long)by, right, NQ * K);
     }
     vq_searcher_close(s), vq_searcher_close(all);
     vq_close(ix);
     vq_mem_free(q), vq_mem_free(scores), vq_mem_free(exact), vq_mem_free(allowed), vq_mem_free(ids);
     free(path);
     test_rmdir(dir);
+}
+
+Test(mask, recall, .timeout = 120)
+{
+    static const char *const codecs[] = {NULL, "saq"}; /* with error bars, too */
+    for (size_t i = 0; i < VQ_COUNT(codecs); i++) check_recall(codecs[i]);
 }

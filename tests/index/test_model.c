@@ -8,6 +8,8 @@
 enum { D = 6, NLIST = 3 };
 
 /* A model that is sound, over the caller's arrays (large enough for all). */
+static const float nothing[64] VQ_ALIGNED(64); /* params of codes without a bit */
+
 static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *floats)
 {
     vq_model m = {.n = 100,
@@ -15,9 +17,11 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
                   .format = VQ_FORMAT_COPIES,
                   .metric = VQ_METRIC_COSINE,
                   .d = D,
-                  .d_code = codec->codewords != 0 ? 8 : D,
+                  .d_code = codec->codewords != 0 ? 8 : vq_coded_dims(codec, D, 0),
                   .nlist = NLIST,
-                  .m = codec->codewords != 0 ? 4 : 0,
+                  .m = codec->codewords != 0 ? 4
+                       : codec->grain != 0   ? 10
+                                             : 0,
                   .store = VQ_F16,
                   .input = VQ_F32,
                   .train = VQ_TRAIN_KMEANS,
@@ -34,7 +38,7 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
     m.matrix = kind == VQ_TRANSFORM_DENSE ? floats + 100 : NULL;
     m.centroids = floats + 200;
     m.biases = floats + 300;
-    m.params = floats + 400;
+    m.params = codec->grain != 0 ? nothing : floats + 400;
     vq_model_derive(&m, 2048);
     return m;
 }

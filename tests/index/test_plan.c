@@ -13,7 +13,7 @@ static void check_plan(const vq_plan *p, uint64_t n, uint32_t d)
     cr_assert(m->nprobe >= 1 && m->nprobe <= m->nlist && m->rerank >= 10);
     cr_assert(m->store >= VQ_F32 && m->store <= VQ_ELEM_NONE);
     cr_assert(m->rotation >= VQ_ROTATION_NONE && m->rotation <= VQ_ROTATION_OPQ);
-    cr_assert((m->m != 0) == (m->codec->codewords != 0) && m->m <= 256);
+    if (m->codec->grain == 0) cr_assert((m->m != 0) == (m->codec->codewords != 0) && m->m <= 256);
     cr_assert(p->sample >= 1 && p->sample <= n && p->threads >= 1 && p->memory > 0);
     size_t row = d * sizeof(float);
     cr_assert(p->sample == n || p->sample == 256 || p->sample * row / 2 <= ((size_t)2 << 30));

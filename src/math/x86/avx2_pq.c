@@ -132,6 +132,39 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
+static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
+                         const float *factor, size_t n, float scale, float low, float base,
+                         float threshold, uint32_t *restrict idx, float *restrict score)
+{
+    const __m256 vscale = _mm256_set1_ps(scale), vlow = _mm256_set1_ps(low);
+    const __m256 vbase = _mm256_set1_ps(base), least = _mm256_set1_ps(threshold);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i += 8) {
+        uint16_t some[24] = {0}; /* sums, and the bits of scales and shifts */
+        float off[8] = {0}, s[8];
+        size_t count = n - i < 8 ? n - i : 8;
+        __builtin_memcpy(some, sums + i, count * sizeof *some);
+        __builtin_memcpy(some + 8, (const char *)scales + 2 * i, count * sizeof *some);
+        if (shifts != NULL)
+            __builtin_memcpy(some + 16, (const char *)shifts + 2 * i, count * sizeof *some);
+        if (factor != NULL) __builtin_memcpy(off, factor + i, count * sizeof *off);
+        __m256 h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(some + 8)));
+        __m256 v = _mm256_fmadd_ps(h, score8(some, NULL, 0, vscale, vlow), vbase);
+        h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(some + 16)));
+        if (shifts != NULL) v = _mm256_fmadd_ps(h, _mm256_set1_ps(unit), v);
+        if (factor != NULL) v = _mm256_sub_ps(v, _mm256_loadu_ps(off));
+        uint32_t k = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(v, least, _CMP_GE_OQ));
+        k &= (1u << count) - 1;
+        _mm256_storeu_ps(s, v);
+        for (; k != 0; k &= k - 1) {
+            uint32_t l = (uint32_t)__builtin_ctz(k);
+            idx[found] = (uint32_t)i + l;
+            score[found++] = s[l];
+        }
+    }
+    return found;
+}
+
 /* ---- tables and encoding ------------------------------------------------------------------- */
 
 /* The products of a sub-vector with 8 * regs neighbouring codewords of a book of rows kk long. */
@@ -348,6 +381,7 @@ const vq_kernels vq_kernels_avx2_pq = {
     .argmax_f32 = argmax_f32,
     .minmax_f32 = minmax_f32,
     .select_u16 = select_u16,
+    .select_f16 = select_f16,
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,

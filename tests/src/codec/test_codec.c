@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/codec/pq.h"
+#include "src/codec/grid.h"
 #include "tests/harness/harness.h"
 
 static const size_t sizes[] = {1, 31, 32, 33, 100};
@@ -42,10 +43,10 @@ static coded code(const vq_codec *codec, uint32_t d, uint32_t bytes, size_t n)
     vq_error err;
     uint32_t m;
     cr_assert_eq(codec->plan(d, bytes, &m, &err), VQ_OK, "%s: %s", codec->name, err.text);
-    if (m != 0) d = (uint32_t)vq_round_up(d, m);
+    d = vq_coded_dims(codec, d, m);
     c.cm = (vq_code_model){codec, d, m, codec->code_bytes(d, m), NULL, NULL};
     c.x = make_rows(1, TRAINING, d);
-    c.params = vq_alloc_f32(1, codec->nparams(d, m) + 1);
+    c.params = vq_mem_calloc(codec->nparams(d, m) + 1, sizeof(float));
     cr_assert_eq(codec->train(c.x, TRAINING, d, m, 1, 1, &ticker, c.params, &err), VQ_OK);
     c.cm.params = c.params;
     c.rows = vq_mem_alloc(n, c.cm.code_bytes);
@@ -54,6 +55,11 @@ static coded code(const vq_codec *codec, uint32_t d, uint32_t bytes, size_t n)
     cr_assert_eq(codec->encode(&c.cm, vq_kernels_get(), c.x, n, c.rows, &err), VQ_OK);
     codec->pack(&c.cm, c.rows, n, c.blocks);
     return c;
+}
+
+static uint32_t few_bytes(const vq_codec *c)
+{
+    return c->codewords != 0 ? 6 : c->grain != 0 ? 12 : 0;
 }
 
 static void coded_fini(coded *c)
@@ -94,13 +100,21 @@ static void products(const coded *c, const float *q, double *want)
 static double scan_bound(const coded *c, const void *tables)
 {
     const vq_pq_tables *t = tables;
-    double step = c->cm.codec->codewords != 0 ? (double)t->scale : 0.0;
-    return 0.5 * step * (double)c->cm.m + 1e-4;
+    const vq_grid_tables *s = tables;
+    if (c->cm.codec->codewords != 0) return 0.5 * (double)t->scale * (double)c->cm.m + 1e-4;
+    if (c->cm.codec->grain == 0) return 1e-4;
+    float rho = 0.0f; /* the code has no tail, so the head is all of it */
+    vq_grid_shape shape = vq_grid_shape_of(c->cm.d, c->cm.m);
+    cr_assert_eq(shape.tail, 0);
+    for (size_t i = 0; i < c->n; i++) {
+        rho = VQ_MAX(rho, vq_grid_rho(&shape, c->rows + i * c->cm.m, true));
+    }
+    return 0.5 * (double)(rho * s->head->scale) * 4.0 * (double)shape.head + 1e-4;
 }
 
 Test(codec, names_and_numbers_are_unique)
 {
-    cr_assert(vq_codec_count >= 5);
+    cr_assert(vq_codec_count >= 7);
     for (size_t i = 0; i < vq_codec_count; i++) {
         cr_assert_eq(vq_codec_by_name(vq_codecs[i]->name), vq_codecs[i]);
         cr_assert_eq(vq_codec_by_id(vq_codecs[i]->disk_id), vq_codecs[i]);
@@ -108,9 +122,9 @@ Test(codec, names_and_numbers_are_unique)
     }
     cr_assert(vq_codec_by_name("pq") == NULL && vq_codec_by_name("") == NULL);
     cr_assert(vq_codec_by_id(0) == NULL && vq_codec_by_id(UINT32_MAX) == NULL);
-    static const char *const ids[] = {"",    "flat", "sq8",
-                                      "pq4", "pq8",  "aq8"}; /* on disk for ever */
-    for (uint32_t id = 1; id <= 5; id++) cr_assert_str_eq(vq_codec_by_id(id)->name, ids[id]);
+    static const char *const ids[] = {"",    "flat", "sq8", "pq4",
+                                      "pq8", "aq8",  "saq", "rabitq"}; /* on disk for ever */
+    for (uint32_t id = 1; id <= 7; id++) cr_assert_str_eq(vq_codec_by_id(id)->name, ids[id]);
 }
 
 Test(codec, plans_keep_to_the_bytes)
@@ -124,10 +138,17 @@ Test(codec, plans_keep_to_the_bytes)
                 uint32_t m = UINT32_MAX, d = dims[j];
                 if (c->plan(d, bytes, &m, &err) != VQ_OK) {
                     cr_assert(err.code == VQ_EINVAL && strstr(err.text, c->name) != NULL);
-                    cr_assert(c->codewords != 0 ? bytes > 128 : bytes < c->code_bytes(d, 0));
+                    cr_assert(c->codewords != 0 ? bytes > 128
+                              : c->grain != 0   ? bytes < 6
+                                                : bytes < c->code_bytes(d, 0));
                     continue;
                 }
                 cr_assert(c->code_bytes(d, m) >= 1 && c->code_bytes(d, m) <= bytes);
+                if (c->grain !=
+                    0) { /* at most 13 bits a coordinate, at least all but a few bytes */
+                    cr_assert(m + 7 >= VQ_MIN(bytes, 26 * ((d + 15) / 16)));
+                    continue;
+                }
                 cr_assert((c->codewords != 0) == (m != 0) && m <= 256);
                 cr_assert(m <= d + 1 && (c->codewords != 16 || m % 2 == 0));
             }
@@ -159,7 +180,7 @@ Test(codec, packing_is_a_bijection)
 {
     for (size_t i = 0; i < vq_codec_count; i++)
         for (size_t s = 0; s < VQ_COUNT(sizes); s++) {
-            coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, sizes[s]);
+            coded c = code(vq_codecs[i], 24, few_bytes(vq_codecs[i]), sizes[s]);
             size_t bytes = c.cm.code_bytes, room = vq_round_up(c.n, VQ_BLOCK);
             uint8_t *row = vq_mem_alloc(1, bytes);
             for (size_t slot = 0; slot < c.n; slot++) {
@@ -284,7 +305,7 @@ Test(codec, scans_estimate_the_decoded_product)
     fill_normal(&r, factor, 128);
     for (size_t i = 0; i < vq_codec_count; i++)
         for (size_t s = 0; s < VQ_COUNT(sizes); s++) {
-            coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, sizes[s]);
+            coded c = code(vq_codecs[i], 24, few_bytes(vq_codecs[i]), sizes[s]);
             fill_normal(&r, q, c.cm.d);
             check_estimates(&c, q, NULL);
             check_estimates(&c, q, factor);
@@ -296,7 +317,7 @@ Test(codec, a_query_of_zeros)
 {
     const float q[64] = {0};
     for (size_t i = 0; i < vq_codec_count; i++) {
-        coded c = code(vq_codecs[i], 24, vq_codecs[i]->codewords != 0 ? 6 : 0, 33);
+        coded c = code(vq_codecs[i], 24, few_bytes(vq_codecs[i]), 33);
         vq_arena arena;
         vq_arena_init(&arena);
         const void *tables = c.cm.codec->prepare(&c.cm, vq_kernels_get(), q, &arena);
@@ -355,7 +376,7 @@ Test(codec, all_instruction_sets_give_the_same_bits)
     vq_rng_init(&r, test_seed(), 4);
     for (size_t i = 0; i < vq_codec_count; i++)
         for (size_t j = 0; j < VQ_COUNT(dims); j++) {
-            coded c = code(vq_codecs[i], dims[j], vq_codecs[i]->codewords != 0 ? 6 : 0,
+            coded c = code(vq_codecs[i], dims[j], few_bytes(vq_codecs[i]),
                            sizes[j % VQ_COUNT(sizes)] + 60 % (j + 1));
             fill_normal(&r, q, VQ_COUNT(q));
             for (const char *const *name = vq_kernels_levels() + 1; *name != NULL; name++) {

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* grid_train.c -- parameters of scalar codes with error bars: who gets how many bits, steps, and
+ * what the errors of a sample are like. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/codec/grid.h"
+#include "src/train/allot.h"
+#include "src/train/draw.h"
+
+enum { G = VQ_GRID_GROUP, ROWS = 2048 };
+
+/* Where the arrays stand that vq_grid_params_of shows. */
+static float *array(float *params, const float *of_view)
+{
+    return params + (of_view - params);
+}
+
+void vq_grid_deal(uint32_t d, uint32_t m, const double *cost, const float *weight, float *params)
+{
+    vq_grid_shape s = vq_grid_shape_of(d, m);
+    vq_grid_params p = vq_grid_params_of(params, d);
+    uint8_t bits[2][65536 / G];
+    (void)vq_allot(cost, s.groups, s.head + s.tail, bits[0]);
+    (void)vq_allot(cost, s.groups, s.head, bits[1]);
+    for (size_t g = 0; g < s.groups; g++) {
+        array(params, p.bits)[g] = (float)bits[0][g];
+        array(params, p.head_bits)[g] = (float)bits[1][g];
+        array(params, p.weight)[g] = weight[g];
+    }
+}
+
+void vq_grid_squares(const float *x, size_t n, size_t d, double *out)
+{
+    memset(out, 0, d / G * sizeof *out);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < d; j++) out[j / G] += (double)x[i * d + j] * (double)x[i * d + j];
+    for (size_t g = 0; g < d / G; g++) out[g] /= (double)n * G;
+}
+
+/* What the codes of a sample show, per group: products of vectors in units of their rho with the
+ * grid of the head, squares of that grid, squared errors of whole and head. */
+typedef struct seen {
+    double *ox, *xx, *whole, *head;
+} seen;
+
+static void see_head(const vq_grid_params *p, size_t groups, const float *o, const uint16_t *codes,
+                     double rho, seen *s)
+{
+    for (size_t g = 0; g < groups; g++) {
+        unsigned bits = (unsigned)p->bits[g], lead = (unsigned)p->head_bits[g];
+        double middle = 0.5 * (double)((1u << lead) - 1);
+        if (lead == 0) continue;
+        for (size_t i = g * G; i < (g + 1) * G; i++) {
+            double x = (double)(codes[i] >> (bits - lead)) - middle;
+            s->ox[g] += (double)o[i] / rho * x;
+            s->xx[g] += x * x;
+        }
+    }
+}
+
+/* rho, head_rho: of the row. */
+static void see_errors(const vq_grid_params *p, size_t groups, const float *o,
+                       const uint16_t *codes, double rho, double head_rho, seen *s)
+{
+    for (size_t g = 0; g < groups; g++) {
+        unsigned bits = (unsigned)p->bits[g], lead = (unsigned)p->head_bits[g];
+        double middle = 0.5 * (double)((1u << bits) - 1), first = 0.5 * (double)((1u << lead) - 1);
+        for (size_t i = g * G; i < (g + 1) * G; i++) {
+            double x = bits == 0 ? 0.0 : (double)p->step[g] * ((double)codes[i] - middle);
+            double h =
+                lead == 0 ? 0.0
+                          : (double)p->head_step[g] * ((double)(codes[i] >> (bits - lead)) - first);
+            double e = (double)o[i] - rho * x, f = (double)o[i] - head_rho * h;
+            s->whole[g] += e * e;
+            s->head[g] += f * f;
+        }
+    }
+}
+
+/* Squared errors of the groups: their weighted sum's root, how they are spread, and what a unit
+ * vector spread like `squares` feels of them. */
+static void describe(const double *errors, const double *squares, const float *weight,
+                     size_t groups, size_t n, float *length, float *spread, float *along)
+{
+    double weighted = 0.0, all = 0.0, felt = 0.0;
+    for (size_t g = 0; g < groups; g++) {
+        weighted += (double)weight[g] * errors[g];
+        all += squares[g];
+    }
+    *length = (float)sqrt(weighted / (double)n);
+    for (size_t g = 0; g < groups; g++) {
+        spread[g] = weighted > 0.0 ? (float)(errors[g] / weighted) : 0.0f;
+        felt += all > 0.0 ? squares[g] / all * (double)spread[g] / G : 0.0;
+    }
+    *along = (float)sqrt(felt);
+}
+
+static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *params,
+                      const double *squares, seen *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_grid_params p = vq_grid_params_of(params, cm->d);
+    vq_grid_shape shape = vq_grid_shape_of(cm->d, cm->m);
+    size_t d = cm->d, count = VQ_MIN(n, (size_t)ROWS), groups = shape.groups;
+    float *last = array(params, p.head_spread) + groups;
+    uint8_t *row = vq_mem_alloc(1, cm->m);
+    uint16_t *codes = vq_mem_alloc(d, sizeof *codes);
+    VQ_REQUIRE(row != NULL && codes != NULL, VQ_ENOMEM, "saq: a row of %zu bytes", (size_t)cm->m);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < count; i++) {
+            const float *o = x + vq_spaced_row(n, count, i) * d;
+            VQ_TRY(vq_grid_encode(cm, vq_kernels_get(), o, 1, row, err));
+            vq_grid_codes(cm, row, codes);
+            p = vq_grid_params_of(params, cm->d);
+            double rho = (double)vq_grid_rho(&shape, row, true);
+            double head_rho = (double)vq_grid_rho(&shape, row, false);
+            if (pass == 0 && rho > 0.0) see_head(&p, groups, o, codes, rho, s);
+            if (pass == 1) see_errors(&p, groups, o, codes, rho, head_rho, s);
+        }
+        for (size_t g = 0; pass == 0 && shape.tail > 0 && g < groups; g++)
+            if (s->xx[g] > 0.0) array(params, p.head_step)[g] = (float)(s->ox[g] / s->xx[g]);
+    }
+    describe(s->whole, squares, p.weight, groups, count, &last[1], array(params, p.spread),
+             &last[3]);
+    describe(s->head, squares, p.weight, groups, count, &last[2], array(params, p.head_spread),
+             &last[4]);
+out:
+    vq_mem_free(row);
+    vq_mem_free(codes);
+    return rc;
+}
+
+vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float *params,
+                        vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_grid_params p = vq_grid_params_of(params, cm->d);
+    size_t groups = cm->d / G;
+    double *squares = vq_mem_calloc(groups, 5 * sizeof *squares);
+    double typical = 0.0, all = 0.0, weighted = 0.0;
+    VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "saq: %zu groups", groups);
+    seen s = {squares + groups, squares + 2 * groups, squares + 3 * groups, squares + 4 * groups};
+    vq_grid_squares(x, n, cm->d, squares);
+    for (size_t g = 0; g < groups; g++) {
+        unsigned bits = (unsigned)p.bits[g], lead = (unsigned)p.head_bits[g];
+        double deviation = sqrt(squares[g]);
+        array(params, p.step)[g] = bits > 0 ? (float)(deviation * vq_grid_step(bits)) : 0.0f;
+        array(params, p.head_step)[g] = lead > 0 ? (float)(deviation * vq_grid_step(lead)) : 0.0f;
+        all += squares[g], weighted += (double)p.weight[g] * squares[g];
+        if (bits > 0) typical += (double)p.weight[g] * G * squares[g];
+    }
+    float *last = array(params, p.head_spread) + groups;
+    memset(last, 0, 7 * sizeof *last);
+    last[7] = last[8] = last[9] = last[10] = 1.0f;
+    last[6] = (float)(all * G);
+    last[5] = weighted > 0.0 ? (float)(all / weighted) : 1.0f;
+    last[0] = (float)sqrt(typical);
+    VQ_TRY(look(cm, x, n, params, squares, &s, err));
+out:
+    vq_mem_free(squares);
+    return rc;
+}
+
+/* ---- error bars of true neighbours ---------------------------------------------------------- */
+
+enum { LEAST_PAIRS = 200 }; /* fewer tell nothing about a tail */
+#define MOST_BEND    50.0
+#define MOST_STRETCH 20.0
+#define TAIL         0.0227 /* of a normal law above two deviations */
+
+float vq_grid_felt(const vq_kernels *k, const float *spread, const float *q, size_t groups)
+{
+    double felt = 0.0;
+    for (size_t g = 0; g < groups; g++)
+        felt += (double)(k->dot_f32(q + g * G, q + g * G, G) * spread[g]);
+    return (float)sqrt(felt / G);
+}
+
+/* The product of q with what a row decodes to. */
+static double product(const vq_code_model *cm, const vq_grid_params *p, const vq_grid_shape *s,
+                      const uint8_t *row, const uint16_t *codes, const float *q, bool whole)
+{
+    double sum = 0.0;
+    for (size_t g = 0; g < cm->d / G; g++) {
+        unsigned bits = (unsigned)p->bits[g], lead = (unsigned)p->head_bits[g];
+        unsigned take = whole ? bits : lead;
+        float step = whole ? p->step[g] : p->head_step[g];
+        double middle = 0.5 * (double)((1u << take) - 1);
+        for (size_t i = g * G; i < (g + 1) * G && take > 0; i++)
+            sum += (double)q[i] * (double)step * ((double)(codes[i] >> (bits - take)) - middle);
+    }
+    return sum * (double)vq_grid_rho(s, row, whole);
+}
+
+/* One pair's error: of an estimate, what turn says of it, and its deviation. */
+typedef struct miss {
+    double error, turned, deviation;
+} miss;
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* From n misses: the multiple of what turn says that leaves the least squared error, and how much
+ * wider a deviation has to be for two of them to leave out what they should. */
+static void settle(const miss *misses, size_t n, double *z, float *bend, float *stretch)
+{
+    double et = 0.0, tt = 0.0;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        et += misses[i].error * misses[i].turned;
+        tt += misses[i].turned * misses[i].turned;
+    }
+    double b = tt > 0.0 ? VQ_MIN(VQ_MAX(et / tt, 0.0), MOST_BEND) : 1.0;
+    for (size_t i = 0; i < n; i++)
+        if (misses[i].deviation > 0.0)
+            z[count++] = (misses[i].error - b * misses[i].turned) / misses[i].deviation;
+    if (count < LEAST_PAIRS) return;
+    qsort(z, count, sizeof *z, rising);
+    double at = z[(size_t)((1.0 - TAIL) * (double)(count - 1))];
+    *bend = (float)b;
+    *stretch = (float)VQ_MIN(VQ_MAX(at / 2.0, 1.0 / MOST_STRETCH), MOST_STRETCH);
+}
+
+vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
+                            int centred, float *params, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_kernels *k = vq_kernels_get();
+    vq_code_model cm = {.d = d, .m = m, .code_bytes = m, .params = params};
+    vq_grid_params p = vq_grid_params_of(params, d);
+    vq_grid_shape s = vq_grid_shape_of(d, m);
+    float *last = array(params, p.head_spread) + s.groups;
+    miss *misses[2] = {vq_mem_alloc(n, sizeof(miss)), vq_mem_alloc(n, sizeof(miss))};
+    double *z = vq_mem_alloc(n, sizeof *z);
+    uint8_t *row = vq_mem_alloc(1, m);
+    uint16_t *codes = vq_mem_alloc(d, sizeof *codes);
+    VQ_REQUIRE(misses[0] != NULL && misses[1] != NULL && z != NULL && row != NULL && codes != NULL,
+               VQ_ENOMEM, "error bars: %zu pairs", n);
+    for (size_t i = 0; i < n; i++, o += d, q += d) {
+        VQ_TRY(vq_grid_encode(&cm, k, o, 1, row, err));
+        vq_grid_codes(&cm, row, codes);
+        double truth = 0.0;
+        for (size_t j = 0; j < d; j++) truth += (double)o[j] * (double)q[j];
+        for (int whole = 0; whole < 2; whole++) {
+            vq_grid_bar b = vq_grid_bar_of_row(&p, &s, row, whole);
+            double got = product(&cm, &p, &s, row, codes, q, whole);
+            double felt =
+                centred
+                    ? (double)(whole ? p.along : p.head_along) * sqrt((double)k->dot_f32(q, q, d))
+                    : (double)vq_grid_felt(k, whole ? p.spread : p.head_spread, q, s.groups);
+            misses[whole][i] =
+                (miss){.error = truth - got,
+                       .turned = (double)b.turn * got,
+                       .deviation = (double)b.error * sqrt(1.0 + (double)b.turn) * felt};
+        }
+    }
+    for (int whole = 0; whole < 2; whole++)
+        settle(misses[whole], n, z, &last[7 + whole], &last[9 + whole]);
+out:
+    vq_mem_free(misses[0]);
+    vq_mem_free(misses[1]);
+    vq_mem_free(z);
+    vq_mem_free(row);
+    vq_mem_free(codes);
+    return rc;
+}

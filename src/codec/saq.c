@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* saq.c -- the codecs saq and rabitq: scalar codes with error bars; grid.h says what they are made
+ * of. saq deals its bits where residuals vary and queries look, on principal axes turned at random
+ * within runs of equal bits (Li et al. 2025); rabitq gives every coordinate of a random rotation
+ * the same (Gao et al. 2024, 2025). */
+#include "src/codec/grid.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/bytes.h"
+#include "src/base/elem.h"
+#include "src/math/transform.h"
+#include "src/train/allot.h"
+
+enum { G = VQ_GRID_GROUP, NIBBLES = 4, DEFAULT_BITS = 4 };
+
+static vq_status plan_as(const char *name, uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint32_t groups = (d + G - 1) / G, most = VQ_ALLOT_MOST * groups;
+    uint32_t planes = DEFAULT_BITS * groups;
+    VQ_REQUIRE(bytes == 0 || bytes >= VQ_GRID_FACTORS + 2, VQ_EINVAL,
+               "%s: %u bytes of code: %d of them are factors, so ask for %d at least", name, bytes,
+               VQ_GRID_FACTORS, VQ_GRID_FACTORS + 2);
+    if (bytes != 0) planes = (bytes - VQ_GRID_FACTORS) / 2;
+    planes = VQ_MIN(planes, most);
+    bool two = planes > VQ_GRID_HEAD;
+    uint32_t with_tail = VQ_GRID_FACTORS + VQ_GRID_HEAD_FACTORS;
+    if (two && bytes != 0)
+        planes = VQ_MAX(VQ_MIN((bytes - with_tail) / 2, most), (uint32_t)VQ_GRID_HEAD);
+    two = planes > VQ_GRID_HEAD;
+    *m = 2 * planes + (two ? with_tail : VQ_GRID_FACTORS);
+out:
+    return rc;
+}
+
+static vq_status plan_saq(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
+{
+    return plan_as("saq", d, bytes, m, err);
+}
+
+static vq_status plan_rabitq(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
+{
+    return plan_as("rabitq", d, bytes, m, err);
+}
+
+static uint32_t code_bytes(uint32_t d, uint32_t m)
+{
+    (void)d;
+    return m;
+}
+
+static vq_status check(uint32_t d, uint32_t m, const float *params, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_grid_params p = vq_grid_params_of(params, d);
+    double all = 0.0, head = 0.0;
+    vq_grid_shape s = vq_grid_shape_of(d, m);
+    for (size_t g = 0; g < s.groups; g++) {
+        float bits = p.bits[g], lead = p.head_bits[g];
+        VQ_REQUIRE(bits >= 0.0f && bits <= VQ_ALLOT_MOST && bits == (float)(unsigned)bits &&
+                       lead >= 0.0f && lead <= bits && lead == (float)(unsigned)lead,
+                   VQ_ECORRUPT, "codec: group %zu has %g bits, %g of them in front", g,
+                   (double)bits, (double)lead);
+        all += (double)bits, head += (double)lead;
+    }
+    VQ_REQUIRE(head <= s.head && all - head <= s.tail, VQ_ECORRUPT,
+               "codec: %g and %g planes in codes of %u and %u", head, all - head, s.head, s.tail);
+out:
+    return rc;
+}
+
+/* ---- training ------------------------------------------------------------------------------ */
+
+/* Residual axes (rows, d x d) by what an error along them costs, the runs of groups that have the
+ * same bits turned at random. */
+static void turn_runs(float *axes, uint32_t d, const vq_grid_params *p, uint64_t seed,
+                      float *column)
+{
+    for (size_t first = 0, end; first < d / G; first = end) {
+        end = first + 1;
+        while (end < d / G && p->bits[end] == p->bits[first] &&
+               p->head_bits[end] == p->head_bits[first])
+            end++;
+        size_t from = first * G, count = (end - first) * G;
+        for (size_t c = 0; c < d; c++) {
+            for (size_t i = 0; i < count; i++) column[i] = axes[(from + i) * d + c];
+            vq_hadamard_rotate(column, count, seed + first);
+            for (size_t i = 0; i < count; i++) axes[(from + i) * d + c] = column[i];
+        }
+    }
+}
+
+static int by_cost(const void *a, const void *b)
+{
+    const double *x = a, *y = b; /* cost, axis */
+    if (x[0] != y[0]) return x[0] < y[0] ? 1 : -1;
+    return x[1] < y[1] ? -1 : 1;
+}
+
+static vq_status turn(const double *variances, const double *felt, uint32_t d, uint32_t m,
+                      uint64_t seed, float *axes, float *params, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t groups = d / G;
+    double(*order)[2] = vq_mem_alloc(d, sizeof *order), *cost = vq_mem_calloc(groups, sizeof *cost);
+    float *weight = vq_alloc_f32(1, groups), *sorted = vq_alloc_f32(d, d);
+    float *column = vq_alloc_f32(1, d);
+    VQ_REQUIRE(order != NULL && cost != NULL && weight != NULL && sorted != NULL && column != NULL,
+               VQ_ENOMEM, "axes: %u x %u floats", d, d);
+    for (size_t j = 0; j < d; j++) {
+        order[j][0] = VQ_MAX(variances[j], 0.0) * VQ_MAX(felt[j], 0.0);
+        order[j][1] = (double)j;
+    }
+    qsort(order, d, sizeof *order, by_cost);
+    double all = 0.0;
+    for (size_t g = 0; g < groups; g++) {
+        double sum = 0.0;
+        for (size_t i = g * G; i < (g + 1) * G; i++) {
+            size_t axis = (size_t)order[i][1];
+            memcpy(sorted + i * d, axes + axis * d, d * sizeof *axes);
+            cost[g] += order[i][0];
+            sum += VQ_MAX(felt[axis], 0.0);
+        }
+        weight[g] = (float)(sum / G);
+        all += sum;
+    }
+    for (size_t g = 0; g < groups; g++) /* only their ratios count */
+        weight[g] = all > 0.0 ? (float)((double)weight[g] * d / all) : 1.0f;
+    memcpy(axes, sorted, (size_t)d * d * sizeof *axes);
+    vq_grid_deal(d, m, cost, weight, params);
+    vq_grid_params p = vq_grid_params_of(params, d);
+    turn_runs(axes, d, &p, seed, column);
+out:
+    vq_mem_free(order);
+    vq_mem_free(cost);
+    vq_mem_free(weight);
+    vq_mem_free(sorted);
+    vq_mem_free(column);
+    return rc;
+}
+
+/* Bits for axes that nobody has turned: by their variance, or the same for all. */
+static vq_status deal(const float *x, size_t n, const vq_code_model *cm, bool level, float *params,
+                      vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t groups = cm->d / G;
+    double *cost = vq_mem_alloc(groups, sizeof *cost);
+    float *weight = vq_alloc_f32(1, groups);
+    VQ_REQUIRE(cost != NULL && weight != NULL, VQ_ENOMEM, "saq: %zu groups", groups);
+    vq_grid_squares(x, n, cm->d, cost);
+    for (size_t g = 0; g < groups; g++) {
+        weight[g] = 1.0f;
+        if (level) cost[g] = 1.0;
+    }
+    vq_grid_deal(cm->d, cm->m, cost, weight, params);
+out:
+    vq_mem_free(cost);
+    vq_mem_free(weight);
+    return rc;
+}
+
+static vq_status train_as(const vq_codec *codec, const float *x, size_t n, uint32_t d, uint32_t m,
+                          float *params, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_code_model cm = {.codec = codec, .d = d, .m = m, .code_bytes = m, .params = params};
+    float dealt = 0.0f;
+    for (size_t g = 0; g < d / G; g++) dealt += params[g];
+    if (dealt == 0.0f) VQ_TRY(deal(x, n, &cm, codec == &vq_codec_rabitq, params, err));
+    VQ_TRY(vq_grid_train(x, n, &cm, params, err));
+out:
+    return rc;
+}
+
+static vq_status train_saq(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed,
+                           int threads, vq_ticker *ticker, float *params, vq_error *err)
+{
+    (void)seed, (void)threads, (void)ticker;
+    return train_as(&vq_codec_saq, x, n, d, m, params, err);
+}
+
+static vq_status train_rabitq(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed,
+                              int threads, vq_ticker *ticker, float *params, vq_error *err)
+{
+    (void)seed, (void)threads, (void)ticker;
+    return train_as(&vq_codec_rabitq, x, n, d, m, params, err);
+}
+
+/* ---- scores -------------------------------------------------------------------------------- */
+
+/* Sums over all subsets of four coordinates. */
+static void subset_sums(const float x[NIBBLES], float scale, float out[16])
+{
+    out[0] = 0.0f;
+    for (unsigned i = 0; i < NIBBLES; i++)
+        for (unsigned s = 0; s < 1u << i; s++) out[s + (1u << i)] = out[s] + scale * x[i];
+}
+
+/* The tables of the head's planes; planes that the head has room for but not are zeros. */
+static const vq_pq_tables *head_tables(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                                       const vq_grid_params *p, uint32_t planes, vq_arena *arena)
+{
+    float *lut = vq_arena_take(arena, (size_t)planes * NIBBLES * 16, sizeof *lut), *at = lut;
+    float offset = 0.0f;
+    if (lut == NULL) return NULL;
+    memset(lut, 0, (size_t)planes * NIBBLES * 16 * sizeof *lut);
+    for (size_t g = 0; g < cm->d / G; g++) {
+        unsigned lead = (unsigned)p->head_bits[g];
+        float sum = 0.0f;
+        for (size_t i = g * G; i < (g + 1) * G; i++) sum += q[i];
+        offset -= 0.5f * (float)((1u << lead) - 1) * p->head_step[g] * sum;
+        for (unsigned b = lead; b-- > 0;)
+            for (size_t i = 0; i < G; i += NIBBLES, at += 16)
+                subset_sums(q + g * G + i, p->head_step[g] * (float)(1u << b), at);
+    }
+    return vq_pq_tables_make(k, lut, (size_t)planes * NIBBLES, 16, 1.0f, offset, arena);
+}
+
+/* What error bars need of the query. */
+static void feel(vq_grid_tables *t, const vq_grid_params *p, const float *q, const vq_kernels *k)
+{
+    t->felt[0] = vq_grid_felt(k, p->head_spread, q, t->shape.groups);
+    t->felt[1] = vq_grid_felt(k, p->spread, q, t->shape.groups);
+    for (size_t g = 0; g < t->shape.groups; g++) {
+        t->sum[0] += p->head_spread[g];
+        t->sum[1] += p->spread[g];
+    }
+    for (int i = 0; i < 2; i++) t->bend[i] = p->bend[i], t->stretch[i] = p->stretch[i];
+    t->along[0] = p->head_along, t->along[1] = p->along;
+    t->error[0] = p->head_error, t->error[1] = p->error;
+    t->plain = p->plain, t->unit = p->unit;
+}
+
+static int two(const vq_code_model *cm)
+{
+    return vq_grid_shape_of(cm->d, cm->m).tail > 0;
+}
+
+static void bar(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
+                int whole, vq_bar *out)
+{
+    const vq_grid_tables *t = tables;
+    const vq_grid_shape *s = &t->shape;
+    size_t at = slot % VQ_BLOCK, bytes = (s->at + s->factors - 2) * (size_t)VQ_BLOCK;
+    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
+    const uint8_t *scale = block + s->at * VQ_BLOCK + 2 * at;
+    uint8_t length = block[bytes + at], turn = block[bytes + VQ_BLOCK + at];
+    whole = whole && s->tail > 0;
+    if (whole) {
+        scale = block + bytes + 2 * VQ_BLOCK + at * s->rest + 2 * (size_t)s->tail;
+        length = scale[2], turn = scale[3];
+    }
+    vq_grid_bar b = vq_grid_bar_of(t->error[whole], scale, length, turn);
+    float error = b.error * sqrtf(1.0f + b.turn), sq = b.error * b.error;
+    float decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f;
+    sq *= t->sum[whole];
+    error *= t->stretch[whole];
+    *out = (vq_bar){.turn = b.turn * t->bend[whole],
+                    .ip = error * t->felt[whole],
+                    .l2 = error * t->along[whole],
+                    .half = 0.5f * (decoded + sq)};
+}
+
+static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
+                           vq_arena *arena)
+{
+    vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
+    vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
+    vq_grid_tables *t = vq_arena_take(arena, 1, sizeof *t);
+    float *lead = vq_arena_take(arena, cm->d, sizeof *lead);
+    float *rest = vq_arena_take(arena, cm->d, sizeof *rest);
+    uint8_t *counts = vq_arena_take(arena, 2 * (size_t)s.groups, 1);
+    if (t == NULL || lead == NULL || rest == NULL || counts == NULL) return NULL;
+    *t = (vq_grid_tables){.shape = s,
+                          .head = head_tables(cm, k, q, &p, s.head, arena),
+                          .lead = lead,
+                          .rest = rest,
+                          .leads = counts,
+                          .rests = counts + s.groups};
+    if (t->head == NULL) return NULL;
+    feel(t, &p, q, k);
+    for (size_t g = 0; g < s.groups; g++) {
+        unsigned bits = (unsigned)p.bits[g], head = (unsigned)p.head_bits[g];
+        float sum = 0.0f, of_head = p.step[g] * (float)(1u << (bits - head));
+        counts[g] = (uint8_t)head, counts[s.groups + g] = (uint8_t)(bits - head);
+        for (size_t i = g * G; i < (g + 1) * G; i++) {
+            sum += q[i];
+            lead[i] = of_head * q[i];
+            rest[i] = p.step[g] * q[i];
+        }
+        t->offset -= 0.5f * (float)((1u << bits) - 1) * p.step[g] * sum;
+    }
+    return t;
+}
+
+static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *blocks, const float *factor, size_t n, float base,
+                   float threshold, void *scratch, uint32_t *idx, float *score)
+{
+    const vq_grid_tables *t = tables;
+    size_t kept = 0, at = (size_t)t->shape.at * VQ_BLOCK;
+    for (size_t first = 0; first < n; first += VQ_BLOCK, blocks += VQ_BLOCK * cm->m) {
+        size_t count = VQ_MIN(n - first, (size_t)VQ_BLOCK);
+        k->pq4_scan(t->head->lut8, blocks, 1, (size_t)t->shape.head * NIBBLES, scratch);
+        const uint8_t *shifts = t->shape.tail > 0 ? blocks + at + 2 * VQ_BLOCK : NULL;
+        size_t got = k->select_f16(scratch, blocks + at, shifts, t->unit,
+                                   factor != NULL ? factor + first : NULL, count, t->head->scale,
+                                   t->head->low, base, threshold, idx + kept, score + kept);
+        for (size_t i = kept; i < kept + got; i++) idx[i] += (uint32_t)first;
+        kept += got;
+    }
+    return kept;
+}
+
+static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                        const uint8_t *blocks, size_t slot)
+{
+    const vq_grid_tables *t = tables;
+    const vq_grid_shape *s = &t->shape;
+    size_t at = slot % VQ_BLOCK, front = (size_t)(s->at + s->factors) * VQ_BLOCK;
+    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
+    const uint8_t *rho = block + (size_t)s->at * VQ_BLOCK + 2 * at,
+                  *tail = block + front + at * s->rest;
+    uint8_t planes[2 * VQ_GRID_HEAD];
+    for (size_t p = 0; p < s->at; p++) planes[p] = block[p * VQ_BLOCK + at];
+    float sum = k->planes_f32(t->lead, planes, t->leads, s->groups);
+    if (s->tail > 0) {
+        sum += k->planes_f32(t->rest, tail, t->rests, s->groups);
+        rho = tail + 2 * (size_t)s->tail;
+    }
+    return vq_f16_to_f32(vq_le16(rho)) * (sum + t->offset);
+}
+
+#define MEMBERS                                                                                    \
+    .grain = G, .code_bytes = code_bytes, .nparams = vq_grid_nparams, .check = check,              \
+    .calibrate = vq_grid_calibrate, .encode = vq_grid_encode, .centre = vq_grid_centre,            \
+    .decode = vq_grid_decode, .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare,  \
+    .scan = scan, .score = score_slot, .bar = bar, .two = two
+
+const vq_codec vq_codec_saq = {.name = "saq",
+                               .disk_id = 6,
+                               .axes = 1,
+                               .plan = plan_saq,
+                               .turn = turn,
+                               .train = train_saq,
+                               MEMBERS};
+
+const vq_codec vq_codec_rabitq = {
+    .name = "rabitq", .disk_id = 7, .plan = plan_rabitq, .train = train_rabitq, MEMBERS};
