@@ -73,15 +73,18 @@ static void walk(const live_config *c, size_t n)
     vq_index *ix = open_index(path);
     o.recall = 1, o.threads = 2;
     OK(vq_searcher_open(&all, ix, &o, &err));
+    vq_searcher *chosen = open_searcher(ix, 0, 0); /* with error bars, where codes have them */
     vq_searcher *few = open_searcher(ix, 1, 40), *codes = open_searcher(ix, 3, VQ_NONE);
     for (size_t i = 0; i < VQ_COUNT(chances); i++)
         for (uint32_t kind = VQ_FILTER_ALLOW; kind <= VQ_FILTER_DENY; kind++) {
             draw(&f, &r, chances[i]);
             state left = filtered(&s, kind, &f);
             set(c, all, kind, &f);
+            set(c, chosen, kind, &f);
             set(c, few, kind, &f);
             set(c, codes, kind, &f);
             ask(c, all, &left, true, &r);
+            ask(c, chosen, &left, true, &r); /* so few are all scored, whatever was chosen */
             ask(c, few, &left, left.n <= 40, &r);
             uint64_t ids[K];
             float q[MOST_D];
@@ -93,7 +96,8 @@ static void walk(const live_config *c, size_t n)
         }
     OK(vq_searcher_filter(all, VQ_FILTER_NONE, NULL, NULL, 0, &err));
     ask(c, all, &s, true, &r);
-    vq_searcher_close(all), vq_searcher_close(few), vq_searcher_close(codes);
+    vq_searcher_close(all), vq_searcher_close(chosen);
+    vq_searcher_close(few), vq_searcher_close(codes);
     vq_close(ix);
     free(path);
     test_rmdir(dir);
