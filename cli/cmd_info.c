@@ -76,6 +76,13 @@ static void print_text(const char *path, vq_info *i, const curve *c)
         report_line(stdout, "search by default", "%u lists, %u rows scored in full (k = 10)",
                     i->default_nprobe, i->default_rerank);
     curve_text(c, 10);
+    if (i->free_bytes > 0)
+        report_line(stdout, "free", "%s of the file, for later changes; vq compact gives it back",
+                    report_bytes(a, i->free_bytes));
+    if (i->readers > 0)
+        report_line(stdout, "readers",
+                    "%u; the oldest, of process %u, sees snapshot %" PRIu64 " of %" PRIu64,
+                    i->readers, i->oldest_pid, i->oldest_snapshot, i->snapshot);
     report_line(stdout, "seed", "%" PRIu64, i->seed);
     char *rest = i->why, *reason;
     for (const char *label = "chosen"; (reason = next_reason(&rest)) != NULL; label = "")
@@ -110,6 +117,11 @@ static void print_json(const char *path, vq_info *i, const curve *c)
     curve_json(c, &j);
     json_count(&j, "copies", i->copies);
     json_count(&j, "copies_bytes", i->copies_bytes);
+    json_count(&j, "free_bytes", i->free_bytes);
+    json_count(&j, "snapshot", i->snapshot);
+    json_count(&j, "oldest_snapshot", i->oldest_snapshot);
+    json_count(&j, "readers", i->readers);
+    json_count(&j, "oldest_pid", i->oldest_pid);
     json_open(&j, "why", '[');
     char *rest = i->why;
     for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);

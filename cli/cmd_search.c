@@ -3,6 +3,7 @@
  * the printers of answers.h. */
 #include <inttypes.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +15,7 @@
 #define BLOCK_ROWS 1024
 
 typedef struct search_args {
-    const char *query_ids, *like, *output;
+    const char *query_ids, *like, *output, *allow, *deny;
     effort effort;
     uint32_t k, threads, format;
     int stats;
@@ -52,6 +53,9 @@ const opt search_opts[] = {
      "ids of the queries, one a line; default: their row numbers, from 0"},
     {"like", 0, OPT_TEXT, "ID", AT(like), 0, 0, NULL,
      "take the stored vector of ID as the one query; then no QUERIES"},
+    {"allow", 0, OPT_TEXT, "FILE", AT(allow), 0, 0, NULL,
+     "answer with these ids alone, one a line; still K of them, if there are as many"},
+    {"deny", 0, OPT_TEXT, "FILE", AT(deny), 0, 0, NULL, "answer with none of these ids"},
     {"format", 0, OPT_WORD, "text|tsv|jsonl|trec|ibin|npy", AT(format), 0, 0, formats,
      "how to print; default text"},
     {"stats", 0, OPT_FLAG, NULL, AT(stats), 0, 0, NULL,
@@ -133,6 +137,21 @@ static int tell_stats(const vq_searcher *s, uint32_t k)
     return CLI_DONE;
 }
 
+/* --allow and --deny. */
+static int set_filter(const search_args *a, vq_searcher *s, bool strings)
+{
+    vq_error err = {0};
+    vq_ids ids = {0};
+    const char *path = a->allow != NULL ? a->allow : a->deny;
+    if (path == NULL) return CLI_DONE;
+    vq_status rc = vq_ids_read(&ids, path, strings, &err);
+    if (rc == VQ_OK)
+        rc = vq_searcher_filter(s, a->allow != NULL ? VQ_FILTER_ALLOW : VQ_FILTER_DENY, ids.numbers,
+                                (const char *const *)ids.names, ids.n, &err);
+    vq_ids_fini(&ids);
+    return rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
+}
+
 static int search(const search_args *a, char **paths, int count, const char *from)
 {
     index_set set = {0};
@@ -142,6 +161,7 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     int code = index_set_open(&set, paths, count);
     if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
     if (code == CLI_DONE) code = index_set_searcher(&set, &s, &a->effort, a->threads);
+    if (code == CLI_DONE) code = set_filter(a, s, set.first.string_ids != 0);
     if (code == CLI_DONE) {
         code = answers_open(&to, a->output, a->format, a->k, s, &set.first);
         if (code == CLI_DONE) {
@@ -173,6 +193,8 @@ int cmd_search(const cmd *self, int argc, char **argv)
                     "--latency needs --nprobe: by --recall a query decides list by list");
     if (a.like != NULL && a.query_ids != NULL)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
+    if (a.allow != NULL && a.deny != NULL)
+        return fail(CLI_USAGE, "--allow and --deny exclude each other");
     if (a.like != NULL) return search(&a, rest, nrest, NULL);
     if (nrest < 2)
         return fail(CLI_USAGE, "which queries? usage: vq search %s, or --like ID", self->synopsis);

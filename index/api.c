@@ -7,6 +7,7 @@
 
 #include "index/build.h"
 #include "index/check.h"
+#include "index/mask.h"
 #include "index/opts.h"
 #include "index/searcher.h"
 #include "index/stored.h"
@@ -18,7 +19,7 @@
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, copies);
 NO_TAIL(vq_search_opts, bars);
-NO_TAIL(vq_info, copies_bytes);
+NO_TAIL(vq_info, oldest_pid);
 NO_TAIL(vq_search_stats, codes);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
@@ -87,6 +88,24 @@ static uint64_t db_bytes(const vq_snapshot *s, vq_db db)
     return (t->branch_pages + t->leaf_pages + t->overflow_pages) * s->pages.size;
 }
 
+/* What is free, and who keeps it from being used. */
+static vq_status describe_space(const vq_shard *s, vq_info *i, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_readers readers;
+    uint64_t pages;
+    VQ_TRY(vq_pages_free(&s->snapshot.pages, &pages, err));
+    VQ_TRY(vq_file_readers(s->snapshot.file, &readers, err));
+    i->free_bytes = pages * s->snapshot.pages.size;
+    i->snapshot = i->oldest_snapshot = s->snapshot.pages.txn;
+    if (readers.count <= 1) goto out; /* the one that we hold ourselves */
+    i->readers = readers.count - 1;
+    i->oldest_snapshot = VQ_MIN(readers.oldest, i->snapshot);
+    i->oldest_pid = readers.oldest_pid;
+out:
+    return rc;
+}
+
 vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -117,6 +136,7 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.mapped = m->query_map != 0;
     i.copies = m->copies;
     i.copies_bytes = db_bytes(&shard.snapshot, VQ_DB_COPIES);
+    VQ_TRY(describe_space(&shard, &i, err));
     (void)snprintf(i.codec, sizeof i.codec, "%s", m->codec->name);
     (void)snprintf(i.why, sizeof i.why, "%s", m->why);
     VQ_TRY(vq_opts_export(info, &i, sizeof i, err));
@@ -161,6 +181,17 @@ out:
     return rc;
 }
 
+vq_status vq_source_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
+                        uint64_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_REQUIRE(src != NULL && ids != NULL && names != NULL && n != NULL, VQ_EINVAL,
+               "ids: a source and three places are needed");
+    VQ_TRY(vq_stored_ids(src, ids, names, n, err));
+out:
+    return rc;
+}
+
 /* ---- searchers ---- */
 
 /* Shards that can be searched as one. */
@@ -199,7 +230,8 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
                (double)o.bars);
     VQ_REQUIRE(o.recall == 0.0f || (o.nprobe == 0 && o.rerank == 0), VQ_EINVAL,
                "searcher: recall chooses nprobe and rerank; give either");
-    VQ_REQUIRE(o.latency <= 1, VQ_EINVAL, "searcher: latency %u: expected 0 or 1", o.latency);
+    VQ_REQUIRE(o.latency <= 1 && o.reserved == 0, VQ_EINVAL,
+               "searcher: latency %u, reserved %u: expected 0 or 1, and 0", o.latency, o.reserved);
     VQ_REQUIRE(o.latency == 0 || o.nprobe != 0, VQ_EINVAL,
                "searcher: latency needs nprobe: by recall a query decides list by list");
     s = vq_mem_calloc(1, sizeof *s);
@@ -207,6 +239,7 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
     s->nprobe = o.nprobe;
     s->rerank = o.rerank;
     s->recall = o.recall;
+    s->pinned = o.pinned != 0;
     s->bars = o.bars;
     s->threads = vq_team(o.threads != 0 ? o.threads : 1, 1024);
     s->k = vq_kernels_get();
@@ -250,10 +283,35 @@ void vq_searcher_close(vq_searcher *s)
     for (size_t i = 0; i < s->nshards; i++) vq_shard_close(&s->shards[i]);
     for (int i = 0; s->workers != NULL && i < s->threads; i++) vq_arena_fini(&s->workers[i]);
     vq_arena_fini(&s->shared);
+    vq_filter_free(s->filter);
     vq_mem_free(s->workers);
     vq_mem_free(s->stats);
     vq_mem_free(s->shards);
     vq_mem_free(s);
+}
+
+/* Masks for snapshots that have none. */
+static vq_status mask_all(vq_searcher *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < s->nshards && s->filter != NULL; i++)
+        if (s->shards[i].mask == NULL) VQ_TRY(vq_mask_make(&s->shards[i], s->filter, err));
+out:
+    return rc;
+}
+
+static vq_status refresh(vq_searcher *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < s->nshards; i++) VQ_TRY(vq_shard_refresh(&s->shards[i], err));
+    VQ_TRY(mask_all(s, err));
+out:
+    return rc;
+}
+
+vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err)
+{
+    return s != NULL ? refresh(s, err) : vq_fail(err, VQ_EINVAL, "refresh: no searcher");
 }
 
 vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
@@ -266,7 +324,30 @@ vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint6
     VQ_REQUIRE(nq == 0 || (q != NULL && ids != NULL), VQ_EINVAL, "search: no queries or no ids");
     VQ_REQUIRE(vq_mul_size(nq, k, &cells) && vq_mul_size(cells, sizeof *ids, &cells), VQ_EINVAL,
                "search: %zu queries with %u results each", nq, k);
+    VQ_TRY(s->pinned ? mask_all(s, err) : refresh(s, err));
     VQ_TRY(vq_search_run(s, q, nq, k, ids, scores, err));
+out:
+    return rc;
+}
+
+vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
+                             const char *const *names, uint64_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_filter *f = NULL;
+    VQ_REQUIRE(s != NULL, VQ_EINVAL, "filter: no searcher");
+    VQ_REQUIRE(kind <= VQ_FILTER_DENY, VQ_EINVAL, "filter: kind %u", kind);
+    bool strings = s->shards[0].model.string_ids != 0;
+    VQ_REQUIRE(kind == VQ_FILTER_NONE || n == 0 || (strings ? names != NULL : ids != NULL),
+               VQ_EINVAL, "filter: the index has %s ids; give such", strings ? "string" : "number");
+    if (kind != VQ_FILTER_NONE)
+        VQ_TRY(vq_filter_make(&f, strings ? NULL : ids, strings ? names : NULL, n, kind, err));
+    vq_filter_free(s->filter);
+    s->filter = f;
+    for (size_t i = 0; i < s->nshards; i++) {
+        vq_mask_free(s->shards[i].mask);
+        s->shards[i].mask = NULL;
+    }
 out:
     return rc;
 }

@@ -36,7 +36,7 @@ typedef struct build {
     vq_plan plan;
     vq_fitted fitted;
     vq_idmap idmap;
-    vq_writer writer, copies;
+    vq_list_writer writer, copies;
     vq_corpus corpus;    /* with distillation: its codes are the file's */
     uint8_t *sample;     /* plan.sample rows as they come */
     uint32_t *sample_at; /* which vectors they are */
@@ -52,6 +52,7 @@ typedef struct build {
     float largest; /* |x| of all */
     vq_teacher teacher;
     vq_pair_lists positives;
+    int claim;         /* of the file that is replaced (change.h), or -1 */
     vq_hasher *hasher; /* of all good rows, where a teacher cache asks what they are */
 } build;
 
@@ -366,8 +367,8 @@ static vq_status begin_writers(build *b, vq_error *err)
     const vq_model *m = &b->plan.model;
     size_t code = m->shape.code_bytes + VQ_REC_CODE, row = m->shape.row_bytes;
     size_t memory = b->plan.memory, share = b->plan.copies ? memory * code / (2 * code + row) : 0;
-    VQ_TRY(vq_writer_init(&b->writer, m, false, b->path, memory - share, err));
-    if (b->plan.copies) VQ_TRY(vq_writer_init(&b->copies, m, true, b->path, share, err));
+    VQ_TRY(vq_list_writer_init(&b->writer, m, false, b->path, memory - share, err));
+    if (b->plan.copies) VQ_TRY(vq_list_writer_init(&b->copies, m, true, b->path, share, err));
 out:
     return rc;
 }
@@ -376,11 +377,11 @@ static vq_status write_copies(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &b->plan.model;
-    m->copies = vq_writer_count(&b->copies);
+    m->copies = vq_list_writer_count(&b->copies);
     if (m->copies == 0) goto out;
-    m->format = VQ_FORMAT_VERSION;
+    m->format = VQ_FORMAT_COPIES;
     VQ_TRY(vq_idmap_expect_copies(&b->idmap, err));
-    VQ_TRY(vq_writer_flush(&b->copies, b->store, &b->idmap, &b->ticker, err));
+    VQ_TRY(vq_list_writer_flush(&b->copies, b->store, &b->idmap, &b->ticker, err));
     vq_plan_note(&b->plan, "copies of %.0f %% of the vectors",
                  100.0 * (double)m->copies / (double)m->n);
 out:
@@ -407,7 +408,7 @@ static vq_status write_all(build *b, vq_error *err)
                          .corpus = b->corpus.codes != NULL ? &b->corpus : NULL,
                          .known = b->corpus.codes != NULL};
     VQ_TRY(vq_encode_all(&job, err));
-    VQ_TRY(vq_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
+    VQ_TRY(vq_list_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
     if (b->plan.copies) VQ_TRY(write_copies(b, err));
     VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));
     VQ_TRY(vq_meta_write(&b->plan.model, b->store, err));
@@ -424,15 +425,18 @@ vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *o
     build b = {.path = path,
                .src = src,
                .opts = opts,
+               .claim = -1,
                .ticker = {.fn = opts->progress, .ctx = opts->progress_ctx}};
+    if (opts->force != 0) VQ_TRY(vq_change_claim(&b.claim, path, VQ_CHANGE_WAIT_MS, err));
+    VQ_TRY(vq_stored_newest(src, path, err)); /* it stays so from here on */
     VQ_TRY(vq_store_create(&b.store, path, opts->force != 0, err));
     vq_team_blas_enter();
     rc = train(&b, err);
     if (rc == VQ_OK) rc = write_all(&b, err);
     vq_team_blas_leave();
 out:
-    vq_writer_fini(&b.writer);
-    vq_writer_fini(&b.copies);
+    vq_list_writer_fini(&b.writer);
+    vq_list_writer_fini(&b.copies);
     vq_idmap_fini(&b.idmap);
     vq_fitted_fini(&b.fitted);
     vq_corpus_fini(&b.corpus);
@@ -448,5 +452,6 @@ out:
     vq_pair_lists_fini(&b.positives);
     vq_hasher_free(b.hasher);
     vq_store_free(b.store);
+    vq_change_unclaim(b.claim);
     return rc;
 }

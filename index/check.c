@@ -8,6 +8,7 @@
 
 #include "index/pagecheck.h"
 #include "src/base/bytes.h"
+#include "src/io/ids.h"
 
 typedef struct check {
     vq_shard *shard;
@@ -53,43 +54,6 @@ out:
     return rc;
 }
 
-/* Names in order, one at a time. */
-typedef struct name_walk {
-    vq_cursor at;
-    uint8_t *raw;
-    const uint8_t *next;
-    uint32_t left, block;
-    bool started;
-} name_walk;
-
-static vq_status next_name(check *c, name_walk *w, const uint8_t **name, size_t *len, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    const vq_snapshot *s = &c->shard->snapshot;
-    if (w->left == 0) {
-        if (!w->started)
-            VQ_TRY(vq_cursor_first(&w->at, &s->pages, &s->db[VQ_DB_NAMES], err));
-        else
-            VQ_TRY(vq_cursor_next(&w->at, err));
-        VQ_REQUIRE(w->at.depth > 0, VQ_ECORRUPT, "names: they end too early");
-        const vq_node *node = &w->at.node;
-        VQ_REQUIRE(node->key_len == 4 && vq_be32(node->key) == (w->started ? w->block + 1 : 0),
-                   VQ_ECORRUPT, "names: a block is out of place");
-        w->block = vq_be32(node->key);
-        w->started = true;
-        VQ_TRY(vq_record_verify(node->value, node->len, "names", err));
-        VQ_TRY(vq_names_parse(node->value, node->len, w->raw, vq_names_raw_max(), &w->left, err));
-        w->next = w->raw;
-        c->values++;
-    }
-    *len = vq_le16(w->next);
-    *name = w->next + 2;
-    w->next += 2 + *len;
-    w->left--;
-out:
-    return rc;
-}
-
 /* The copy that an id names must be of that vector.  As many such ids as copies, each with another
  * place: every copy has its vector. */
 static vq_status check_copy(check *c, const vq_node *node, uint64_t place, vq_error *err)
@@ -111,7 +75,8 @@ out:
     return rc;
 }
 
-/* The id at a cursor: its place must hold its label. */
+/* The id at a cursor: its place must hold its label.  Of a string that is looked at from the other
+ * side, by check_name. */
 static vq_status check_id(check *c, const vq_node *node, uint64_t rank, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -122,44 +87,103 @@ static vq_status check_id(check *c, const vq_node *node, uint64_t rank, vq_error
     VQ_REQUIRE(list < s->model.nlist && slot < s->lists[list].n, VQ_ECORRUPT,
                "ids: id %" PRIu64 " of the file points to list %u, slot %u", rank, list, slot);
     const vq_chunk_view *v = vq_shard_at(s, (uint64_t)list << 32 | slot, &at);
-    uint64_t label = vq_le64(v->labels + 8 * (size_t)at), want = rank;
+    uint64_t label = vq_le64(v->labels + 8 * (size_t)at);
     if (!s->model.string_ids) {
         VQ_REQUIRE(node->key_len == 8, VQ_ECORRUPT, "ids: a key of %zu bytes", node->key_len);
-        want = vq_be64(node->key);
+        VQ_REQUIRE(label == vq_be64(node->key), VQ_ECORRUPT,
+                   "ids: list %u, slot %u has label %" PRIu64 ", expected %" PRIu64, list, slot,
+                   label, vq_be64(node->key));
     }
-    VQ_REQUIRE(label == want, VQ_ECORRUPT,
-               "ids: list %u, slot %u has label %" PRIu64 ", expected %" PRIu64, list, slot, label,
-               want);
     if (node->len == 16) VQ_TRY(check_copy(c, node, (uint64_t)list << 32 | slot, err));
 out:
+    return rc;
+}
+
+typedef struct name_walk {
+    char last[VQ_ID_MAX + 1]; /* the name before, or "" */
+    uint64_t count;
+} name_walk;
+
+/* A name must be an id whose vector has its label.  Labels that nothing has been added to or
+ * deleted from are ranks. */
+static vq_status check_name(check *c, name_walk *w, const char *name, size_t len, uint64_t label,
+                            vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *s = c->shard;
+    uint64_t place, found;
+    uint32_t slot;
+    bool ranks = s->model.labels == 0;
+    if (len == 0 && !ranks) return VQ_OK; /* it has been deleted */
+    VQ_REQUIRE(len >= 1 && len <= VQ_ID_MAX, VQ_ECORRUPT, "names: name %" PRIu64 " of %zu bytes",
+               label, len);
+    char text[VQ_ID_MAX + 1];
+    memcpy(text, name, len);
+    text[len] = '\0';
+    VQ_REQUIRE(!ranks || (label == w->count && strcmp(text, w->last) > 0), VQ_ECORRUPT,
+               "names: name %" PRIu64 " is out of place", label);
+    memcpy(w->last, text, len + 1);
+    w->count++;
+    const uint8_t *value;
+    size_t size;
+    rc = vq_snapshot_get(&s->snapshot, VQ_DB_IDS, text, len, &value, &size, err);
+    VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "names: name %" PRIu64 " is no id", label);
+    if (rc != VQ_OK) goto out;
+    VQ_TRY(vq_shard_place(s, value, size, &place, err));
+    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+    found = vq_le64(v->labels + 8 * (size_t)slot);
+    VQ_REQUIRE(found == label, VQ_ECORRUPT,
+               "names: name %" PRIu64 " is that of list %u, slot %u, which has label %" PRIu64,
+               label, (uint32_t)(place >> 32), (uint32_t)place, found);
+out:
+    return rc;
+}
+
+/* As many names as ids, each found by its own: each id has its name. */
+static vq_status check_names(check *c, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_snapshot *s = &c->shard->snapshot;
+    const vq_model *m = &c->shard->model;
+    name_walk w = {.count = 0};
+    vq_cursor at;
+    uint8_t *raw = vq_mem_alloc(vq_names_raw_max(), 1);
+    VQ_REQUIRE(raw != NULL, VQ_ENOMEM, "check: %zu bytes", vq_names_raw_max());
+    VQ_TRY(vq_cursor_first(&at, &s->pages, &s->db[VQ_DB_NAMES], err));
+    for (; at.depth > 0; c->values++) {
+        uint32_t count = 0;
+        VQ_REQUIRE(at.node.key_len == 4, VQ_ECORRUPT, "names: a key of %zu bytes", at.node.key_len);
+        uint64_t label = (uint64_t)vq_be32(at.node.key) * VQ_NAMES_PER_BLOCK;
+        VQ_TRY(vq_record_verify(at.node.value, at.node.len, "names", err));
+        VQ_TRY(vq_names_parse(at.node.value, at.node.len, raw, vq_names_raw_max(), &count, err));
+        VQ_REQUIRE(label + count <= (m->labels != 0 ? m->labels : m->n), VQ_ECORRUPT,
+                   "names: name %" PRIu64 " has a label that was never given", label + count - 1);
+        const uint8_t *next = raw;
+        for (uint32_t i = 0; i < count; i++, next += 2 + vq_le16(next))
+            VQ_TRY(check_name(c, &w, (const char *)next + 2, vq_le16(next), label + i, err));
+        VQ_TRY(vq_cursor_next(&at, err));
+    }
+    VQ_REQUIRE(w.count == m->n, VQ_ECORRUPT, "names: %" PRIu64 " for %" PRIu64 " ids", w.count,
+               m->n);
+out:
+    vq_mem_free(raw);
     return rc;
 }
 
 static vq_status check_ids(check *c, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_shard *s = c->shard;
-    const vq_snapshot *snap = &s->snapshot;
+    const vq_snapshot *snap = &c->shard->snapshot;
     vq_cursor at;
-    name_walk names = {.raw = vq_mem_alloc(vq_names_raw_max(), 1)};
-    VQ_REQUIRE(names.raw != NULL, VQ_ENOMEM, "check: %zu bytes", vq_names_raw_max());
     VQ_TRY(vq_cursor_first(&at, &snap->pages, &snap->db[VQ_DB_IDS], err));
     for (uint64_t rank = 0; at.depth > 0; rank++, c->values++) {
         VQ_TRY(check_id(c, &at.node, rank, err));
-        if (s->model.string_ids) {
-            const uint8_t *name = NULL;
-            size_t len = 0;
-            VQ_TRY(next_name(c, &names, &name, &len, err));
-            VQ_REQUIRE(len == at.node.key_len && memcmp(name, at.node.key, len) == 0, VQ_ECORRUPT,
-                       "names: name %" PRIu64 " is not the id at its place", rank);
-        }
         VQ_TRY(vq_cursor_next(&at, err));
     }
-    VQ_REQUIRE(names.left == 0, VQ_ECORRUPT, "names: more than ids");
     VQ_REQUIRE(c->copied == c->copies, VQ_ECORRUPT,
                "ids: %" PRIu64 " have a copy, of which there are %" PRIu64, c->copied, c->copies);
+    if (c->shard->model.string_ids) VQ_TRY(check_names(c, err));
 out:
-    vq_mem_free(names.raw);
     return rc;
 }
 
@@ -176,6 +200,7 @@ static void check_counts(check *c)
     want[VQ_DB_IDS] = m->n;
     want[VQ_DB_COPIES] = m->copies > 0 ? s->db[VQ_DB_COPIES].entries : 0;
     if (m->string_ids) want[VQ_DB_NAMES] = (m->n + VQ_NAMES_PER_BLOCK - 1) / VQ_NAMES_PER_BLOCK;
+    if (m->labels != 0) want[VQ_DB_NAMES] = s->db[VQ_DB_NAMES].entries; /* counted name by name */
     c->values += want[VQ_DB_META] + want[VQ_DB_MODEL];
     for (int db = 0; db < VQ_DB_COUNT; db++) {
         uint64_t entries = s->db[db].root != VQ_NO_PAGE ? s->db[db].entries : 0;
@@ -184,6 +209,10 @@ static void check_counts(check *c)
                        entries, want[db]);
     }
     int databases = m->copies > 0 ? VQ_DB_COUNT : VQ_DB_COPIES;
+    vq_tree none; /* the last copy may have been deleted */
+    if (m->copies == 0 && m->format >= VQ_FORMAT_CHANGED &&
+        vq_tree_open(&s->pages, vq_db_names[VQ_DB_COPIES], &none, NULL) == VQ_OK)
+        databases = VQ_DB_COUNT;
     if (s->pages.main.entries != (uint64_t)databases)
         vq_problem(&c->problems, "%" PRIu64 " databases, expected %d", s->pages.main.entries,
                    databases);
@@ -248,6 +277,8 @@ vq_status vq_check_file(const char *path, vq_problem_fn fn, void *ctx, vq_check_
     if (rc == VQ_OK) rc = vq_snapshot_begin(&pages, file, &e);
     if (rc == VQ_OK) rc = vq_pages_verify(&pages.pages, &c.problems, &report->pages, &e);
     if (rc == VQ_OK && c.problems.count == 0) rc = vq_shard_open(&shard, file, &e);
+    if (rc == VQ_OK && shard.snapshot.pages.txn != pages.pages.txn) /* a writer was faster */
+        rc = vq_pages_verify(&shard.snapshot.pages, &c.problems, &report->pages, &e);
     if (rc == VQ_OK && c.problems.count == 0) rc = check_content(&c, &e);
     rc = count_damage(&c, path, rc, &e, err);
     report->values = c.values;

@@ -41,14 +41,10 @@ vq_status vq_digest_shard(vq_shard *s, char hex[33], vq_error *err)
 {
     vq_status rc = VQ_OK;
     uint8_t digest[16];
-    vq_problems problems = {0};
-    uint64_t pages;
     vq_hasher *h = vq_hasher_new();
     VQ_REQUIRE(h != NULL, VQ_ENOMEM, "digest: out of memory");
     /* Pages that share others could keep a walk busy for ever: each must be used once. */
-    VQ_TRY(vq_pages_verify(&s->snapshot.pages, &problems, &pages, err));
-    VQ_REQUIRE(problems.count == 0, VQ_ECORRUPT, "%s: damaged; vq check tells more",
-               vq_file_path(s->snapshot.file));
+    VQ_TRY(vq_pages_sound(&s->snapshot.pages, vq_file_path(s->snapshot.file), err));
     for (vq_db db = 0; db < VQ_DB_COUNT; db++)
         if (db != VQ_DB_COPIES || s->model.copies > 0) VQ_TRY(add_db(h, &s->snapshot, db, err));
     vq_hasher_get(h, digest);

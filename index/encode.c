@@ -31,6 +31,7 @@ typedef struct encoder {
     coded_block vectors, copies; /* where those of this block are or go */
     float *coded;                /* block x d_code: rows in the coded space are kept, or NULL */
     uint8_t *stored;             /* block x row_bytes: rows as stored */
+    size_t *clamped;             /* a count of each worker; NULL: none can be */
 } encoder;
 
 /* Codes of the rows first..first+n-1 of the block (t->coded) that have a list in b. */
@@ -66,20 +67,42 @@ out:
     return rc;
 }
 
-/* Rows as they come to rows as stored. */
-static void store_rows(const encoder *e, const tile *t, const uint8_t *rows, size_t n, uint8_t *to)
+/* Whole numbers times the scale, which takes the largest |x| of a build to 127; what came later may
+ * be larger. */
+static size_t store_whole(const vq_model *m, const float *x, size_t n, uint8_t *to)
+{
+    long least = m->store == VQ_I8 ? -128 : 0, most = m->store == VQ_I8 ? 127 : 255;
+    size_t clamped = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool far = false;
+        for (size_t j = 0; j < m->d; j++) {
+            long v = lrintf(x[i * m->d + j] * m->store_scale), near = VQ_MAX(v, least);
+            near = VQ_MIN(near, most);
+            far |= near != v;
+            to[i * m->d + j] = (uint8_t)near;
+        }
+        clamped += far;
+    }
+    return clamped;
+}
+
+/* Rows as they come to rows as stored; how many of them had to be clamped. */
+static size_t store_rows(const encoder *e, const tile *t, const uint8_t *rows, size_t n,
+                         uint8_t *to)
 {
     const vq_model *m = e->job->model;
     size_t count = n * m->d;
-    vq_to_f32(e->k, m->input, rows, count, t->wide);
-    if (m->store == VQ_F16) {
-        e->k->f16_from_f32(t->wide, count, to);
-    } else if (m->store == VQ_I8) { /* the scale takes the largest |x| to 127 */
-        for (size_t i = 0; i < count; i++)
-            to[i] = (uint8_t)(int8_t)lrintf(t->wide[i] * m->store_scale);
-    } else {
-        memcpy(to, t->wide, count * sizeof *t->wide);
+    if (m->store == m->input && m->store_scale == 1.0f) {
+        memcpy(to, rows, n * m->shape.row_bytes);
+        return 0;
     }
+    vq_to_f32(e->k, m->input, rows, count, t->wide);
+    if (m->store == VQ_I8 || m->store == VQ_U8) return store_whole(m, t->wide, n, to);
+    if (m->store == VQ_F16)
+        e->k->f16_from_f32(t->wide, count, to);
+    else
+        memcpy(to, t->wide, count * sizeof *t->wide);
+    return 0;
 }
 
 static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
@@ -91,7 +114,10 @@ static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
     size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(e->n - first, (size_t)VQ_ASSIGN_TILE);
     size_t d = m->d_code, in_bytes = m->d * vq_elem_size(m->input);
     const uint8_t *rows = e->job->rows + first * in_bytes;
-    if (e->stored != NULL) store_rows(e, t, rows, n, e->stored + first * m->shape.row_bytes);
+    size_t clamped = 0;
+    if (e->stored != NULL)
+        clamped = store_rows(e, t, rows, n, e->stored + first * m->shape.row_bytes);
+    if (e->clamped != NULL) e->clamped[worker] += clamped;
     if (e->job->known) goto out;
     vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
     if (e->coded != NULL) memcpy(e->coded + first * d, t->coded, n * d * sizeof *t->coded);
@@ -122,7 +148,7 @@ static vq_status tile_init(tile *t, const vq_encode_job *job, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = job->model;
-    bool copies = job->copies != NULL;
+    bool copies = job->copies != NULL || job->second;
     t->wide = vq_alloc_f32(VQ_ASSIGN_TILE, m->d);
     t->coded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
     t->residuals = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
@@ -149,7 +175,7 @@ static vq_status encoder_init(encoder *e, int threads, vq_error *err)
     VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && (e->stored != NULL || !convert), VQ_ENOMEM,
                "encoding: a block of %zu rows", block);
     VQ_TRY(block_init(&e->own[0], m, block, err));
-    if (e->job->copies != NULL) VQ_TRY(block_init(&e->own[1], m, block, err));
+    if (e->job->copies != NULL || e->job->second) VQ_TRY(block_init(&e->own[1], m, block, err));
     for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e->job, err));
     vq_kmeans_bias(m->centroids, m->nlist, m->d_code, e->bias);
 out:
@@ -209,11 +235,12 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
         size_t tiles = (got + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
         VQ_TRY(vq_team_run(threads, tiles, encode_tile, &e, err));
         if (job->writer != NULL)
-            VQ_TRY(vq_writer_add(job->writer, done, got, e.vectors.lists, e.vectors.factors,
-                                 e.vectors.codes, e.stored != NULL ? e.stored : job->rows, err));
+            VQ_TRY(vq_list_writer_add(job->writer, done, got, e.vectors.lists, e.vectors.factors,
+                                      e.vectors.codes, e.stored != NULL ? e.stored : job->rows,
+                                      err));
         if (job->copies != NULL)
-            VQ_TRY(vq_writer_add(job->copies, done, got, e.copies.lists, e.copies.factors,
-                                 e.copies.codes, NULL, err));
+            VQ_TRY(vq_list_writer_add(job->copies, done, got, e.copies.lists, e.copies.factors,
+                                      e.copies.codes, NULL, err));
         VQ_TRY(vq_tick(job->ticker, job->phase, done + got, m->n, err));
     }
     VQ_REQUIRE(done == m->n, VQ_EIO, "%s: it changed while it was read", job->src->name);
@@ -247,4 +274,70 @@ vq_status vq_encode_corpus(const vq_model *m, const vq_corpus *c, uint32_t *list
 out:
     encoder_fini(&e, threads);
     return rc;
+}
+
+struct vq_encoder {
+    vq_model model;
+    vq_encode_job job;
+    encoder e;
+    int threads;
+};
+
+vq_status vq_encoder_open(vq_encoder **out, const vq_model *m, size_t block, bool copies,
+                          int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *out = NULL;
+    vq_encoder *x = vq_mem_calloc(1, sizeof *x);
+    VQ_REQUIRE(x != NULL, VQ_ENOMEM, "encoding: out of memory");
+    x->threads = vq_team((uint32_t)threads, block / VQ_ASSIGN_TILE + 1);
+    x->model = *m;
+    x->job = (vq_encode_job){.model = &x->model, .block = block, .second = copies};
+    x->e.job = &x->job;
+    x->e.k = vq_kernels_get();
+    VQ_TRY(encoder_init(&x->e, x->threads, err));
+    if (x->e.stored == NULL) x->e.stored = vq_mem_alloc(block, m->shape.row_bytes);
+    x->e.clamped = vq_mem_calloc((size_t)x->threads, sizeof *x->e.clamped);
+    VQ_REQUIRE(x->e.stored != NULL && x->e.clamped != NULL, VQ_ENOMEM,
+               "encoding: a block of %zu rows", block);
+    *out = x;
+    x = NULL;
+out:
+    vq_encoder_close(x);
+    return rc;
+}
+
+vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uint32_t elem,
+                         size_t n, vq_encoded *out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    encoder *e = &x->e;
+    size_t tiles = (n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+    uint8_t *stored = e->stored;
+    x->model = *m;
+    x->model.input = elem;
+    x->job.rows = (uint8_t *)(uintptr_t)rows;
+    e->n = n;
+    e->vectors = e->own[0], e->copies = e->own[1];
+    if (m->store == VQ_ELEM_NONE) e->stored = NULL;
+    for (int i = 0; i < x->threads; i++) e->clamped[i] = 0;
+    rc = vq_team_run(vq_team((uint32_t)x->threads, tiles), tiles, encode_tile, e, err);
+    e->stored = stored;
+    *out = (vq_encoded){.lists = e->own[0].lists,
+                        .copy_lists = e->own[1].lists,
+                        .codes = e->own[0].codes,
+                        .copy_codes = e->own[1].codes,
+                        .factors = e->own[0].factors,
+                        .copy_factors = e->own[1].factors,
+                        .rows = m->store != VQ_ELEM_NONE ? stored : NULL};
+    for (int i = 0; i < x->threads; i++) out->clamped += e->clamped[i];
+    return rc;
+}
+
+void vq_encoder_close(vq_encoder *x)
+{
+    if (x == NULL) return;
+    encoder_fini(&x->e, x->threads);
+    vq_mem_free(x->e.clamped);
+    vq_mem_free(x);
 }

@@ -5,36 +5,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "index/change.h"
 #include "index/mdb.h"
 #include "src/base/mem.h"
 
+enum { SNAPSHOT_TRIES = 1000, OPEN_TRIES = 10 };
+
 const char *const vq_db_names[VQ_DB_COUNT] = {"meta", "model", "lists", "vectors",
                                               "ids",  "names", "copies"};
-
-typedef struct file_map { /* maps live as long as the file: searchers point into them */
-    uint8_t *base;
-    size_t bytes;
-    struct file_map *older;
-} file_map;
-
-struct vq_file {
-    struct vq_file *next; /* of all open files; under files_lock, like users */
-    unsigned users;
-    dev_t dev;
-    ino_t ino;
-    int fd;
-    char *path;
-    MDB_env *env;
-    pthread_mutex_t lock; /* guards map */
-    file_map *map;        /* the newest */
-};
 
 static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER;
 static vq_file *files;
@@ -42,53 +25,93 @@ static vq_file *files;
 vq_status vq_mdb_status(int m, const char *what, vq_error *err)
 {
     if (m > 0) return vq_fail_errno(err, m, "%s", what);
-    vq_status code = m == MDB_MAP_FULL || m == MDB_TXN_FULL ? VQ_EIO
-                     : m == MDB_READERS_FULL                ? VQ_EBUSY
-                     : m == MDB_VERSION_MISMATCH            ? VQ_EVERSION
-                                                            : VQ_ECORRUPT;
+    vq_status code = VQ_ECORRUPT;
+    if (m == MDB_MAP_FULL || m == MDB_TXN_FULL || m == MDB_PANIC) code = VQ_EIO;
+    if (m == MDB_READERS_FULL) code = VQ_EBUSY;
+    if (m == MDB_VERSION_MISMATCH) code = VQ_EVERSION;
     return vq_fail(err, code, "%s: %s", what, mdb_strerror(m));
 }
 
-/* Maps the file as long as it is now. */
+/* Maps the file as long as it is now; one that grows gets room to go on. */
 static vq_status map_file(vq_file *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
     struct stat st;
-    file_map *map = NULL;
+    vq_file_map *map = NULL;
     void *base;
     if (fstat(f->fd, &st) != 0) return vq_fail_errno(err, errno, "%s", f->path);
     VQ_REQUIRE(S_ISREG(st.st_mode), VQ_EINVAL, "%s: not a regular file", f->path);
     VQ_REQUIRE(st.st_size > 0, VQ_ECORRUPT, "%s: an empty file, no vq index", f->path);
+    size_t bytes = (size_t)st.st_size, room = f->map == NULL ? bytes : 2 * bytes;
+    if (f->map != NULL && bytes <= f->map->room) {
+        f->map->bytes = bytes;
+        return VQ_OK;
+    }
     map = vq_mem_alloc(1, sizeof *map);
     VQ_REQUIRE(map != NULL, VQ_ENOMEM, "%s: out of memory", f->path);
-    base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, f->fd, 0);
+    base = mmap(NULL, room, PROT_READ, MAP_SHARED, f->fd, 0);
     if (base == MAP_FAILED) {
-        rc = vq_fail_errno(err, errno, "%s: mapping %lld bytes", f->path, (long long)st.st_size);
+        rc = vq_fail_errno(err, errno, "%s: mapping %zu bytes", f->path, room);
         goto out;
     }
-    *map = (file_map){.base = base, .bytes = (size_t)st.st_size, .older = f->map};
-    f->map = map;
+    *map = (vq_file_map){.base = base, .bytes = bytes, .room = room, .older = f->map};
+    VQ_ATOMIC_STORE(&f->map, map);
     map = NULL;
 out:
     vq_mem_free(map);
     return rc;
 }
 
+/* The pages of a transaction that has just begun (0: of the newest); maps the file anew if it
+ * grew. */
+static vq_status find_pages(vq_file *f, uint64_t txn, vq_pages *pages, vq_error *err)
+{
+    vq_status rc = vq_pages_open(pages, f->map->base, f->map->bytes, txn, err);
+    if (rc == VQ_ECORRUPT && vq_file_bytes(f) > f->map->bytes) {
+        rc = map_file(f, err);
+        if (rc == VQ_OK) rc = vq_pages_open(pages, f->map->base, f->map->bytes, txn, err);
+    }
+    return rc;
+}
+
+static int open_env_so(vq_file *f, unsigned flags)
+{
+    int m = mdb_env_create(&f->env);
+    if (m == 0) m = mdb_env_set_maxreaders(f->env, 1022);
+    if (m == 0) m = mdb_env_set_maxdbs(f->env, VQ_DB_COUNT);
+    if (m == 0) m = mdb_env_open(f->env, f->path, MDB_NOSUBDIR | MDB_NOTLS | flags, 0664);
+    if (m != 0 && f->env != NULL) mdb_env_close(f->env);
+    if (m != 0) f->env = NULL;
+    return m;
+}
+
+/* LMDB forbids a second environment for a file in one process, so the one that readers share must
+ * do for a writer, too, where that is allowed.  Where no lock file can be made, nobody can be
+ * writing either: read-only media. */
 static vq_status open_env(vq_file *f, bool private, vq_error *err)
 {
-    unsigned flags = MDB_NOSUBDIR | MDB_RDONLY | MDB_NOTLS;
-    int m = 0;
-    /* Where no lock file can be made, nobody can be writing either: read-only media. */
-    for (int nolock = private; nolock < 2; nolock++) {
-        m = mdb_env_create(&f->env);
-        if (m == 0) m = mdb_env_set_maxreaders(f->env, 1022);
-        if (m == 0) m = mdb_env_open(f->env, f->path, flags | (nolock ? MDB_NOLOCK : 0u), 0664);
+    static const unsigned ways[] = {0, MDB_RDONLY, MDB_RDONLY | MDB_NOLOCK};
+    int m = EACCES;
+    for (size_t i = private ? 2 : 0; i < VQ_COUNT(ways); i++) {
+        m = open_env_so(f, ways[i]);
+        f->writable = i == 0;
         if (m == 0) return VQ_OK;
-        if (f->env != NULL) mdb_env_close(f->env);
-        f->env = NULL;
         if (m != EROFS && m != EACCES && m != EPERM) break;
     }
     return vq_mdb_status(m, f->path, err);
+}
+
+/* LMDB opens by name: is it the file that we have, or has another taken its name, or has LMDB made
+ * one where there was none any more? */
+static bool same_file(const vq_file *f)
+{
+    struct stat st;
+    MDB_envinfo info;
+    int fd = -1;
+    if (mdb_env_get_fd(f->env, &fd) != 0 || fstat(fd, &st) != 0) return false;
+    if (st.st_dev == f->dev && st.st_ino == f->ino) return true;
+    if (mdb_env_info(f->env, &info) == 0 && info.me_last_txnid == 0) (void)unlink(f->path);
+    return false;
 }
 
 static void file_free(vq_file *f)
@@ -96,8 +119,8 @@ static void file_free(vq_file *f)
     if (f == NULL) return;
     if (f->env != NULL) mdb_env_close(f->env);
     while (f->map != NULL) {
-        file_map *older = f->map->older;
-        (void)munmap(f->map->base, f->map->bytes);
+        vq_file_map *older = f->map->older;
+        (void)munmap(f->map->base, f->map->room);
         vq_mem_free(f->map);
         f->map = older;
     }
@@ -127,12 +150,14 @@ static vq_status file_new(vq_file **out, const char *path, int fd, const struct 
     VQ_REQUIRE(f->path != NULL, VQ_ENOMEM, "%s: out of memory", path);
     VQ_TRY(map_file(f, err));
     /* Before LMDB touches a page: is it one of its files, and is all of it here? */
-    rc = vq_pages_open(&pages, f->map->base, f->map->bytes, 0, err);
+    rc = find_pages(f, 0, &pages, err);
     if (rc != VQ_OK) {
         rc = vq_fail_context(err, rc, "%s", path);
         goto out;
     }
+    f->page = pages.size;
     VQ_TRY(open_env(f, private, err));
+    VQ_REQUIRE(same_file(f), VQ_EBUSY, "%s: it was replaced while it was opened; try again", path);
     f->next = files;
     files = *out = f;
     f = NULL;
@@ -148,12 +173,11 @@ static vq_file *find_open(const struct stat *st) /* under files_lock */
     return f;
 }
 
-static vq_status file_open(vq_file **out, const char *path, bool private, vq_error *err)
+static vq_status open_once(vq_file **out, const char *path, bool private, vq_error *err)
 {
     vq_status rc = VQ_OK;
     struct stat st;
     vq_file *f;
-    *out = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return vq_fail_errno(err, errno, "%s", path);
     if (fstat(fd, &st) != 0) {
@@ -171,6 +195,14 @@ static vq_status file_open(vq_file **out, const char *path, bool private, vq_err
         rc = file_new(out, path, fd, &st, private, err);
     }
     (void)pthread_mutex_unlock(&files_lock);
+    return rc;
+}
+
+static vq_status file_open(vq_file **out, const char *path, bool private, vq_error *err)
+{
+    vq_status rc = VQ_EBUSY;
+    *out = NULL;
+    for (int i = 0; i < OPEN_TRIES && rc == VQ_EBUSY; i++) rc = open_once(out, path, private, err);
     return rc;
 }
 
@@ -208,16 +240,51 @@ uint64_t vq_file_bytes(const vq_file *f)
     return fstat(f->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
-/* The pages of the transaction just begun; maps the file anew if it grew. */
-static vq_status find_pages(vq_file *f, uint64_t txn, vq_pages *pages, vq_error *err)
+bool vq_file_named(const vq_file *f, const char *path)
 {
-    (void)pthread_mutex_lock(&f->lock);
-    vq_status rc = vq_pages_open(pages, f->map->base, f->map->bytes, txn, err);
-    if (rc == VQ_ECORRUPT && vq_file_bytes(f) > f->map->bytes) {
-        rc = map_file(f, err);
-        if (rc == VQ_OK) rc = vq_pages_open(pages, f->map->base, f->map->bytes, txn, err);
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+uint64_t vq_file_newest(const vq_file *f)
+{
+    const vq_file_map *map = VQ_ATOMIC_LOAD(&f->map);
+    return vq_pages_newest(map->base, f->page);
+}
+
+/* Is txn still the last one that LMDB tells readers of?  It does so once the meta page is on the
+ * disk, long after that can be seen in the map; a writer touches the page of txn again only when
+ * one more has been told. */
+static bool still_last(vq_file *f, uint64_t txn)
+{
+    MDB_txn *other = NULL;
+    if (vq_file_newest(f) == txn) return true;
+    bool last = mdb_txn_begin(f->env, NULL, MDB_RDONLY, &other) == 0 && mdb_txn_id(other) == txn;
+    if (other != NULL) mdb_txn_abort(other);
+    return last;
+}
+
+/* Under the lock of f.  A writer that commits between the transaction's beginning and our look at
+ * its meta page may write there while we look: once more then. */
+static vq_status begin_reading(vq_file *f, MDB_txn **txn, vq_pages *pages, vq_error *err)
+{
+    vq_status rc = VQ_EBUSY;
+    for (int tries = 0; tries < SNAPSHOT_TRIES && rc == VQ_EBUSY; tries++) {
+        if (*txn != NULL) mdb_txn_reset(*txn);
+        int m = *txn != NULL ? mdb_txn_renew(*txn) : mdb_txn_begin(f->env, NULL, MDB_RDONLY, txn);
+        if (m == MDB_MAP_RESIZED) { /* another process has made the file longer than our map */
+            m = mdb_env_set_mapsize(f->env, 0);
+            if (m == 0) continue;
+        }
+        if (m != 0) return vq_mdb_status(m, "snapshot", err);
+        /* What LMDB tells comes from the lock file.  If that was another file's for a moment, of
+         * which this one took the place, it is too large a number; it holds our pages all the same.
+         */
+        uint64_t id = mdb_txn_id(*txn), newest = vq_file_newest(f);
+        rc = find_pages(f, VQ_MIN(id, newest), pages, err);
+        if (rc == VQ_OK && !still_last(f, pages->txn))
+            rc = vq_fail(err, VQ_EBUSY, "writers are too fast for a snapshot");
     }
-    (void)pthread_mutex_unlock(&f->lock);
     return rc;
 }
 
@@ -226,20 +293,9 @@ vq_status vq_snapshot_begin(vq_snapshot *s, vq_file *f, vq_error *err)
     vq_status rc = VQ_OK;
     MDB_txn *txn = NULL;
     memset(s, 0, sizeof *s);
-    int m = mdb_txn_begin(f->env, NULL, MDB_RDONLY, &txn);
-    if (m != 0) return vq_mdb_status(m, f->path, err);
-    /* A writer that commits twice between the two lines overwrites our meta page: once more then.
-     */
-    for (int tries = 0; tries < 1000; tries++) {
-        rc = find_pages(f, mdb_txn_id(txn), &s->pages, err);
-        if (rc != VQ_EBUSY) break;
-        mdb_txn_reset(txn);
-        m = mdb_txn_renew(txn);
-        if (m != 0) {
-            rc = vq_mdb_status(m, "snapshot", err);
-            break;
-        }
-    }
+    (void)pthread_mutex_lock(&f->lock);
+    rc = begin_reading(f, &txn, &s->pages, err);
+    (void)pthread_mutex_unlock(&f->lock);
     if (rc != VQ_OK) goto out;
     for (int i = 0; i < VQ_DB_COUNT; i++) {
         s->db[i].root = VQ_NO_PAGE;
@@ -270,45 +326,52 @@ vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_
                : vq_fail_context(err, rc, "%s: %s", s->file->path, vq_db_names[db]);
 }
 
-/* One transaction in an environment of its own. */
-static int put_value(MDB_env *env, const char *path, size_t map, vq_db db, MDB_val *key,
-                     MDB_val *value)
+/* A line of LMDB's list: process, thread, transaction or "-"; the first line is a heading. */
+static int note_reader(const char *line, void *ctx)
 {
-    MDB_txn *txn = NULL;
-    MDB_dbi dbi;
-    int m = mdb_env_set_maxdbs(env, VQ_DB_COUNT);
-    if (m == 0) m = mdb_env_set_mapsize(env, map);
-    if (m == 0) m = mdb_env_set_maxreaders(env, 1022);
-    if (m == 0) m = mdb_env_open(env, path, MDB_NOSUBDIR, 0664);
-    if (m == 0) m = mdb_txn_begin(env, NULL, 0, &txn);
-    if (m != 0) return m;
-    m = mdb_dbi_open(txn, vq_db_names[db], 0, &dbi);
-    if (m == 0) m = mdb_put(txn, dbi, key, value, 0);
-    if (m == 0) return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
-    return m;
+    vq_readers *r = ctx;
+    int pid;
+    size_t thread, txn;
+    if (sscanf(line, "%d %zx %zu", &pid, &thread, &txn) != 3) return 0;
+    r->count++;
+    if (txn < r->oldest) r->oldest = txn, r->oldest_pid = (uint32_t)pid;
+    return 0;
+}
+
+vq_status vq_file_readers(vq_file *f, vq_readers *r, vq_error *err)
+{
+    int dead, m;
+    *r = (vq_readers){.oldest = UINT64_MAX};
+    m = mdb_reader_check(f->env, &dead);
+    if (m == 0) m = mdb_reader_list(f->env, note_reader, r);
+    return m >= 0 ? VQ_OK : vq_mdb_status(m, f->path, err);
+}
+
+/* ---- one value ---- */
+
+typedef struct put_job {
+    vq_db db;
+    const char *key;
+    const void *value;
+    size_t len;
+} put_job;
+
+static vq_status put_value(void *ctx, vq_change *c, vq_error *err)
+{
+    const put_job *j = ctx;
+    uint8_t *room;
+    vq_status rc = vq_change_put(c, j->db, j->key, strlen(j->key), j->len, &room, err);
+    if (rc == VQ_OK) memcpy(room, j->value, j->len);
+    return rc;
 }
 
 vq_status vq_file_put(const char *path, vq_db db, const char *key, const void *value, size_t len,
                       vq_error *err)
 {
-    vq_status rc = VQ_OK;
-    struct stat st;
-    MDB_env *env = NULL;
-    MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v = {len, (void *)(uintptr_t)value};
-    (void)pthread_mutex_lock(&files_lock); /* nobody opens it meanwhile: LMDB forbids two of them */
-    if (stat(path, &st) != 0) {
-        rc = vq_fail_errno(err, errno, "%s", path);
-        goto out;
-    }
-    VQ_REQUIRE(find_open(&st) == NULL, VQ_EBUSY,
-               "%s is open in this process; close it before it is changed", path);
-    size_t map = vq_round_up((size_t)st.st_size + 4 * len + (16u << 20), 1u << 20);
-    int m = mdb_env_create(&env);
-    if (m == 0) m = put_value(env, path, map, db, &k, &v);
-    if (m != 0) rc = vq_mdb_status(m, path, err);
-out:
-    if (env != NULL) mdb_env_close(env);
-    (void)pthread_mutex_unlock(&files_lock);
+    vq_change *c = NULL;
+    put_job j = {.db = db, .key = key, .value = value, .len = len};
+    vq_status rc = vq_change_begin(&c, path, VQ_CHANGE_WAIT_MS, err);
+    if (rc == VQ_OK) rc = vq_change_apply(c, put_value, &j, err);
+    vq_change_end(c);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* file.h -- the LMDB file: environments and snapshots for reading, and a new file being written.
- * file.c and store.c are the only files that include lmdb.h; bytes are read through pages.h. */
+ * file.c, change.c and store.c are the only files that know LMDB; bytes are read through pages.h.
+ */
 #ifndef VQ_INDEX_FILE_H
 #define VQ_INDEX_FILE_H
 
@@ -35,6 +36,17 @@ vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err);
 void vq_file_close(vq_file *f); /* accepts NULL */
 const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
+bool vq_file_named(const vq_file *f, const char *path); /* is it the one that path names? */
+/* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */
+uint64_t vq_file_newest(const vq_file *f);
+
+/* Who reads a file now, in any process. */
+typedef struct vq_readers {
+    uint32_t count;      /* snapshots held */
+    uint64_t oldest;     /* the transaction of the oldest one; UINT64_MAX: there is none */
+    uint32_t oldest_pid; /* and who holds it */
+} vq_readers;
+vq_status vq_file_readers(vq_file *f, vq_readers *r, vq_error *err);
 
 /* What one moment's readers see.  Pointers into its pages live until vq_snapshot_end. */
 typedef struct vq_snapshot {
@@ -49,11 +61,9 @@ void vq_snapshot_end(vq_snapshot *s); /* accepts one that is all zero */
 vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_t key_len,
                           const uint8_t **value, size_t *len, vq_error *err);
 
-/* ---- changing a file ---- */
-
 /* Puts one value under a key, in the place of what was there, and syncs: all or nothing; who reads
  * keeps the snapshot they have.  LMDB writes, and believes the pages: verify them first.  VQ_EBUSY:
- * this process has the file open. */
+ * somebody else changes the file (change.h). */
 vq_status vq_file_put(const char *path, vq_db db, const char *key, const void *value, size_t len,
                       vq_error *err);
 
@@ -69,6 +79,8 @@ size_t vq_store_value_min(const vq_store *st); /* see vq_shape */
  * meta and model must come in rising order. */
 vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
                        uint8_t **room, vq_error *err);
+/* There is to be a database of copies, though it may stay empty. */
+vq_status vq_store_want_copies(vq_store *st, vq_error *err);
 /* Commits, so that vq_file_open_private can read what is there, and goes on after that. */
 vq_status vq_store_pause(vq_store *st, vq_error *err);
 vq_status vq_store_resume(vq_store *st, vq_error *err);

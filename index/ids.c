@@ -22,6 +22,25 @@ out:
     return rc;
 }
 
+vq_status vq_shard_copy(vq_shard *s, const uint8_t *value, uint64_t of, uint64_t *place,
+                        vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint32_t list = vq_le32(value), slot = vq_le32(value + 4);
+    VQ_REQUIRE(list < s->model.nlist && list != of >> 32, VQ_ECORRUPT,
+               "ids: a copy in list %u of %u", list, s->model.nlist);
+    VQ_TRY(vq_shard_load(s, list, err));
+    const vq_list_view *l = &s->lists[list];
+    VQ_REQUIRE(slot < l->copies, VQ_ECORRUPT, "ids: copy %u of list %u, which has %u", slot, list,
+               l->copies);
+    const vq_chunk_view *v = &l->chunks[l->nchunks + slot / s->capacity];
+    VQ_REQUIRE(vq_copy_of(v, slot % s->capacity) == of, VQ_ECORRUPT,
+               "ids: copy %u of list %u is another's", slot, list);
+    *place = (uint64_t)list << 32 | slot;
+out:
+    return rc;
+}
+
 /* The place of a key. */
 static vq_status find_key(vq_shard *s, const void *key, size_t len, uint64_t *place, vq_error *err)
 {
@@ -55,11 +74,12 @@ vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_
 {
     vq_status rc = VQ_OK;
     size_t len;
-    if (label >= s->model.n) return VQ_ENOENT;
+    if (label / VQ_NAMES_PER_BLOCK > UINT32_MAX) return VQ_ENOENT;
     VQ_TRY(load_names(s, (uint32_t)(label / VQ_NAMES_PER_BLOCK), err));
     uint32_t i = (uint32_t)(label % VQ_NAMES_PER_BLOCK);
     if (i >= s->names_count) return VQ_ENOENT;
     const char *text = vq_names_at(s->names, i, &len);
+    if (len == 0) return VQ_ENOENT; /* it has been deleted */
     VQ_REQUIRE(len < cap, VQ_EINVAL, "a name of %zu bytes does not fit %zu", len, cap);
     memcpy(name, text, len);
     name[len] = '\0';

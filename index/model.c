@@ -51,6 +51,7 @@ static const field fields[] = {
     {"format", FIELD_U32, OFFSET(format), NULL, 0},
     {"ids", FIELD_NAME, OFFSET(string_ids), NAMES(id_names)},
     {"input", FIELD_NAME, OFFSET(input), NAMES(elem_names)},
+    {"labels", FIELD_COUNT, OFFSET(labels), NULL, 0},
     {"m", FIELD_U32, OFFSET(m), NULL, 0},
     {"metric", FIELD_NAME, OFFSET(metric), NAMES(metric_names)},
     {"n", FIELD_U64, OFFSET(n), NULL, 0},
@@ -179,6 +180,29 @@ out:
     return rc;
 }
 
+vq_status vq_meta_change(const vq_model *m, vq_change *c, vq_error *err)
+{
+    static const char *const keys[] = {"copies", "format", "labels", "n"};
+    vq_status rc = VQ_OK;
+    for (size_t i = 0, k = 0; i < VQ_COUNT(fields) && k < VQ_COUNT(keys); i++) {
+        const field *f = &fields[i];
+        char number[24];
+        uint8_t *room;
+        if (strcmp(f->key, keys[k]) != 0) continue;
+        k++;
+        size_t len = strlen(field_text(m, f, number));
+        if (is_absent(m, f)) {
+            VQ_TRY(vq_change_drop(c, VQ_DB_META, f->key, strlen(f->key), err));
+            continue;
+        }
+        VQ_TRY(vq_change_put(c, VQ_DB_META, f->key, strlen(f->key), 8 + len, &room, err));
+        memcpy(room + 8, field_text(m, f, number), len);
+        vq_record_seal(room, 8 + len);
+    }
+out:
+    return rc;
+}
+
 static vq_status read_number(const char *text, uint64_t most, uint64_t *out)
 {
     char *end;
@@ -269,8 +293,12 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     vq_status rc = VQ_OK;
     VQ_REQUIRE(m->d >= 1 && m->d <= VQ_DIM_MAX && m->d_code >= 1 && m->d_code <= 2 * VQ_DIM_MAX,
                VQ_ECORRUPT, "meta: %u dimensions, %u coded", m->d, m->d_code);
-    VQ_REQUIRE(m->n >= 1 && m->nlist >= 1 && m->nlist <= m->n && m->nlist <= INT32_MAX, VQ_ECORRUPT,
-               "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    bool changed = m->format >= VQ_FORMAT_CHANGED;
+    VQ_REQUIRE(m->nlist >= 1 && (m->nlist <= m->n || changed) && m->nlist <= INT32_MAX &&
+                   m->n <= UINT32_MAX,
+               VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    VQ_REQUIRE(m->labels == 0 || (changed && m->string_ids && m->labels >= m->n), VQ_ECORRUPT,
+               "meta: %" PRIu64 " labels for %" PRIu64 " vectors", m->labels, m->n);
     VQ_REQUIRE(m->copies <= m->n && (m->copies == 0 || m->format > VQ_FORMAT_PLAIN), VQ_ECORRUPT,
                "meta: %" PRIu64 " copies of %" PRIu64 " vectors in format %u", m->copies, m->n,
                m->format);
@@ -293,11 +321,13 @@ out:
     return rc;
 }
 
-static vq_status read_arrays(vq_model *m, const vq_snapshot *s, vq_error *err)
+static vq_status read_arrays(vq_model *m, const vq_snapshot *s, const vq_model *known,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_model_array arrays[VQ_MODEL_ARRAYS];
-    size_t count = vq_model_arrays(m, arrays);
+    vq_model_array arrays[VQ_MODEL_ARRAYS], before[VQ_MODEL_ARRAYS];
+    vq_model old = known != NULL ? *known : *m;
+    size_t count = vq_model_arrays(m, arrays), had = vq_model_arrays(&old, before);
     for (size_t i = 0; i < count; i++) {
         const vq_model_array *a = &arrays[i];
         const uint8_t *value;
@@ -308,7 +338,8 @@ static vq_status read_arrays(vq_model *m, const vq_snapshot *s, vq_error *err)
         VQ_TRY(vq_array_parse(value, len, a->name, a->rows, a->cols, a->place, err));
         VQ_REQUIRE(len == vq_array_size(a->rows, a->cols, s->pages.size / 2), VQ_ECORRUPT,
                    "model: %s: %zu bytes", a->name, len);
-        VQ_TRY(vq_record_verify(value, len, a->name, err));
+        bool same = known != NULL && i < had && *before[i].place == *a->place;
+        if (!same) VQ_TRY(vq_record_verify(value, len, a->name, err));
     }
 out:
     return rc;
@@ -340,7 +371,7 @@ out:
     return rc;
 }
 
-vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err)
+vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known, vq_error *err)
 {
     vq_status rc = VQ_OK;
     char text[sizeof m->why];
@@ -358,7 +389,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err)
         VQ_TRY(read_field(m, &fields[i], text, err));
     }
     VQ_TRY(check_values(m, err));
-    VQ_TRY(read_arrays(m, s, err));
+    VQ_TRY(read_arrays(m, s, known, err));
     if (m->codec->check != NULL) VQ_TRY(m->codec->check(m->d_code, m->m, m->params, err));
     VQ_TRY(read_tune(m, s, err));
     vq_model_derive(m, s->pages.size / 2);

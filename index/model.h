@@ -4,7 +4,7 @@
 #ifndef VQ_INDEX_MODEL_H
 #define VQ_INDEX_MODEL_H
 
-#include "index/file.h"
+#include "index/change.h"
 #include "index/layout.h"
 #include "src/codec/codec.h"
 #include "src/math/transform.h"
@@ -13,6 +13,7 @@ typedef struct vq_model {
     /* meta: every field is a row of the table in model.c */
     uint64_t n, seed;
     uint64_t copies; /* vectors that a second list holds too */
+    uint64_t labels; /* of names: those from here on have not been given; 0: n of them have */
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
     uint32_t rotation;       /* VQ_ROTATION_* */
@@ -52,8 +53,12 @@ vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err);
 vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err);
 /* The settings of relation.h (n x VQ_TUNE_COLS) beside the arrays of the model. */
 vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err);
-/* Reads both and checks every value against what the format allows, and all checksums. */
-vq_status vq_model_read(vq_model *m, const vq_snapshot *s, vq_error *err);
+/* What a change of the vectors changes: counts, and the format that takes. */
+vq_status vq_meta_change(const vq_model *m, vq_change *c, vq_error *err);
+/* Reads both and checks every value against what the format allows, and all checksums.  known: a
+ * model of an earlier snapshot of the file that is still held, or NULL: arrays that lie where its
+ * own do are the same ones, and are not summed again. */
+vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known, vq_error *err);
 
 /* How many values `meta` and `model` hold; for the check. */
 size_t vq_meta_fields(const vq_model *m);

@@ -215,3 +215,14 @@ out:
     vq_mem_free(w.seen);
     return rc;
 }
+
+vq_status vq_pages_sound(const vq_pages *p, const char *path, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_problems problems = {0};
+    uint64_t pages;
+    VQ_TRY(vq_pages_verify(p, &problems, &pages, err));
+    VQ_REQUIRE(problems.count == 0, VQ_ECORRUPT, "%s: damaged; vq check tells more", path);
+out:
+    return rc;
+}

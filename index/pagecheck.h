@@ -17,5 +17,8 @@ void vq_problem(vq_problems *p, const char *fmt, ...) VQ_PRINTF(2, 3);
  * VQ_OK if it could walk (problems are counted); *verified is the number of pages in use. */
 vq_status vq_pages_verify(const vq_pages *p, vq_problems *problems, uint64_t *verified,
                           vq_error *err);
+/* For who is about to trust the pages of a file, as LMDB does when it writes beside them:
+ * VQ_ECORRUPT, naming path, if anything is wrong. */
+vq_status vq_pages_sound(const vq_pages *p, const char *path, vq_error *err);
 
 #endif

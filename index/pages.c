@@ -46,6 +46,15 @@ static bool parse_meta(const uint8_t *page, size_t room, vq_pages *p, uint64_t *
     return p->size >= 512 && p->size <= 65536 && (p->size & (p->size - 1)) == 0;
 }
 
+uint64_t vq_pages_newest(const uint8_t *base, size_t size)
+{
+    uint64_t txn[2];
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    for (size_t i = 0; i < 2; i++) txn[i] = vq_le64(base + i * size + VQ_PAGE_HEADER + 128);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return VQ_MAX(txn[0], txn[1]);
+}
+
 vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t txn, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -225,6 +234,23 @@ out:
     return rc;
 }
 
+vq_status vq_tree_last(const vq_pages *p, const vq_tree *t, vq_node *node, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t page = t->root;
+    if (page == VQ_NO_PAGE) return VQ_ENOENT;
+    for (int depth = 0; depth < VQ_TREE_DEPTH; depth++) {
+        unsigned kind = 0, nodes = 0;
+        VQ_TRY(vq_page_check(p, page, &kind, &nodes, err));
+        VQ_TRY(read_node(p, page, kind, nodes - 1, node, err));
+        if (kind == VQ_PAGE_LEAF) goto out;
+        page = node->child;
+    }
+    rc = vq_fail(err, VQ_ECORRUPT, "a tree deeper than %d pages", VQ_TREE_DEPTH);
+out:
+    return rc;
+}
+
 /* From the page at level c->depth - 1 down to its first leaf. */
 static vq_status descend(vq_cursor *c, vq_error *err)
 {
@@ -267,6 +293,23 @@ vq_status vq_cursor_next(vq_cursor *c, vq_error *err)
     if (kind == VQ_PAGE_LEAF) goto out;
     c->page[c->depth++] = c->node.child;
     VQ_TRY(descend(c, err));
+out:
+    return rc;
+}
+
+vq_status vq_pages_free(const vq_pages *p, uint64_t *count, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_cursor c;
+    *count = 0;
+    VQ_TRY(vq_cursor_first(&c, p, &p->free, err));
+    while (c.depth > 0) { /* a number of pages, then that many page numbers */
+        uint64_t n = c.node.len >= 8 ? vq_le64(c.node.value) : 0;
+        VQ_REQUIRE(c.node.len >= 8 && n <= c.node.len / 8 - 1, VQ_ECORRUPT,
+                   "free pages: a record of %zu bytes", c.node.len);
+        *count += n;
+        VQ_TRY(vq_cursor_next(&c, err));
+    }
 out:
     return rc;
 }

@@ -53,6 +53,9 @@ typedef struct vq_pages { /* one snapshot of a file */
 vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t txn,
                         vq_error *err);
 
+/* The number of the newest transaction, of a file with pages of that size: two loads. */
+uint64_t vq_pages_newest(const uint8_t *base, size_t size);
+
 /* A value: VQ_ENOENT (no text) if the key is not there. */
 vq_status vq_tree_get(const vq_pages *p, const vq_tree *t, const void *key, size_t key_len,
                       const uint8_t **value, size_t *len, vq_error *err);
@@ -77,6 +80,8 @@ vq_status vq_page_check(const vq_pages *p, uint64_t page, unsigned *kind, unsign
                         vq_error *err);
 vq_status vq_page_node(const vq_pages *p, uint64_t page, unsigned i, vq_node *node, vq_error *err);
 void vq_tree_parse(const uint8_t *bytes, vq_tree *t); /* 48 bytes */
+/* The entry with the greatest key; VQ_ENOENT (no text) if there is none. */
+vq_status vq_tree_last(const vq_pages *p, const vq_tree *t, vq_node *node, vq_error *err);
 
 /* In key order.  A cursor is a plain value; it holds nothing. */
 typedef struct vq_cursor {
@@ -89,5 +94,8 @@ typedef struct vq_cursor {
 } vq_cursor;
 vq_status vq_cursor_first(vq_cursor *c, const vq_pages *p, const vq_tree *t, vq_error *err);
 vq_status vq_cursor_next(vq_cursor *c, vq_error *err); /* depth 0 after the last */
+
+/* How many pages are free, for writers to use as soon as no reader sees what was there. */
+vq_status vq_pages_free(const vq_pages *p, uint64_t *count, vq_error *err);
 
 #endif

@@ -3,7 +3,7 @@
  * the pool, whose threshold rises as it fills. */
 #include <math.h>
 
-#include "index/searcher.h"
+#include "index/mask.h"
 
 enum { FEW = 64 };
 
@@ -131,6 +131,7 @@ size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size
         kept =
             vq_copies_take(copies, w->s->model.nlist, &l->chunks[part.chunk], w->idx, kept, pool);
     }
+    if (w->s->mask != NULL) kept = vq_mask_keep(w->s->mask, pool, kept);
     pool->n += kept;
     return kept;
 }
@@ -170,10 +171,11 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (i == 0) touch_pages(s, x, GROUP);
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
-        for (uint32_t c = 0; c < chunks; c++) {
+        for (uint32_t c = 0, n; c < chunks; c++) {
             vq_part part = {.list = list, .chunk = c};
-            for (; part.first < l->chunks[c].n; part.first += part.n) {
-                part.n = VQ_MIN(l->chunks[c].n - part.first, (uint32_t)w.room);
+            for (; part.first < l->chunks[c].n && (n = vq_mask_part(s, list, c, &part.first)) > 0;
+                 part.first += part.n) {
+                part.n = VQ_MIN(n, (uint32_t)w.room);
                 size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
                 const float *score = pool->scores + pool->n - kept;
                 for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);

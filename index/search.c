@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "index/searcher.h"
+#include "index/mask.h"
 #include "src/math/score.h"
 
 /* Queries of a tile, for each thread if they are scanned in batches; bytes of lists that a tile of
@@ -17,13 +17,17 @@ enum { TILE = 64, LISTS_BYTES = 32 << 20 };
 /* Queries of a batch, whose tables should lie in the second-level cache: TABLES_BYTES if they are
  * of 256 bytes a byte of code.  It pays where a list is wanted by SHARED of them. */
 enum { MOST_BATCH = 64, LEAST_BATCH = 4, TABLES_BYTES = 1 << 19, SHARED = 2, MOST_KEPT = 16384 };
-enum { LOOKED_AT = 500 }; /* candidates, where error bars tell which of them count */
+enum {
+    LOOKED_AT = 500, /* candidates, where error bars tell which of them count */
+    FEW = 1024       /* matches of a filter that are scored in full at once */
+};
 
 typedef struct tile {
     vq_searcher *s;
     vq_shard *shard; /* the one at work */
     uint32_t shard_no;
     vq_effort effort;
+    bool few;              /* matches of a filter: all are scored, none scanned */
     size_t n;              /* queries */
     size_t batch;          /* so many are scanned at once; 1: each alone */
     vq_query *queries;     /* n */
@@ -127,7 +131,7 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
         }
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(t->shard, list, err));
-        found += t->shard->lists[list].n;
+        found += t->shard->mask != NULL ? t->shard->mask->counts[list] : t->shard->lists[list].n;
     }
 out:
     return rc;
@@ -143,15 +147,22 @@ static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uin
     bool copies = s->model.copies > 0 && (adaptive || x->nlists < s->model.nlist);
     for (uint32_t i = 0; i < lists; i++) {
         const vq_list_view *l = &s->lists[x->lists[i].id];
-        to->vectors += l->n + (copies ? l->copies : 0);
+        bool none = s->mask != NULL && s->mask->counts[x->lists[i].id] == 0;
+        to->vectors += (none ? 0 : l->n) + (copies ? l->copies : 0);
         to->copies += copies ? l->copies : 0;
     }
+}
+
+/* Whether error bars decide what is scored: of estimates, which those few do not have. */
+static bool by_bars(const tile *t)
+{
+    return t->effort.bars > 0.0f && !t->few;
 }
 
 /* Candidates whose rows will all be scored; where error bars decide they count what they take. */
 static size_t in_full(const tile *t, const vq_pool *pool)
 {
-    return t->effort.exact && !(t->effort.bars > 0.0f) ? pool->n : 0;
+    return t->effort.exact && !by_bars(t) ? pool->n : 0;
 }
 
 /* The best of the candidates go to the query's answers. */
@@ -161,7 +172,7 @@ static vq_status rank(tile *t, vq_query *x, const void *tables, int worker, vq_p
     vq_status rc = VQ_OK;
     vq_reservoir best;
     vq_reservoir_init(&best, final, cap, t->effort.k);
-    if (t->effort.bars > 0.0f)
+    if (by_bars(t))
         VQ_TRY(vq_query_look(t->shard, t->s->k, x, tables, &t->effort, &t->s->workers[worker], pool,
                              &best, &t->s->stats[worker], err));
     else
@@ -192,10 +203,14 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     if (t->effort.adaptive)
         VQ_REQUIRE(vq_stop_init(&stop, &t->effort, m, t->s->k, x->y, arena), VQ_ENOMEM,
                    "search: k = %u", t->effort.k);
-    VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
-                         t->effort.candidates, &pool, &lists, err));
-    bool bars = t->effort.bars > 0.0f;
-    if (t->effort.adaptive && t->effort.exact && !bars)
+    if (t->few) { /* they are scored in full straight away */
+        lists = 0;
+        VQ_TRY(vq_mask_all(t->shard->mask, &pool, arena, err));
+    } else {
+        VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
+                             t->effort.candidates, &pool, &lists, err));
+    }
+    if (t->effort.adaptive && t->effort.exact && !by_bars(t) && !t->few)
         VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
     count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive, in_full(t, &pool));
     VQ_TRY(rank(t, x, tables, worker, &pool, final, best_cap, err));
@@ -249,22 +264,26 @@ out:
 }
 
 /* Whether a query is worth the waking of all threads, where that is wanted. */
-static bool spreads(const vq_searcher *s, const vq_effort *e, const vq_model *m)
+static bool spreads(const vq_searcher *s, const vq_effort *e, const vq_shard *shard)
 {
+    const vq_model *m = &shard->model;
     double vectors = (double)m->n * e->nprobe / m->nlist;
-    return s->threads > 1 && !e->adaptive && e->candidates <= MOST_KEPT &&
+    return s->threads > 1 && shard->mask == NULL && !e->adaptive && e->candidates <= MOST_KEPT &&
            vectors >= (double)s->spread;
 }
 
 /* Queries that decide for themselves where to stop go alone, each best list first.  So do those
  * that share too few lists, or keep so many candidates that a batch would not fit into a cache. */
-static size_t batch_of(const vq_searcher *s, const vq_effort *e, const vq_model *m, size_t queries)
+static size_t batch_of(const vq_searcher *s, const vq_effort *e, const vq_shard *shard,
+                       size_t queries)
 {
+    const vq_model *m = &shard->model;
     size_t threads = (size_t)s->threads;
     size_t fit = TABLES_BYTES / 256 / m->code.code_bytes;
     fit = VQ_MIN(VQ_MAX(fit, (size_t)LEAST_BATCH), (size_t)MOST_BATCH);
     size_t n = VQ_MIN(fit, (queries + threads - 1) / threads);
-    if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT || spreads(s, e, m)) return 1;
+    if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT) return 1;
+    if (shard->mask != NULL || spreads(s, e, shard)) return 1; /* a mask leaves little to share */
     return (uint64_t)n * e->nprobe >= (uint64_t)SHARED * m->nlist ? n : 1;
 }
 
@@ -274,7 +293,7 @@ static size_t tile_of(const vq_searcher *s, uint32_t k, size_t queries)
     size_t n = TILE;
     for (size_t i = 0; i < s->nshards; i++) {
         vq_effort e = vq_searcher_effort_of(s, &s->shards[i], k);
-        if (batch_of(s, &e, &s->shards[i].model, queries) == 1) return TILE;
+        if (batch_of(s, &e, &s->shards[i], queries) == 1) return TILE;
         size_t most = LISTS_BYTES / (e.nprobe * sizeof(vq_hit));
         n = VQ_MIN((size_t)TILE * (size_t)s->threads, VQ_MAX(most, (size_t)TILE));
     }
@@ -304,7 +323,7 @@ static vq_status search_shard(tile *t, vq_error *err)
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
         VQ_TRY(load_lists(t, &t->queries[i], err));
-    if (spreads(t->s, &t->effort, m))
+    if (spreads(t->s, &t->effort, t->shard))
         VQ_TRY(spread_all(t, err));
     else if (t->batch == 1)
         VQ_TRY(vq_team_run(threads, t->n, rank_task, t, err));
@@ -345,7 +364,10 @@ static vq_status search_tile(vq_searcher *s, const float *q, size_t n, uint32_t 
     for (t.shard_no = 0; t.shard_no < s->nshards; t.shard_no++) {
         t.shard = &s->shards[t.shard_no];
         t.effort = vq_searcher_effort_of(s, t.shard, k);
-        t.batch = batch_of(s, &t.effort, &t.shard->model, n);
+        t.batch = batch_of(s, &t.effort, t.shard, n);
+        const vq_mask *mask = t.shard->mask;
+        t.few = mask != NULL && t.effort.exact &&
+                mask->matches <= VQ_MAX(t.effort.candidates, (uint32_t)FEW);
         VQ_TRY(search_shard(&t, err));
     }
     for (size_t i = 0; i < n; i++)

@@ -4,12 +4,17 @@
 
 #include <string.h>
 
-vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
+#include "index/mask.h"
+
+/* Of a snapshot, which becomes the shard's.  known: of an earlier one that is still held, or NULL.
+ */
+static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_model *known,
+                            vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(s, 0, sizeof *s);
-    VQ_TRY(vq_snapshot_begin(&s->snapshot, f, err));
-    VQ_TRY(vq_model_read(&s->model, &s->snapshot, err));
+    s->snapshot = *snapshot;
+    VQ_TRY(vq_model_read(&s->model, &s->snapshot, known, err));
     s->capacity = vq_chunk_capacity(&s->model.shape);
     s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
     s->lock = vq_mem_alloc(1, sizeof *s->lock);
@@ -21,6 +26,45 @@ out:
     return rc;
 }
 
+vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
+{
+    vq_snapshot snapshot;
+    memset(s, 0, sizeof *s);
+    vq_status rc = vq_snapshot_begin(&snapshot, f, err);
+    return rc == VQ_OK ? open_shard(s, &snapshot, NULL, err) : rc;
+}
+
+/* Whether a brief of one model is one of the other. */
+static bool same_arrays(vq_model *a, vq_model *b)
+{
+    vq_model_array of_a[VQ_MODEL_ARRAYS], of_b[VQ_MODEL_ARRAYS];
+    size_t n = vq_model_arrays(a, of_a), m = vq_model_arrays(b, of_b), i = 0;
+    while (i < n && i < m && *of_a[i].place == *of_b[i].place) i++;
+    return i == n && i == m;
+}
+
+vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_snapshot snapshot;
+    vq_shard fresh;
+    if (vq_file_newest(s->snapshot.file) == s->snapshot.pages.txn) goto out;
+    VQ_TRY(vq_snapshot_begin(&snapshot, s->snapshot.file, err));
+    if (snapshot.pages.txn == s->snapshot.pages.txn) { /* a commit that is still on its way */
+        vq_snapshot_end(&snapshot);
+        goto out;
+    }
+    VQ_TRY(open_shard(&fresh, &snapshot, &s->model, err));
+    if (same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
+        fresh.brief = s->brief;
+        memset(&s->brief, 0, sizeof s->brief);
+    }
+    vq_shard_close(s);
+    *s = fresh;
+out:
+    return rc;
+}
+
 void vq_shard_close(vq_shard *s)
 {
     for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++)
@@ -29,6 +73,7 @@ void vq_shard_close(vq_shard *s)
     if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
     vq_mem_free(s->lock);
     vq_mem_free(s->names);
+    vq_mask_free(s->mask);
     vq_brief_free(&s->brief);
     vq_snapshot_end(&s->snapshot);
     memset(s, 0, sizeof *s);

@@ -29,6 +29,9 @@ typedef struct vq_list_view {
     bool loaded;
 } vq_list_view;
 
+typedef struct vq_filter vq_filter; /* mask.h */
+typedef struct vq_mask vq_mask;
+
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
     vq_model model;
@@ -37,6 +40,7 @@ typedef struct vq_shard { /* one index */
     vq_list_view *lists;   /* nlist; filled by vq_shard_load */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
     uint32_t capacity;     /* vectors of a full chunk */
+    vq_mask *mask;         /* of the searcher's filter for this snapshot; NULL: no filter; owned */
     uint8_t *names;        /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;
 } vq_shard;
@@ -44,6 +48,9 @@ typedef struct vq_shard { /* one index */
 /* Opens a snapshot of f and reads the model. */
 vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err);
 void vq_shard_close(vq_shard *s);
+/* Moves on to the newest snapshot of the file, if there is a newer one: lists are looked up anew.
+ * On failure s is as before. */
+vq_status vq_shard_refresh(vq_shard *s, vq_error *err);
 /* The list's chunks, looked up at the first call.  Any thread; but who has not called it for a list
  * must not look at that list. */
 vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err);
@@ -66,6 +73,10 @@ vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, v
  */
 vq_status vq_shard_place(vq_shard *s, const uint8_t *value, size_t size, uint64_t *place,
                          vq_error *err);
+/* What the second half of it says (8 bytes): the place, in `copies`, of the copy of the vector at
+ * `of`. */
+vq_status vq_shard_copy(vq_shard *s, const uint8_t *value, uint64_t of, uint64_t *place,
+                        vq_error *err);
 vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
 vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_error *err);
 vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_error *err);
@@ -141,6 +152,11 @@ float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
 static inline uint64_t vq_copy_of(const vq_chunk_view *v, uint32_t slot)
 {
     return vq_le64(v->labels + 8 * (size_t)slot);
+}
+/* A place of the pool without what tells that a copy has found it. */
+static inline uint64_t vq_copies_place(uint64_t place)
+{
+    return place & ~(UINT64_C(1) << 63);
 }
 typedef struct vq_marks { /* a bit a list; NULL: no copies are scanned */
     uint64_t *done;       /* lists whose vectors need no copies: scanned, or sure to be */
@@ -252,6 +268,8 @@ struct vq_searcher {
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     float bars;              /* as asked; 0: the default */
+    bool pinned;             /* a search does not move on to newer snapshots */
+    vq_filter *filter;       /* or NULL; owned */
     int threads;
     uint64_t
         spread; /* least vectors that one query is spread over threads for; UINT64_MAX: never */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -175,6 +174,15 @@ size_t vq_store_value_min(const vq_store *st)
     return st->page / 2;
 }
 
+vq_status vq_store_want_copies(vq_store *st, vq_error *err)
+{
+    int m = 0;
+    if (!st->has_copies)
+        m = mdb_dbi_open(st->txn, vq_db_names[VQ_DB_COPIES], MDB_CREATE, &st->db[VQ_DB_COPIES]);
+    st->has_copies = m == 0;
+    return m == 0 ? VQ_OK : vq_mdb_status(m, st->temp, err);
+}
+
 vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
                        uint8_t **room, vq_error *err)
 {
@@ -187,11 +195,7 @@ vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, 
         VQ_TRY(begin(st, err));
     }
     st->dirty += cost;
-    if (db == VQ_DB_COPIES && !st->has_copies) {
-        int made = mdb_dbi_open(st->txn, vq_db_names[db], MDB_CREATE, &st->db[db]);
-        if (made != 0) return vq_mdb_status(made, st->temp, err);
-        st->has_copies = true;
-    }
+    if (db == VQ_DB_COPIES) VQ_TRY(vq_store_want_copies(st, err));
     MDB_val k = {key_len, (void *)(uintptr_t)key}, v = {len, NULL};
     bool ordered = db >= VQ_DB_LISTS;
     int m = mdb_put(st->txn, st->db[db], &k, &v, MDB_RESERVE | (ordered ? MDB_APPEND : 0u));

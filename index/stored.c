@@ -100,7 +100,8 @@ static vq_status next_row(stored *s, uint64_t label, const uint8_t **row, vq_err
         VQ_TRY(vq_record_verify(v->rows - VQ_RECORD_HEADER, vq_row_chunk_size(shape, v->n), "rows",
                                 err));
     if (s->names == NULL) label = vq_be64(node->key);
-    VQ_REQUIRE(vq_le64(v->labels + 8 * (size_t)slot) == label, VQ_ECORRUPT,
+    bool ranks = s->names == NULL || s->shard.model.labels == 0; /* else only vq check can tell */
+    VQ_REQUIRE(!ranks || vq_le64(v->labels + 8 * (size_t)slot) == label, VQ_ECORRUPT,
                "ids: slot %u of list %u is another's", slot, (uint32_t)(place >> 32));
 out:
     return rc;
@@ -199,4 +200,26 @@ float vq_stored_scale(const vq_source *src)
     if (src->ops != &stored_ops) return 0.0f;
     const stored *s = src->impl;
     return s->shard.model.store_scale != 1.0f ? s->shard.model.store_scale : 0.0f;
+}
+
+vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err)
+{
+    if (src->ops != &stored_ops) return VQ_OK;
+    const stored *s = src->impl;
+    const vq_snapshot *sn = &s->shard.snapshot;
+    if (!vq_file_named(sn->file, path) || vq_file_newest(sn->file) == sn->pages.txn) return VQ_OK;
+    return vq_fail(err, VQ_EBUSY, "%s: it has been changed since its rows were opened; again",
+                   path);
+}
+
+vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
+                        uint64_t *n, vq_error *err)
+{
+    if (src->ops != &stored_ops)
+        return vq_fail(err, VQ_EINVAL, "%s: the source is of no index, and has no ids", src->name);
+    const stored *s = src->impl;
+    *ids = s->numbers;
+    *names = s->names;
+    *n = s->shard.model.n;
+    return VQ_OK;
 }

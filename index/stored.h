@@ -14,6 +14,12 @@ vq_status vq_stored_open(vq_source **out, vq_file *f, vq_error *err);
 /* Of any source: where src is an index's, fields of o that are left at their default become what
  * the rows have: metric, store, ids (borrowed from src). */
 void vq_stored_defaults(const vq_source *src, vq_build_opts *o);
+/* Of any source: if src is of the index at path, which it is to replace, is it of its newest state?
+ * VQ_EBUSY: changes would be lost. */
+vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err);
+/* See vq_source_ids. */
+vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
+                        uint64_t *n, vq_error *err);
 /* What floats were multiplied by to be stored as i8 rows; 0 where src's rows were not. */
 float vq_stored_scale(const vq_source *src);
 

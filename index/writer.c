@@ -10,13 +10,13 @@
 enum { PART_BYTES = 16 << 20, STREAM_ROWS = 1024 };
 
 /* Bytes of a row in a record. */
-static size_t row_bytes(const vq_writer *w)
+static size_t row_bytes(const vq_list_writer *w)
 {
     return w->copies ? 0 : w->model->shape.row_bytes;
 }
 
-vq_status vq_writer_init(vq_writer *w, const vq_model *model, bool copies, const char *beside,
-                         size_t memory, vq_error *err)
+vq_status vq_list_writer_init(vq_list_writer *w, const vq_model *model, bool copies,
+                              const char *beside, size_t memory, vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(w, 0, sizeof *w);
@@ -34,16 +34,16 @@ out:
     return rc;
 }
 
-void vq_writer_fini(vq_writer *w)
+void vq_list_writer_fini(vq_list_writer *w)
 {
     vq_buckets_free(w->buckets);
     vq_mem_free(w->scratch);
     memset(w, 0, sizeof *w);
 }
 
-vq_status vq_writer_add(vq_writer *w, size_t first, size_t n, const uint32_t *lists,
-                        const float *factors, const uint8_t *codes, const uint8_t *rows,
-                        vq_error *err)
+vq_status vq_list_writer_add(vq_list_writer *w, size_t first, size_t n, const uint32_t *lists,
+                             const float *factors, const uint8_t *codes, const uint8_t *rows,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t code = w->model->shape.code_bytes, row = row_bytes(w);
@@ -61,7 +61,7 @@ out:
     return rc;
 }
 
-uint64_t vq_writer_count(const vq_writer *w)
+uint64_t vq_list_writer_count(const vq_list_writer *w)
 {
     uint64_t n = 0;
     for (size_t part = 0; part < w->parts; part++) n += vq_buckets_count(w->buckets, part);
@@ -70,7 +70,7 @@ uint64_t vq_writer_count(const vq_writer *w)
 
 /* One chunk being gathered: n records of one list. */
 typedef struct chunk_task {
-    vq_writer *w;
+    vq_list_writer *w;
     vq_store *st;
     vq_idmap *im;
     const uint8_t **records; /* of the chunk; capacity of them */
@@ -158,7 +158,7 @@ static vq_status start_list(chunk_task *t, uint32_t list, vq_error *err)
 }
 
 /* Codes of a part, then rows, if any are kept: what a scan reads lies together. */
-static int passes(const vq_writer *w)
+static int passes(const vq_list_writer *w)
 {
     return row_bytes(w) != 0 ? 2 : 1;
 }
@@ -167,7 +167,7 @@ static int passes(const vq_writer *w)
 static vq_status flush_whole(chunk_task *t, size_t part, size_t count, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_writer *w = t->w;
+    vq_list_writer *w = t->w;
     size_t lists = w->lists_per_part, first = part * lists, got;
     uint8_t *bytes = vq_mem_alloc(count, w->record);
     uint32_t *order = vq_mem_alloc(count, sizeof *order);
@@ -202,7 +202,7 @@ static vq_status stream_list(chunk_task *t, size_t part, uint32_t list, size_t c
                              uint8_t *bytes, uint8_t *kept, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_writer *w = t->w;
+    const vq_list_writer *w = t->w;
     size_t got;
     VQ_TRY(start_list(t, list, err));
     for (size_t first = 0; first < count; first += got) {
@@ -224,7 +224,7 @@ out:
 static vq_status flush_streamed(chunk_task *t, size_t part, size_t count, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_writer *w = t->w;
+    vq_list_writer *w = t->w;
     size_t lists = w->lists_per_part;
     uint8_t *bytes = vq_mem_alloc(STREAM_ROWS, w->record),
             *kept = vq_mem_alloc(t->capacity, w->record);
@@ -242,8 +242,8 @@ out:
     return rc;
 }
 
-vq_status vq_writer_flush(vq_writer *w, vq_store *st, vq_idmap *im, vq_ticker *ticker,
-                          vq_error *err)
+vq_status vq_list_writer_flush(vq_list_writer *w, vq_store *st, vq_idmap *im, vq_ticker *ticker,
+                               vq_error *err)
 {
     vq_status rc = VQ_OK;
     chunk_task t = {.w = w, .st = st, .im = im, .capacity = vq_chunk_capacity(&w->model->shape)};

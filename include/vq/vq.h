@@ -6,14 +6,16 @@
  *          nearer.  A score is the exact value over the stored row, computed in double and rounded
  *          to float; equal scores are ordered by the smaller id.  Searches without stored rows (or
  *          with rerank = VQ_NONE) give the score of the compressed vector instead.
- * Ids      are uint64_t.  An index built with string ids hands out labels: the label of an id is
- * its rank among the ids in byte order; vq_id_name() and vq_id_find() translate. Threads  a
- * vq_index may be shared by all threads; a vq_searcher belongs to one thread at a time. Errors   a
- * call that can fail returns VQ_OK or a negative code; `err`, if not NULL, receives the text.  On
- * failure out parameters are NULL or untouched. Memory   what a vq_*_open() hands out goes to the
- * matching vq_*_close(), which accepts NULL. No pointer to a caller's data outlives the call,
- * except where a source says so. Silence  the library prints nothing, ends no process, reads no
- * environment, sets no handler.
+ * Ids      are uint64_t.  An index with string ids hands out labels: a build gives the label of an
+ *          id by its rank in byte order, ids that come later get the next ones, and a label is
+ *          never given twice; vq_id_name() and vq_id_find() translate.
+ * Threads  a vq_index may be shared by all threads; a vq_searcher or vq_writer belongs to one
+ *          thread at a time.  Readers never wait for a writer.
+ * Errors   a call that can fail returns VQ_OK or a negative code; `err`, if not NULL, receives the
+ *          text.  On failure out parameters are NULL or untouched.
+ * Memory   what a vq_*_open() hands out goes to the matching vq_*_close(), which accepts NULL.  No
+ *          pointer to a caller's data outlives the call, except where a source says so.
+ * Silence  the library prints nothing, ends no process, reads no environment, sets no handler.
  */
 #ifndef VQ_VQ_H
 #define VQ_VQ_H
@@ -70,6 +72,7 @@ typedef enum vq_elem { /* type of one coordinate of a row */
 typedef struct vq_source vq_source; /* a stream of n x d rows: a file, an array, your callback */
 typedef struct vq_index vq_index;   /* an open file */
 typedef struct vq_searcher vq_searcher; /* a snapshot of it, with scratch memory: reuse it */
+typedef struct vq_writer vq_writer;     /* the right to change it, and changes not yet made */
 
 #define VQ_NONE  UINT32_MAX /* "off", where 0 means "default" */
 #define VQ_ALL   UINT32_MAX /* nprobe: every list */
@@ -103,6 +106,10 @@ VQ_API vq_status vq_source_open_fn(vq_source **out, vq_read_fn fn, void *ctx, ui
  * the values that vq_get() gives; rows of scaled i8 are f32.  Close it before the index.
  * Expected errors: VQ_EUNSUPPORTED (no rows are stored), VQ_ECORRUPT. */
 VQ_API vq_status vq_source_open_index(vq_source **out, vq_index *ix, vq_error *err);
+/* The ids of those rows, in their order, until the source is closed: numbers or names; both NULL
+ * where they are 0, 1, 2...  VQ_EINVAL: src is of no index. */
+VQ_API vq_status vq_source_ids(const vq_source *src, const uint64_t **ids,
+                               const char *const **names, uint64_t *n, vq_error *err);
 /* n is UINT64_MAX where the stream does not tell. */
 VQ_API void vq_source_shape(const vq_source *src, uint64_t *n, uint32_t *d, uint32_t *elem);
 /* The next rows, at most max, as f32 (max x d) into rows; *got = 0 at the end. */
@@ -223,8 +230,10 @@ typedef struct vq_build_opts {
  * From the rows of an index (vq_source_open_index) it makes another with new lists and codes:
  * metric, store and ids are that index's where opts leaves them out, and a row that is stored as it
  * was is the same bits.  path may be the index itself, with force: who has it open keeps the old
- * file. Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
- * full), VQ_EBUSY (path exists and force is 0, or another build of path runs), VQ_ECANCELED. */
+ * file.  Nobody can change a file that is about to be replaced (vq_writer_open: VQ_EBUSY).
+ * Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
+ * full), VQ_EBUSY (path exists and force is 0, another build of path runs, or a writer has it for
+ * longer than 10 s), VQ_ECANCELED. */
 VQ_API vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts,
                           vq_error *err);
 
@@ -256,11 +265,18 @@ typedef struct vq_info {
     uint32_t default_nprobe; /* what 0 means in vq_search_opts, for k = 10 */
     uint32_t default_rerank;
     char codec[16];
-    char why[1000];        /* one line an automatic choice, separated by newlines */
-    uint32_t train;        /* VQ_TRAIN_* as chosen */
-    uint32_t mapped;       /* 1: queries have a matrix of their own */
-    uint64_t copies;       /* vectors that a second list holds too */
-    uint64_t copies_bytes; /* what the copies take */
+    char why[1000];           /* one line an automatic choice, separated by newlines */
+    uint32_t train;           /* VQ_TRAIN_* as chosen */
+    uint32_t mapped;          /* 1: queries have a matrix of their own */
+    uint64_t copies;          /* vectors that a second list holds too */
+    uint64_t copies_bytes;    /* what the copies take */
+    uint64_t free_bytes;      /* of the file, that changes have left free: later ones use them */
+    uint64_t snapshot;        /* the number of changes that were made to the file, more or less: the
+                                 newest snapshot */
+    uint64_t oldest_snapshot; /* that a searcher or writer holds, in any process: what came free
+                                 since cannot be used again yet */
+    uint32_t readers;         /* searchers and writers that hold a snapshot */
+    uint32_t oldest_pid;      /* the process that holds the oldest one; 0: nobody holds any */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \
@@ -276,24 +292,28 @@ VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
-    float recall;     /* the share of the true k best to find, on the average of queries like those
-                         the index was tuned with: each then gets as many lists and rows as it
-                         needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
-                         list and every row: exact search.  Not with nprobe or rerank.
-                         0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
-                         tuned */
-    uint32_t nprobe;  /* lists read per query; 0 = chosen, VQ_ALL = every list */
-    uint32_t rerank;  /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
-                         needs stored rows: VQ_EUNSUPPORTED */
-    uint32_t threads; /* for batches; 0 = one */
-    uint32_t latency; /* 1: queries one after the other, each on all threads if it reads enough
-                         lists to be worth their waking (65,536 vectors): sooner answered on an
-                         idle machine, but fewer a second.  Needs nprobe: VQ_EINVAL */
-    float bars;       /* codecs with error bars (saq, rabitq) look closer at a vector, at its whole
-                         code and then its row, as long as it may be among the best k: if its
-                         estimate is that many standard deviations too low.  A band of confidence,
-                         no bound: 2 leaves out one in 44 of the vectors at the border, 3 one in
-                         740.  0 = 3; not used where a number is given for rerank */
+    float recall;      /* the share of the true k best to find, on the average of queries like those
+                          the index was tuned with: each then gets as many lists and rows as it
+                          needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
+                          list and every row: exact search.  Not with nprobe or rerank.
+                          0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
+                          tuned */
+    uint32_t nprobe;   /* lists read per query; 0 = chosen, VQ_ALL = every list */
+    uint32_t rerank;   /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
+                          needs stored rows: VQ_EUNSUPPORTED */
+    uint32_t threads;  /* for batches; 0 = one */
+    uint32_t latency;  /* 1: queries one after the other, each on all threads if it reads enough
+                          lists to be worth their waking (65,536 vectors): sooner answered on an
+                          idle machine, but fewer a second.  Needs nprobe: VQ_EINVAL */
+    uint32_t pinned;   /* not 0: a search sees what was there when the searcher was opened or last
+                          refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
+                          vq_id_find, vq_get) are always those of the last search */
+    uint32_t reserved; /* 0 */
+    float bars;        /* codecs with error bars (saq, rabitq) look closer at a vector, at its whole
+                          code and then its row, as long as it may be among the best k: if its
+                          estimate is that many standard deviations too low.  A band of confidence,
+                          no bound: 2 leaves out one in 44 of the vectors at the border, 3 one in
+                          740.  0 = 3; not used where a number is given for rerank */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
 #define VQ_BARS_DEFAULT   3.0f
@@ -309,11 +329,23 @@ VQ_API vq_status vq_searcher_open(vq_searcher **out, vq_index *ix, const vq_sear
 VQ_API vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t nix,
                                        const vq_search_opts *opts, vq_error *err);
 VQ_API void vq_searcher_close(vq_searcher *s);
+/* Moves on to the newest snapshot of each index, as vq_search does at its beginning unless it is
+ * pinned; costs two loads where there is no newer one.  On failure s is as before. */
+VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
 /* For each of the nq rows of q (nq x d) the k nearest, nearest first, into ids and scores (nq x k
  * each; scores may be NULL).  Fewer than k only if the index holds fewer: then VQ_NO_ID, NaN.
  * Single queries and batches, one thread and many, any instruction set: the same bits. */
 VQ_API vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                            float *scores, vq_error *err);
+enum { VQ_FILTER_NONE = 0, VQ_FILTER_ALLOW = 1, VQ_FILTER_DENY = 2 };
+/* From now on searches answer with these ids alone (VQ_FILTER_ALLOW), or with none of them
+ * (VQ_FILTER_DENY); VQ_FILTER_NONE: with all again.  n numbers or names, as the index has them,
+ * which are copied; those that are not there do nothing, now or after a refresh.  A search still
+ * gives k results as long as k vectors may be answered: lists and blocks of codes without any are
+ * not read, and where few may be answered they are scored in full straight away.  Costs a look-up
+ * of each id at the next search, and whenever the index has changed. */
+VQ_API vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
+                                    const char *const *names, uint64_t n, vq_error *err);
 /* The values in force for k results: what 0 became.  With a recall they are the most that a query
  * may take, not what it does: see vq_searcher_stats. */
 VQ_API void vq_searcher_effort(const vq_searcher *s, uint32_t k, uint32_t *nprobe,
@@ -342,6 +374,90 @@ VQ_API vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err);
 VQ_API vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err);
 VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err);
 
+/* ---- changing an index -------------------------------------------------------------------- */
+
+typedef struct vq_writer_opts { /* 0 in any field means the default stated there */
+    size_t struct_size;         /* set by VQ_WRITER_OPTS_INIT */
+    uint32_t wait_ms;  /* how long to wait while another writer has the index; default 10,000;
+                          VQ_NONE: not at all */
+    uint32_t threads;  /* that encode; default: as many as there are processors; the index does not
+                          depend on it */
+    uint32_t no_sync;  /* not 0: a commit returns before the disk has it, for bulk loads.  If then
+                          the power fails the index may be damaged; a process that ends, in whatever
+                          way, does no harm */
+    uint32_t reserved; /* 0 */
+    vq_progress_fn progress; /* of rows that are encoded; may be NULL */
+    void *progress_ctx;
+} vq_writer_opts;
+#define VQ_WRITER_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .struct_size = sizeof(vq_writer_opts)                                                      \
+    }
+
+/* One writer at a time, among all processes: VQ_EBUSY after the wait.  Verifies the file's pages.
+ * Changes gather in the writer's memory (code, row and about 100 bytes a vector) until a commit
+ * makes all of them in one step: who has the index open sees none or all, and a process that is
+ * killed before leaves nothing.  Expected errors: VQ_ENOENT, VQ_ECORRUPT, VQ_EVERSION, VQ_EIO (it
+ * may not be written). */
+VQ_API vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts *opts,
+                                vq_error *err);
+/* All rows of src, encoded by the index's own model: nearest list, code of the residual, a copy in
+ * a second list by the same rule if the index has copies.  (Codes that queries chose for the
+ * vectors of a build are not chosen so for these: the queries are not in the index.)  ids or names:
+ * nids of them, one a row, bad rows that src leaves out counted; without ids row i gets the largest
+ * id and 1 + i.  An index with string ids needs names.  Rows may be of another type than those of
+ * the build if the store can hold them; i8 rows of an index built from floats are clamped to what
+ * its scale holds, and counted.  On failure the changes gathered so far are as before the call.
+ * Expected errors: VQ_EINVAL (an id that is there already or twice among these, dimensions),
+ * VQ_ECORRUPT (the source, or the list of an id), VQ_ENOMEM, VQ_ECANCELED. */
+VQ_API vq_status vq_writer_add(vq_writer *w, vq_source *src, const uint64_t *ids,
+                               const char *const *names, uint64_t nids, vq_error *err);
+/* The same, but a vector that is there under an id is replaced; a string keeps its label. */
+VQ_API vq_status vq_writer_upsert(vq_writer *w, vq_source *src, const uint64_t *ids,
+                                  const char *const *names, uint64_t nids, vq_error *err);
+/* Expected errors: VQ_ENOENT (an id is not there), VQ_EINVAL (an id twice): nothing is gathered. */
+VQ_API vq_status vq_writer_delete(vq_writer *w, const uint64_t *ids, const char *const *names,
+                                  uint64_t nids, vq_error *err);
+
+typedef struct vq_write_report {
+    size_t struct_size;                /* set by VQ_WRITE_REPORT_INIT */
+    uint64_t added, replaced, deleted; /* by the commit */
+    uint64_t clamped; /* new rows with a coordinate that i8 rows of this index cannot hold */
+    uint64_t n;       /* vectors in the index now */
+} vq_write_report;
+#define VQ_WRITE_REPORT_INIT                                                                       \
+    {                                                                                              \
+        .struct_size = sizeof(vq_write_report)                                                     \
+    }
+/* Makes the gathered changes; w may gather more after that.  When this returns VQ_OK they survive
+ * a power failure (unless no_sync).  On failure the file is as before, and the changes stay
+ * gathered.  report may be NULL.  Expected errors: VQ_EIO (disk full, file too large), VQ_ENOMEM,
+ * VQ_ECORRUPT, VQ_EBUSY (another file has taken the name of the index meanwhile). */
+VQ_API vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err);
+VQ_API void vq_writer_abort(vq_writer *w); /* forgets what is gathered; accepts NULL */
+VQ_API void vq_writer_close(vq_writer *w); /* what is not committed is forgotten */
+
+typedef struct vq_compact_opts { /* 0 in any field means the default stated there */
+    size_t struct_size;          /* set by VQ_COMPACT_OPTS_INIT */
+    uint32_t wait_ms; /* in place: how long to wait for a writer; default 10,000; VQ_NONE: not
+                         at all */
+    uint32_t force;   /* not 0: replace a file that exists at out */
+    vq_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} vq_compact_opts;
+#define VQ_COMPACT_OPTS_INIT                                                                       \
+    {                                                                                              \
+        .struct_size = sizeof(vq_compact_opts)                                                     \
+    }
+/* A dense copy of an index, without the space that changes have left free: every value summed on
+ * the way, the digest the same.  out: a file to write, a consistent one while writers go on; NULL:
+ * in the place of path, which no writer may hold meanwhile.  Whoever has path open keeps the old
+ * file, and sees no later changes until it is opened again.  Whenever this fails out, or path, is
+ * as before.  Expected errors: VQ_ECORRUPT, VQ_EIO (disk full), VQ_EBUSY (a writer; out exists and
+ * force is 0), VQ_ECANCELED. */
+VQ_API vq_status vq_compact(const char *path, const char *out, const vq_compact_opts *opts,
+                            vq_error *err);
+
 /* ---- tuning ------------------------------------------------------------------------------- */
 
 typedef struct vq_tune_opts {
@@ -366,8 +482,8 @@ typedef struct vq_tune_opts {
  * measured before; who has the file open keeps what they see.  Recall is that against exact search
  * over the stored rows.  Without stored rows queries are needed, and recall is that against a scan
  * of all codes.  vq_build() does this at its end.  Expected errors: VQ_EUNSUPPORTED (too few
- * vectors, or no rows and no queries), VQ_EBUSY (this process has the index open), VQ_ECORRUPT,
- * VQ_EIO, VQ_ECANCELED. */
+ * vectors, or no rows and no queries), VQ_EBUSY (a writer has the index for longer than 10 s),
+ * VQ_ECORRUPT, VQ_EIO, VQ_ECANCELED. */
 VQ_API vq_status vq_tune(const char *path, const vq_tune_opts *opts, vq_error *err);
 
 typedef struct vq_tune_point { /* what tuning found; means are of its queries */

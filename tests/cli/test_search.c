@@ -257,3 +257,22 @@ Test(search, output_files)
     test_run r = type(dir, 3, "\"$VQ\" search b.vq q.fbin >/dev/full");
     test_run_fini(&r);
 }
+
+Test(search, allowed_and_denied, .timeout = 120)
+{
+    char *own = test_tmpdir();
+    DONE(own,
+         "\"$VQ\" gen b.fbin -n 3000 -d 16 --seed 1 && \"$VQ\" gen q.fbin -n 20 -d 16 --seed 2 && "
+         "\"$VQ\" build b.fbin -o b.vq -q && seq 0 7 20999 >some && seq 0 2999 | "
+         "grep -v -x -f some >others");
+    /* Whatever is allowed is answered alone, ten times for each query. */
+    DONE(own, "\"$VQ\" search b.vq q.fbin --format tsv --allow some >a.tsv && "
+              "test $(wc -l <a.tsv) = 200 && ! cut -f3 a.tsv | grep -v -x -q -f some");
+    DONE(own, "\"$VQ\" search b.vq q.fbin --format tsv --deny others | cmp - a.tsv");
+    DONE(own,
+         "printf '5\\n17\\n99999\\n' >two && \"$VQ\" search b.vq q.fbin --format tsv --allow two "
+         ">t.tsv && test $(wc -l <t.tsv) = 40");
+    REFUSED(own, 1, "give such", "echo x >names && \"$VQ\" search b.vq q.fbin --allow names");
+    REFUSED(own, 1, "No such file", "\"$VQ\" search b.vq q.fbin --deny none");
+    test_rmdir(own);
+}

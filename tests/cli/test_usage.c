@@ -5,8 +5,9 @@
 
 #include "vq/vq.h"
 
-static const char *const commands[] = {"build",   "retrain", "tune",  "search", "eval", "gt",
-                                       "convert", "info",    "check", "get",    "gen"};
+static const char *const commands[] = {"build",   "add",  "delete", "compact", "export",
+                                       "retrain", "tune", "search", "eval",    "gt",
+                                       "convert", "info", "check",  "get",     "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 Test(usage, overview_and_version)
@@ -88,6 +89,9 @@ Test(usage, options_that_belong_together)
     REFUSED("/", 2, "-o FILE is missing", "\"$VQ\" gt a b");
     REFUSED("/", 2, ".ibin or .ivecs", "\"$VQ\" gt a b -o c.txt");
     REFUSED("/", 2, "which queries", "\"$VQ\" search a");
+    REFUSED("/", 2, "exclude each other", "\"$VQ\" search a b --allow x --deny y");
+    REFUSED("/", 2, "which ids", "\"$VQ\" delete a");
+    REFUSED("/", 2, "which ids", "\"$VQ\" delete a 1 --ids f");
     REFUSED("/", 2, "exclude each other", "\"$VQ\" search a --like x --query-ids f");
     REFUSED("/", 2, "exclude each other", "\"$VQ\" info a --json --digest");
     REFUSED("/", 2, "--ids goes with --gt", "\"$VQ\" eval a b --ids f");
@@ -186,7 +190,7 @@ Test(usage, the_commands_are_the_pages)
     cr_assert_eq(n, COMMANDS + 1);
     test_run_fini(&list);
     DONE(VQ_SOURCE_DIR "/docs/man", "for c in %s; do grep -q \"vq.*-$c *(1)\" vq.1 || exit 1; done",
-         "build retrain tune search eval gt convert info check get gen");
+         "build add delete compact export retrain tune search eval gt convert info check get gen");
 }
 
 /* COMPREPLY for the words given, the last of which is being typed. */
@@ -197,9 +201,10 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES(
-        "<build retrain tune search eval gt convert info check get gen help --help --version>",
-        "''");
+    COMPLETES("<build add delete compact export retrain tune search eval gt convert info check get "
+              "gen help "
+              "--help --version>",
+              "''");
     COMPLETES("<build>", "bu");
     COMPLETES("<gt get gen>", "help g");
     COMPLETES("<--metric --memory>", "build --me");

@@ -73,6 +73,10 @@ static vq_status walk_use(walk *w)
     if (rc == VQ_OK) rc = vq_id_find(s, name, &id, &err);
     if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
     if (rc == VQ_OK) cr_assert(memcmp(row, w->x, sizeof row) == 0);
+    const char *const denied = name;
+    if (rc == VQ_OK) rc = vq_searcher_filter(s, VQ_FILTER_DENY, &id, &denied, 1, &err);
+    if (rc == VQ_OK) rc = vq_search(s, w->x, 1, 10, ids, scores, &err);
+    if (rc == VQ_OK) cr_assert_neq(ids[0], id);
     vq_searcher_close(s);
     vq_close(ix);
     return rc;
@@ -84,6 +88,12 @@ static vq_status walk_check(walk *w)
     vq_status rc = vq_check(w->path, NULL, NULL, &r, &err);
     if (rc == VQ_OK) cr_assert_eq(r.problems, 0, "no memory is no damage");
     return rc;
+}
+
+static vq_status walk_compact(walk *w)
+{
+    vq_compact_opts o = VQ_COMPACT_OPTS_INIT;
+    return vq_compact(w->from, w->path, &o, &err);
 }
 
 /* Fails every allocation in turn, each time with all that follow. */
@@ -122,6 +132,10 @@ static void walk_all(const char *codec, uint32_t rotation, bool strings)
     walk_through(&w, walk_check, dir, false);
     cr_assert_eq(problems_of(path), 0);
     w.path = other, w.from = path;
+    walk_through(&w, walk_compact, dir, true);
+    char *lock = test_path(dir, "y.vq-lock");
+    cr_assert(problems_of(other) == 0 && unlink(lock) == 0);
+    free(lock);
     walk_through(&w, walk_retrain, dir, true);
     cr_assert_eq(problems_of(other), 0);
     vq_mem_free(x);

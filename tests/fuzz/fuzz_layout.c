@@ -79,6 +79,9 @@ static uint64_t walk_tree(const vq_pages *p, const vq_tree *t)
     vq_cursor c;
     const uint8_t *value;
     size_t len;
+    vq_node last;
+    if (vq_tree_last(p, t, &last, NULL) == VQ_OK)
+        seen += sum(last.key, last.key_len) + sum(last.value, last.len);
     vq_status rc = vq_cursor_first(&c, p, t, NULL);
     for (size_t i = 0; i < 5000 && rc == VQ_OK && c.depth > 0; i++) {
         seen += sum(c.node.key, c.node.key_len) + sum(c.node.value, c.node.len);
@@ -94,9 +97,10 @@ static uint64_t read_pages(const uint8_t *base, size_t bytes)
     vq_pages p;
     vq_tree t;
     vq_problems problems = {0};
-    uint64_t verified, seen;
+    uint64_t verified, seen, count;
     if (vq_pages_open(&p, base, bytes, 0, NULL) != VQ_OK) return 0;
     (void)vq_pages_verify(&p, &problems, &verified, NULL);
+    (void)vq_pages_free(&p, &count, NULL);
     seen = walk_tree(&p, &p.main) + walk_tree(&p, &p.free);
     if (vq_tree_open(&p, "ids", &t, NULL) == VQ_OK) seen += walk_tree(&p, &t);
     return seen;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v2-copies)
+# tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v2-copies,
+# v3-changed)
 # and their answers anew, by the program VQ.  Only for a format that no release has written yet:
 # after that they stay as they are.
 set -eu
@@ -31,9 +32,23 @@ PY
     --store i8 --quiet
 "$vq" build "$dir/rows.fvecs" -o "$dir/v2-copies.vq" --ids "$dir/ids" --codec pq4 --bytes 6 \
     --nlist 9 --metric l2 --copies yes --quiet
+# Names that came later than others, names that are gone, and space that is free.
+cp "$dir/v2-copies.vq" "$dir/v3-changed.vq"
+python3 - "$dir" <<'PY'
+import struct, sys
+dir, d = sys.argv[1], 6
+rows = open(dir + "/rows.fvecs", "rb").read()
+open(dir + "/more.fvecs", "wb").write(rows[20 * (4 + 4 * d):36 * (4 + 4 * d)])
+with open(dir + "/more", "w") as f:
+    for i in range(16):
+        f.write(("tea %02d\n" if i < 10 else "caf\u00e9 %02d\n") % i)
+open(dir + "/gone", "w").write("".join("caf\u00e9 %02d\n" % i for i in range(20, 30)))
+PY
+"$vq" delete "$dir/v3-changed.vq" --ids "$dir/gone" --quiet
+"$vq" add "$dir/v3-changed.vq" "$dir/more.fvecs" --ids "$dir/more" --upsert --quiet
 for name; do
     effort=
-    [ "$name" != v2-copies ] || effort="--nprobe 2" # where all lists are read no copy is
+    case $name in v2-copies | v3-changed) effort="--nprobe 2" ;; esac # where all lists are read no copy is
     "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 $effort --format tsv >"$name.tsv"
     "$vq" info --digest "$dir/$name.vq" >>"$name.tsv"
     zstd -q -19 -f "$dir/$name.vq" -o "$name.vq.zst"

@@ -14,7 +14,7 @@ static vq_model sample_model(const vq_codec *codec, uint32_t kind, const float *
 {
     vq_model m = {.n = 100,
                   .seed = 12345678901234567890u,
-                  .format = VQ_FORMAT_VERSION,
+                  .format = VQ_FORMAT_COPIES,
                   .metric = VQ_METRIC_COSINE,
                   .d = D,
                   .d_code = codec->codewords != 0 ? 8 : vq_coded_dims(codec, D, 0),
@@ -85,7 +85,7 @@ static vq_status read_model(const char *path, void (*check)(const vq_model *got,
     OK(vq_file_open(&f, path, &err));
     OK(vq_snapshot_begin(&s, f, &err));
     err.text[0] = '\0';
-    vq_status rc = vq_model_read(&got, &s, &err);
+    vq_status rc = vq_model_read(&got, &s, NULL, &err);
     if (rc == VQ_OK && check != NULL) check(&got, want);
     if (rc != VQ_OK) cr_assert(strstr(err.text, path) != NULL, "no path: %s", err.text);
     vq_snapshot_end(&s);
@@ -140,7 +140,7 @@ Test(model, values_that_cannot_be)
         vq_status rc;
         const char *key, *text, *says;
     } cases[] = {
-        {VQ_EVERSION, "format", "3", "newer"},
+        {VQ_EVERSION, "format", "4", "newer"},
         {VQ_EVERSION, "format", "4294967295", "newer"},
         {VQ_ECORRUPT, "format", "0", "format"},
         {VQ_ECORRUPT, "format", "1x", "format"},
@@ -156,6 +156,7 @@ Test(model, values_that_cannot_be)
         {VQ_ECORRUPT, "d_code", "0", ""},
         {VQ_ECORRUPT, "d_code", "9", ""},
         {VQ_ECORRUPT, "d_code", "4294967296", ""},
+        {VQ_ECORRUPT, "labels", "100", "labels"}, /* of a later format */
         {VQ_ECORRUPT, "m", "0", ""},
         {VQ_ECORRUPT, "m", "3", ""},
         {VQ_ECORRUPT, "m", "512", ""},
@@ -179,6 +180,14 @@ Test(model, values_that_cannot_be)
         FAILS(cases[i].rc, read_model(path, NULL, &m));
         cr_assert(strstr(err.text, cases[i].says) != NULL, "%s", err.text);
     }
+    m.format = VQ_FORMAT_CHANGED;
+    write_model(path, &m, "n", "2", true);
+    OK(read_model(path, NULL, &m));
+    write_model(path, &m, "labels", "100", true);
+    OK(read_model(path, NULL, &m));
+    write_model(path, &m, "labels", "99", true);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    m.format = VQ_FORMAT_COPIES;
     static const char *const names[] = {"metric", "store", "input", "ids", "rotation", "transform"};
     for (size_t i = 0; i < VQ_COUNT(names); i++) { /* words from the future, and none */
         write_model(path, &m, names[i], "marble", true);

@@ -82,6 +82,11 @@ static void compare_db(MDB_txn *txn, const char *name, const vq_pages *p, uint64
     }
     cr_assert_eq(ours.depth, 0, "%s: ours goes on", name);
     cr_assert_eq(*count, t.entries);
+    vq_node last;
+    vq_status rc = vq_tree_last(p, &t, &last, &err);
+    cr_assert_eq(rc, *count > 0 ? VQ_OK : VQ_ENOENT);
+    if (mdb_cursor_get(theirs, &key, &value, MDB_LAST) == 0)
+        cr_assert(last.key_len == key.mv_size && memcmp(last.key, key.mv_data, key.mv_size) == 0);
     mdb_cursor_close(theirs);
 }
 

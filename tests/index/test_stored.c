@@ -155,6 +155,39 @@ Test(stored, readers_keep_the_file_that_they_opened)
     test_rmdir(dir);
 }
 
+/* Rows that were opened before a change must not take the place of what it made. */
+Test(stored, no_change_is_lost)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *other = test_path(dir, "y.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_source *src, *rows;
+    vq_writer *w;
+    float *x = clusters(6, 3, SMALL_D);
+    build_clusters(path, 4, FEW, SMALL_D, &o);
+    vq_index *ix = open_index(path);
+    OK(vq_source_open_index(&src, ix, &err));
+    OK(vq_source_open_array(&rows, x, 3, SMALL_D, VQ_F32, &err));
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_add(w, rows, NULL, NULL, 0, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    vq_source_close(rows);
+    o.force = 1, o.threads = 1;
+    FAILS(VQ_EBUSY, vq_build(path, src, &o, &err));
+    OK(vq_build(other, src, &o, &err)); /* elsewhere it may be as old as it likes */
+    vq_source_close(src);
+    vq_close(ix);
+    OK(try_retrain(path, path, &o));
+    ix = open_index(path);
+    vq_info info = VQ_INFO_INIT;
+    OK(vq_index_info(ix, &info, &err));
+    cr_assert_eq(info.n, FEW + 3);
+    vq_close(ix);
+    vq_mem_free(x);
+    free(path), free(other);
+    test_rmdir(dir);
+}
+
 Test(stored, a_source_like_any_other)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");

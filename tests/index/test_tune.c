@@ -321,7 +321,7 @@ Test(tune, what_cannot_be_tuned, .timeout = 300)
     cr_assert_eq(problems_of(path), 0);
     build_scattered(path, VQ_METRIC_L2, o);
     vq_index *ix = open_index(path);
-    FAILS(VQ_EBUSY, vq_tune(path, &t, &err));
+    OK(vq_tune(path, &t, &err)); /* who has it open goes on */
     vq_close(ix);
     float q[20 * (D + 1)] = {0};
     vq_source *src;

@@ -13,7 +13,7 @@ static void write_lists(const char *path, const float *x, size_t memory)
     vq_model m = {.n = 1, .d = D, .d_code = D, .metric = VQ_METRIC_L2, .nlist = LISTS};
     m.codec = &vq_codec_flat, m.store = VQ_F32;
     vq_store *st;
-    vq_writer w;
+    vq_list_writer w;
     vq_idmap im;
     vq_ticker ticker = {0};
     static uint64_t ids[N];
@@ -21,20 +21,20 @@ static void write_lists(const char *path, const float *x, size_t memory)
     vq_model_derive(&m, vq_store_value_min(st));
     for (size_t i = 0; i < N; i++) ids[i] = 5000 - i;
     OK(vq_idmap_init(&im, N, NULL, 0, ids, NULL, N, &err));
-    OK(vq_writer_init(&w, &m, false, path, memory, &err));
+    OK(vq_list_writer_init(&w, &m, false, path, memory, &err));
     for (size_t i = 0; i < N; i++) {
         uint32_t list = i % 4 == 0 ? (uint32_t)(i % 3) * 2 : 3;
         float factor = (float)i;
         const uint8_t *row = (const uint8_t *)(x + i % 7 * D);
-        OK(vq_writer_add(&w, i, 1, &list, &factor, row, row, &err));
+        OK(vq_list_writer_add(&w, i, 1, &list, &factor, row, row, &err));
     }
-    OK(vq_writer_flush(&w, st, &im, &ticker, &err));
+    OK(vq_list_writer_flush(&w, st, &im, &ticker, &err));
     for (size_t i = 0; i < N; i++) { /* every vector has a place of its own, in order of its list */
         uint64_t place = im.places[im.ranks[i]];
         cr_assert_eq(place >> 32, i % 4 == 0 ? i % 3 * 2 : 3);
         if (i >= 12) cr_assert((uint32_t)place > (uint32_t)im.places[im.ranks[i - 12]]);
     }
-    vq_writer_fini(&w);
+    vq_list_writer_fini(&w);
     vq_idmap_fini(&im);
     OK(vq_store_finish(st, &err));
     vq_store_free(st);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_export.c -- vq export: what an index stores, back to a file of vectors and one of ids. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/util.h"
+#include "src/io/format.h"
+
+typedef struct export_args {
+    const char *output, *ids;
+    int quiet;
+} export_args;
+
+#define AT(field) offsetof(export_args, field)
+
+const opt export_opts[] = {
+    {"output", 'o', OPT_TEXT, "OUT", AT(output), 0, 0, NULL,
+     "the file of vectors to write, in the format that its ending names; required"},
+    {"ids", 0, OPT_TEXT, "FILE", AT(ids), 0, 0, NULL, "write the ids to FILE, one a line"},
+    {"quiet", 'q', OPT_FLAG, NULL, AT(quiet), 0, 0, NULL, "print errors only"},
+    {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
+
+static int write_ids(const char *path, const vq_source *src)
+{
+    vq_error err = {0};
+    const uint64_t *ids;
+    const char *const *names;
+    uint64_t n;
+    output o;
+    vq_status rc = vq_source_ids(src, &ids, &names, &n, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    int code = output_open(&o, path);
+    if (code != CLI_DONE) return code;
+    for (uint64_t i = 0; i < n; i++) {
+        if (names != NULL)
+            (void)fprintf(o.f, "%s\n", names[i]);
+        else
+            (void)fprintf(o.f, "%" PRIu64 "\n", ids != NULL ? ids[i] : i);
+    }
+    return output_close(&o, CLI_DONE);
+}
+
+static int export_rows(const export_args *a, vq_index *ix)
+{
+    vq_error err = {0};
+    vq_source *src = NULL;
+    uint64_t rows = 0, n;
+    uint32_t d = 0, elem;
+    char count[32];
+    int code = CLI_DONE;
+    vq_status rc = vq_source_open_index(&src, ix, &err);
+    if (rc == VQ_EUNSUPPORTED) code = fail(CLI_DATA, "%s", err.text);
+    if (rc == VQ_OK) {
+        vq_source_shape(src, &n, &d, &elem);
+        rc = vq_convert(src, a->output, 0, &rows, &err);
+    }
+    if (rc != VQ_OK && code == CLI_DONE) code = fail_status(rc, &err);
+    if (code == CLI_DONE && a->ids != NULL) code = write_ids(a->ids, src);
+    if (code == CLI_DONE && !a->quiet)
+        (void)printf("%s: %s vectors of %u dimensions\n", a->output, report_count(count, rows), d);
+    vq_source_close(src);
+    return code;
+}
+
+int cmd_export(const cmd *self, int argc, char **argv)
+{
+    export_args a = {0};
+    char **rest;
+    int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
+    if (code >= 0) return code;
+    if (a.output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
+    const char *files[] = {a.output, a.ids};
+    for (int i = 0; i < 2; i++) {
+        if (files[i] == NULL) continue;
+        if (same_file(rest[0], files[i]))
+            return fail(CLI_USAGE, "%s is both input and output", files[i]);
+        code = output_folder(files[i]);
+        if (code != CLI_DONE) return code;
+    }
+    if (a.ids != NULL && same_file(a.output, a.ids))
+        return fail(CLI_USAGE, "%s cannot hold both vectors and ids", a.ids);
+    vq_error err = {0};
+    vq_index *ix = NULL;
+    vq_status rc = vq_open(&ix, rest[0], 0, &err);
+    code = rc == VQ_OK ? export_rows(&a, ix) : fail_data(rc, &err);
+    vq_close(ix);
+    return code;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* write_run.c -- see write_run.h. */
+#include "cli/write_run.h"
+
+#include <inttypes.h>
+
+#include "cli/report.h"
+#include "cli/util.h"
+
+int write_read_ids(const char *index, const char *path, vq_ids *ids)
+{
+    vq_error err = {0};
+    vq_index *ix = NULL;
+    vq_info info = VQ_INFO_INIT;
+    vq_status rc = vq_open(&ix, index, 0, &err);
+    if (rc == VQ_OK) rc = vq_index_info(ix, &info, &err);
+    vq_close(ix);
+    if (rc == VQ_OK) rc = vq_ids_read(ids, path, info.string_ids != 0, &err);
+    return rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
+}
+
+int write_open(const write_args *a, const char *index, progress *p, vq_writer **out)
+{
+    vq_error err = {0};
+    vq_writer_opts opts = VQ_WRITER_OPTS_INIT;
+    opts.wait_ms = a->wait > 0 ? (uint32_t)(a->wait * 1000.0 + 0.5) : 0;
+    if (opts.wait_ms == 0) opts.wait_ms = VQ_NONE;
+    opts.threads = a->threads;
+    opts.no_sync = (uint32_t)a->no_sync;
+    opts.progress = progress_fn;
+    opts.progress_ctx = p;
+    vq_status rc = vq_writer_open(out, index, &opts, &err);
+    return rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
+}
+
+static void tell(const write_args *a, const char *index, const vq_write_report *r, double seconds)
+{
+    char n[32];
+    (void)printf("%s: ", index);
+    const char *between = "";
+    const struct {
+        uint64_t n;
+        const char *what;
+    } done[] = {{r->added, "added"}, {r->replaced, "replaced"}, {r->deleted, "deleted"}};
+    for (size_t i = 0; i < sizeof done / sizeof done[0]; i++) {
+        if (done[i].n == 0) continue;
+        (void)printf("%s%s %s", between, report_count(n, done[i].n), done[i].what);
+        between = ", ";
+    }
+    if (between[0] == '\0') (void)printf("nothing to do");
+    (void)printf("; %s vectors, %.1f s%s\n", report_count(n, r->n), seconds,
+                 a->no_sync ? "; not synced: it may be lost if the power fails now" : "");
+    if (r->clamped > 0)
+        (void)printf("  %s of the new rows have coordinates that the i8 rows of this index cannot "
+                     "hold, and were clamped; build it anew to give them room\n",
+                     report_count(n, r->clamped));
+}
+
+int write_finish(const write_args *a, const char *index, vq_writer *w, progress *p, vq_status rc,
+                 vq_error *err)
+{
+    vq_write_report r = VQ_WRITE_REPORT_INIT;
+    if (rc == VQ_OK) rc = vq_writer_commit(w, &r, err);
+    double seconds = progress_end(p);
+    if (rc == VQ_ECANCELED && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
+    if (rc != VQ_OK) return fail_data(rc, err);
+    if (!a->quiet) tell(a, index, &r, seconds);
+    return CLI_DONE;
+}

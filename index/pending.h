@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pending.h -- changes to an index that wait for their commit: which ids they touch, and the new
+ * vectors, encoded.  Nothing here writes; update.c does. */
+#ifndef VQ_INDEX_PENDING_H
+#define VQ_INDEX_PENDING_H
+
+#include "index/encode.h"
+#include "index/searcher.h"
+#include "src/base/table.h"
+
+#define VQ_NO_PLACE  UINT64_MAX
+#define VQ_NO_VECTOR UINT32_MAX
+
+typedef struct vq_pending_id { /* an id that was looked up */
+    uint64_t id;               /* numbers: the id; names: the label, if it is in the snapshot */
+    char *name;                /* or NULL; owned */
+    uint64_t place, copy;      /* in the snapshot, or VQ_NO_PLACE */
+    uint32_t vector;           /* its new vector, or VQ_NO_VECTOR */
+    bool removed;              /* the vector at place goes */
+    uint64_t call;             /* the last call that named it, from 1 */
+    uint64_t row;              /* where, in that call */
+} vq_pending_id;
+
+typedef struct vq_pending {
+    vq_shard *shard; /* the snapshot, which is the newest one until the commit; borrowed */
+    bool copies;     /* new vectors may get a copy */
+    bool strings;
+    int threads;
+    vq_pending_id *ids; /* nids */
+    size_t nids, ids_cap;
+    vq_table table; /* of ids, or hashes of names */
+    uint64_t calls;
+    uint64_t next; /* the id that the next vector without one gets */
+    /* new vectors; those that are not of their id any more are left out of the commit */
+    size_t n, cap;
+    uint32_t *owner, *lists, *copy_lists; /* owner: of ids[] */
+    float *factors, *copy_factors;
+    uint8_t *codes, *copy_codes, *rows;
+    uint64_t clamped;
+    /* a block on its way */
+    vq_encoder *encoder;
+    size_t block;
+    void *in;          /* block x d, as they come */
+    float *wide;       /* block x d */
+    uint64_t *numbers; /* block */
+    uint32_t *picks;   /* ids of a call; npicks */
+    size_t npicks;
+} vq_pending;
+
+vq_status vq_pending_init(vq_pending *b, vq_shard *shard, int threads, vq_error *err);
+void vq_pending_fini(vq_pending *b);
+/* Forgets all changes.  The shard may have moved on. */
+vq_status vq_pending_clear(vq_pending *b, vq_error *err);
+bool vq_pending_empty(const vq_pending *b);
+
+typedef struct vq_id_list { /* numbers or names, or neither */
+    const uint64_t *ids;
+    const char *const *names;
+    uint64_t n;
+} vq_id_list;
+/* All rows of src.  upsert: ids may be there, else they must not.  On failure the batch is as
+ * before. */
+vq_status vq_pending_put(vq_pending *b, vq_source *src, const vq_id_list *ids, bool upsert,
+                         vq_ticker *ticker, vq_error *err);
+vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err);
+
+#endif
