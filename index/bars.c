@@ -164,6 +164,7 @@ vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *
         uint32_t slot;
         const vq_chunk_view *v = vq_shard_at(s, pool->places[i], &slot);
         float score = handed_out(m, x, pool->scores[i]);
+        if (!vq_metric_larger(m->metric)) score = VQ_MIN(score, 0.0f); /* no distance is below 0 */
         vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));
     }
 out:

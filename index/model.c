@@ -306,7 +306,7 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                         : m->codec->grain != 0 || m->m == 0,
                VQ_ECORRUPT, "meta: %u sub-quantizers for %u dimensions", m->m, m->d_code);
     VQ_REQUIRE(m->codec->grain == 0 || (m->d_code % m->codec->grain == 0 && m->m >= 6 &&
-                                        m->m % 2 == 0 && m->m <= 2 * m->d_code + 8),
+                                        m->m % 2 == 0 && m->m <= 2 * VQ_MAX(m->d, m->d_code) + 64),
                VQ_ECORRUPT, "meta: codes of %u bytes for %u dimensions", m->m, m->d_code);
     VQ_REQUIRE(m->codec->codewords != 16 || m->m % 2 == 0, VQ_ECORRUPT,
                "meta: %u sub-quantizers of 4 bits, which go by two", m->m);

@@ -49,9 +49,12 @@ static bool parse_meta(const uint8_t *page, size_t room, vq_pages *p, uint64_t *
 uint64_t vq_pages_newest(const uint8_t *base, size_t size)
 {
     uint64_t txn[2];
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    for (size_t i = 0; i < 2; i++) txn[i] = vq_le64(base + i * size + VQ_PAGE_HEADER + 128);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    for (size_t i = 0; i < 2;
+         i++) { /* a number of 8 aligned bytes, which another process may write */
+        const void *at = base + i * size + VQ_PAGE_HEADER + 128;
+        uint64_t raw = VQ_ATOMIC_LOAD((const uint64_t *)at);
+        txn[i] = vq_le64(&raw);
+    }
     return VQ_MAX(txn[0], txn[1]);
 }
 

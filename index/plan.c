@@ -139,8 +139,8 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
     }
     uint32_t got = m->codec->code_bytes(m->d, m->m) + extra;
     if (o->code_bytes != 0 && got != o->code_bytes)
-        vq_plan_note(p, "bytes %u instead of %u: the most that %s takes for %u dimensions", got,
-                     o->code_bytes, m->codec->name, m->d);
+        vq_plan_note(p, "bytes %u instead of %u: as near as %s comes from below for %u dimensions",
+                     got, o->code_bytes, m->codec->name, m->d);
 out:
     return rc;
 }
@@ -237,7 +237,8 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(given || of_teacher == NULL, VQ_EINVAL,
                "%s: it is about training queries: give them (--queries)", of_teacher);
     VQ_REQUIRE(no == NULL, VQ_EINVAL,
-               "queries teach pq4, pq8 and aq8 with rotation pca or opq; they cannot with %s", no);
+               "queries teach pq4, pq8, aq8 and saq with rotation pca or opq; they cannot with %s",
+               no);
     p->whiten = given && m->metric != VQ_METRIC_L2;
     if (m->codec->books == NULL) {
         VQ_REQUIRE(

@@ -313,7 +313,8 @@ typedef struct vq_search_opts {
                           code and then its row, as long as it may be among the best k: if its
                           estimate is that many standard deviations too low.  A band of confidence,
                           no bound: 2 leaves out one in 44 of the vectors at the border, 3 one in
-                          740.  0 = 3; not used where a number is given for rerank */
+                          740.  0 = 3; not used where a number is given for rerank,
+                         with a recall of 1, and by codes alone that are scanned whole */
 } vq_search_opts;
 #define VQ_RECALL_DEFAULT 0.95f
 #define VQ_BARS_DEFAULT   3.0f

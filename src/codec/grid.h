@@ -40,7 +40,7 @@ typedef struct vq_grid_params {
     const float *bits, *head_bits;     /* whole numbers, 0..13; head_bits <= bits */
     const float *step, *head_step;     /* of a vector with rho = 1 */
     const float *weight;               /* what a squared error costs there */
-    const float *spread, *head_spread; /* how the squared error is spread, their sum is 1 */
+    const float *spread, *head_spread; /* squared error over the weighted one of all */
     float typical;             /* weighted length of what is coded, of a vector with rho = 1 */
     float error, head_error;   /* that of its errors */
     float unit;                /* of shifts: mean squared length of residuals */
@@ -79,19 +79,18 @@ void vq_grid_codes(const vq_code_model *cm, const uint8_t *row, uint16_t *codes)
 
 /* What a vector's factors say. */
 typedef struct vq_grid_bar {
-    float rho;   /* the scale of its grid */
     float error; /* weighted length of the error */
     float turn;  /* squared tangent of the angle between the vector and its code */
 } vq_grid_bar;
 /* typical: error or head_error of the params. */
-vq_grid_bar vq_grid_bar_of(float typical, const uint8_t *scale, uint8_t length, uint8_t turn);
+vq_grid_bar vq_grid_bar_of(float typical, uint8_t length, uint8_t turn);
 vq_grid_bar vq_grid_bar_of_row(const vq_grid_params *p, const vq_grid_shape *s, const uint8_t *row,
                                bool whole);
 /* rho of a row, of its head or of the whole. */
 float vq_grid_rho(const vq_grid_shape *s, const uint8_t *row, bool whole);
 
 /* grid_train.c: deals the bits of m bytes to the groups, by what their squared errors cost in all
- * (groups; falling, so that a head is a prefix); then params has bits, head_bits and weight. */
+ * (groups), the head's likewise, which are then a prefix; params has bits, head_bits and weight. */
 void vq_grid_deal(uint32_t d, uint32_t m, const double *cost, const float *weight, float *params);
 /* The other params from rows of a sample (n x d); cm: all but params. */
 vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float *params,

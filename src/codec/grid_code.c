@@ -3,8 +3,8 @@
  *
  * Which grid point is best for a vector depends on one number, the scale that takes the vector to
  * the grid (Gao et al. 2025, sec. 3): scales around the typical one are tried and the cosine
- * decides. That is as good as the exact sweep over all of them (tests/src/codec/test_saq.c), and a
- * tenth of the work of coordinate descent. */
+ * decides.  That leaves hardly more error than the exact sweep over all of them
+ * (tests/src/codec/test_saq.c says how much), for a fraction of the time. */
 #include <math.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m)
     if (s.head > VQ_GRID_HEAD) {
         uint32_t planes = (m - VQ_GRID_FACTORS - VQ_GRID_HEAD_FACTORS) / 2;
         s.factors = VQ_GRID_HEAD_FACTORS;
-        s.head = VQ_MIN(VQ_MAX(s.groups, 1u), (uint32_t)VQ_GRID_HEAD);
+        s.head = VQ_MIN(s.groups, (uint32_t)VQ_GRID_HEAD);
         s.tail = planes - s.head;
     }
     s.at = 2 * s.head;
@@ -63,7 +63,7 @@ vq_grid_params vq_grid_params_of(const float *params, uint32_t d)
 
 /* ---- factors ------------------------------------------------------------------------------- */
 
-enum { LENGTH_STEPS = 24, TURN_STEPS = 12, TURN_TOP = 243 }; /* of an octave; byte of T^2 = 1 */
+enum { LENGTH_STEPS = 24, TURN_STEPS = 12, TURN_TOP = 200 }; /* of an octave; byte of a turn of 1 */
 
 /* A number above 0 by its logarithm: `steps` bytes an octave, `at` stands for 1; 0 stands for 0. */
 static uint8_t to_log(double x, int steps, int at)
@@ -82,9 +82,10 @@ static float from_log(uint8_t byte, int steps, int at)
  * that, and the squared tangent of the angle between o and x. */
 static void put_factors(uint8_t *to, size_t size, double ox, double xx, double oo, double typical)
 {
-    double rho = xx > 0.0 && ox > 0.0 ? ox / xx : 0.0;
-    uint16_t half = vq_f32_to_f16((float)rho);
-    double error = VQ_MAX(oo - rho * ox, 0.0);
+    double best = xx > 0.0 && ox > 0.0 ? ox / xx : 0.0;
+    uint16_t half = vq_f32_to_f16((float)VQ_MIN(best, 65504.0));
+    double rho = (double)vq_f16_to_f32(half); /* what it is read as */
+    double error = VQ_MAX(oo - 2.0 * rho * ox + rho * rho * xx, 0.0);
     to[0] = (uint8_t)half, to[1] = (uint8_t)(half >> 8);
     to[size - 2] = typical > 0.0 ? to_log(sqrt(error) / typical, LENGTH_STEPS, 128) : 0;
     to[size - 1] = rho > 0.0 ? to_log(error / (rho * ox), TURN_STEPS, TURN_TOP) : 0;
@@ -142,11 +143,11 @@ static double fit(const work *w, const vq_kernels *k, size_t d, double inv)
     return ip > 0.0f && sq > 0.0f ? (double)ip * (double)ip / (double)sq : 0.0;
 }
 
-/* 1 over the scale of the best of the grids that are tried, each larger by `ratio`. */
+/* The scale of the best of the grids that are tried, each larger by `ratio`. */
 static double best_grid(const work *w, const vq_kernels *k, size_t d, double first, double ratio,
-                        int count, double at_first)
+                        int count)
 {
-    double best = at_first, most = -1.0;
+    double best = first, most = -1.0;
     for (int i = 0; i < count; i++, first *= ratio) {
         double now = fit(w, k, d, 1.0 / first);
         if (now > most) most = now, best = first;
@@ -158,8 +159,8 @@ static void find_codes(work *w, const vq_kernels *k, size_t d, double length)
 {
     double typical = (double)w->p.typical, rel = typical > 0.0 ? length / typical : 1.0;
     if (!(rel > 0.0)) rel = 1.0;
-    double scale = best_grid(w, k, d, rel * NARROWEST, RATIO, COARSE, rel);
-    scale = best_grid(w, k, d, scale * pow(FINE_RATIO, -(FINE / 2)), FINE_RATIO, FINE, scale);
+    double scale = best_grid(w, k, d, rel * NARROWEST, RATIO, COARSE);
+    scale = best_grid(w, k, d, scale * pow(FINE_RATIO, -(FINE / 2)), FINE_RATIO, FINE);
     float inv = (float)(1.0 / scale);
     for (size_t j = 0; j < d; j++) {
         float x = floorf(w->a[j] * inv) + 0.5f;
@@ -252,7 +253,7 @@ static void take_group(const uint8_t **head, const uint8_t **tail, unsigned bits
     for (unsigned b = 0; b < bits; b++) {
         const uint8_t **from = b < lead ? head : tail;
         for (unsigned i = 0; i < G; i++)
-            codes[i] = (uint16_t)(2u * codes[i] + ((*from)[i / 8] >> i % 8 & 1u));
+            codes[i] = (uint16_t)(2u * codes[i] + ((unsigned)(*from)[i / 8] >> i % 8 & 1u));
         *from += 2;
     }
 }
@@ -345,10 +346,9 @@ void vq_grid_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot,
 
 /* ---- error bars ---------------------------------------------------------------------------- */
 
-vq_grid_bar vq_grid_bar_of(float typical, const uint8_t *scale, uint8_t length, uint8_t turn)
+vq_grid_bar vq_grid_bar_of(float typical, uint8_t length, uint8_t turn)
 {
-    return (vq_grid_bar){.rho = rho_at(scale),
-                         .error = typical * from_log(length, LENGTH_STEPS, 128),
+    return (vq_grid_bar){.error = typical * from_log(length, LENGTH_STEPS, 128),
                          .turn = from_log(turn, TURN_STEPS, TURN_TOP)};
 }
 
@@ -363,5 +363,5 @@ vq_grid_bar vq_grid_bar_of_row(const vq_grid_params *p, const vq_grid_shape *s, 
     bool behind = whole && s->tail > 0;
     size_t bytes = behind ? VQ_GRID_FACTORS : s->factors;
     const uint8_t *at = row + s->at + (behind ? s->factors + 2 * s->tail : 0);
-    return vq_grid_bar_of(whole ? p->error : p->head_error, at, at[bytes - 2], at[bytes - 1]);
+    return vq_grid_bar_of(whole ? p->error : p->head_error, at[bytes - 2], at[bytes - 1]);
 }

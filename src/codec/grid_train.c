@@ -89,7 +89,9 @@ static void describe(const double *errors, const double *squares, const float *w
         weighted += (double)weight[g] * errors[g];
         all += squares[g];
     }
-    *length = (float)sqrt(weighted / (double)n);
+    *length =
+        (float)sqrt(weighted / (double)n); /* a sample without errors says nothing of others */
+    if (!(*length > 0.0f)) *length = 1.0f;
     for (size_t g = 0; g < groups; g++) {
         spread[g] = weighted > 0.0 ? (float)(errors[g] / weighted) : 0.0f;
         felt += all > 0.0 ? squares[g] / all * (double)spread[g] / G : 0.0;
@@ -113,7 +115,6 @@ static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *
             const float *o = x + vq_spaced_row(n, count, i) * d;
             VQ_TRY(vq_grid_encode(cm, vq_kernels_get(), o, 1, row, err));
             vq_grid_codes(cm, row, codes);
-            p = vq_grid_params_of(params, cm->d);
             double rho = (double)vq_grid_rho(&shape, row, true);
             double head_rho = (double)vq_grid_rho(&shape, row, false);
             if (pass == 0 && rho > 0.0) see_head(&p, groups, o, codes, rho, s);

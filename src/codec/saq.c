@@ -66,10 +66,18 @@ static vq_status check(uint32_t d, uint32_t m, const float *params, vq_error *er
     vq_grid_params p = vq_grid_params_of(params, d);
     double all = 0.0, head = 0.0;
     vq_grid_shape s = vq_grid_shape_of(d, m);
+    VQ_REQUIRE(m <= VQ_GRID_FACTORS + 2 * VQ_GRID_HEAD ||
+                   m > VQ_GRID_FACTORS + VQ_GRID_HEAD_FACTORS + 2 * VQ_GRID_HEAD,
+               VQ_ECORRUPT, "codec: a code of %u bytes, which is none with a tail nor one without",
+               m);
+    for (size_t i = 0; i < vq_grid_nparams(d, m); i++)
+        VQ_REQUIRE(isfinite(params[i]) && params[i] >= 0.0f, VQ_ECORRUPT,
+                   "codec: parameter %zu is %g; expected a number, not below 0", i,
+                   (double)params[i]);
     for (size_t g = 0; g < s.groups; g++) {
         float bits = p.bits[g], lead = p.head_bits[g];
-        VQ_REQUIRE(bits >= 0.0f && bits <= VQ_ALLOT_MOST && bits == (float)(unsigned)bits &&
-                       lead >= 0.0f && lead <= bits && lead == (float)(unsigned)lead,
+        VQ_REQUIRE(bits <= VQ_ALLOT_MOST && bits == (float)(unsigned)bits && lead <= bits &&
+                       lead == (float)(unsigned)lead,
                    VQ_ECORRUPT, "codec: group %zu has %g bits, %g of them in front", g,
                    (double)bits, (double)lead);
         all += (double)bits, head += (double)lead;
@@ -82,10 +90,18 @@ out:
 
 /* ---- training ------------------------------------------------------------------------------ */
 
+/* What is turned together feels what all of it does on the average. */
+static void level(float *weight, size_t n)
+{
+    double sum = 0.0;
+    for (size_t g = 0; g < n; g++) sum += (double)weight[g];
+    for (size_t g = 0; g < n; g++) weight[g] = (float)(sum / (double)n);
+}
+
 /* Residual axes (rows, d x d) by what an error along them costs, the runs of groups that have the
  * same bits turned at random. */
 static void turn_runs(float *axes, uint32_t d, const vq_grid_params *p, uint64_t seed,
-                      float *column)
+                      float *weight, float *column)
 {
     for (size_t first = 0, end; first < d / G; first = end) {
         end = first + 1;
@@ -93,6 +109,7 @@ static void turn_runs(float *axes, uint32_t d, const vq_grid_params *p, uint64_t
                p->head_bits[end] == p->head_bits[first])
             end++;
         size_t from = first * G, count = (end - first) * G;
+        level(weight + first, end - first);
         for (size_t c = 0; c < d; c++) {
             for (size_t i = 0; i < count; i++) column[i] = axes[(from + i) * d + c];
             vq_hadamard_rotate(column, count, seed + first);
@@ -140,7 +157,7 @@ static vq_status turn(const double *variances, const double *felt, uint32_t d, u
     memcpy(axes, sorted, (size_t)d * d * sizeof *axes);
     vq_grid_deal(d, m, cost, weight, params);
     vq_grid_params p = vq_grid_params_of(params, d);
-    turn_runs(axes, d, &p, seed, column);
+    turn_runs(axes, d, &p, seed, params + (p.weight - params), column);
 out:
     vq_mem_free(order);
     vq_mem_free(cost);
@@ -255,14 +272,13 @@ static void bar(const vq_code_model *cm, const void *tables, const uint8_t *bloc
     const vq_grid_shape *s = &t->shape;
     size_t at = slot % VQ_BLOCK, bytes = (s->at + s->factors - 2) * (size_t)VQ_BLOCK;
     const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
-    const uint8_t *scale = block + s->at * VQ_BLOCK + 2 * at;
     uint8_t length = block[bytes + at], turn = block[bytes + VQ_BLOCK + at];
     whole = whole && s->tail > 0;
     if (whole) {
-        scale = block + bytes + 2 * VQ_BLOCK + at * s->rest + 2 * (size_t)s->tail;
+        const uint8_t *scale = block + bytes + 2 * VQ_BLOCK + at * s->rest + 2 * (size_t)s->tail;
         length = scale[2], turn = scale[3];
     }
-    vq_grid_bar b = vq_grid_bar_of(t->error[whole], scale, length, turn);
+    vq_grid_bar b = vq_grid_bar_of(t->error[whole], length, turn);
     float error = b.error * sqrtf(1.0f + b.turn), sq = b.error * b.error;
     float decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f;
     sq *= t->sum[whole];

@@ -235,7 +235,7 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
         for (size_t i = 0; i < F32_LANES; i++) {
             uint32_t code = 0;
             for (size_t p = 0; p < count[j]; p++)
-                code = 2 * code + (planes[2 * p + i / 8] >> i % 8 & 1u);
+                code = 2 * code + ((uint32_t)planes[2 * p + i / 8] >> i % 8 & 1u);
             lane[i] = fmaf(x[i], (float)code, lane[i]);
         }
         planes += 2 * (size_t)count[j];

@@ -1,8 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v2-copies,
-# v3-changed)
-# and their answers anew, by the program VQ.  Only for a format that no release has written yet:
+# tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v1-saq,
+# v2-copies, v3-changed) and their answers anew, by the program VQ.  Only for a format that no release has written yet:
 # after that they stay as they are.
 set -eu
 vq=$1
@@ -30,6 +29,8 @@ PY
     --nlist 2 --metric l2 --quiet
 "$vq" build "$dir/rows.fvecs" -o "$dir/v1-numbers.vq" --codec sq8 --nlist 1 --metric cosine \
     --store i8 --quiet
+"$vq" build "$dir/rows.fvecs" -o "$dir/v1-saq.vq" --codec saq --bits 4 --nlist 2 --metric l2 \
+    --store none --quiet
 "$vq" build "$dir/rows.fvecs" -o "$dir/v2-copies.vq" --ids "$dir/ids" --codec pq4 --bytes 6 \
     --nlist 9 --metric l2 --copies yes --quiet
 # Names that came later than others, names that are gone, and space that is free.

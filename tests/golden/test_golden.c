@@ -72,6 +72,7 @@ Test(golden, files_of_each_format)
         bool copies;
     } files[] = {{"v1-strings", 1, 1, 0, false},
                  {"v1-numbers", 1, 0, 0, false},
+                 {"v1-saq", 1, 0, 0, false},
                  {"v2-copies", 2, 1, 2, true},
                  {"v3-changed", 3, 1, 2, true}};
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");

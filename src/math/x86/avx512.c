@@ -367,6 +367,17 @@ INLINE size_t keep16(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *scor
     return (size_t)__builtin_popcount(k);
 }
 
+/* The same where there may be no room for a whole store. */
+INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *score)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
+    __mmask16 put = first16((size_t)__builtin_popcount(k));
+    _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
+    _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
+    return (size_t)__builtin_popcount(k);
+}
+
 static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, float scale,
                          float base, float threshold, uint32_t *restrict idx, float *restrict score)
 {
@@ -387,12 +398,7 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
         __m512 s = score16(sums, factor, i, k, vscale, vbase);
         k = _mm512_mask_cmp_ps_mask(k, s, least, _CMP_GE_OQ);
         if (k == 0) continue;
-        __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        at = _mm512_add_epi32(_mm512_set1_epi32((int)i), at);
-        __mmask16 put = first16((size_t)__builtin_popcount(k));
-        _mm512_mask_storeu_epi32(idx + found, put, _mm512_maskz_compress_epi32(k, at));
-        _mm512_mask_storeu_ps(score + found, put, _mm512_maskz_compress_ps(k, s));
-        found += (size_t)__builtin_popcount(k);
+        found += keep_some(s, k, i, idx + found, score + found);
     }
     return found;
 }
@@ -416,12 +422,7 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
         if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
         k = _mm512_mask_cmp_ps_mask(k, s, least, _CMP_GE_OQ);
         if (k == 0) continue;
-        __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        at = _mm512_add_epi32(_mm512_set1_epi32((int)i), at);
-        __mmask16 put = first16((size_t)__builtin_popcount(k));
-        _mm512_mask_storeu_epi32(idx + found, put, _mm512_maskz_compress_epi32(k, at));
-        _mm512_mask_storeu_ps(score + found, put, _mm512_maskz_compress_ps(k, s));
-        found += (size_t)__builtin_popcount(k);
+        found += keep_some(s, k, i, idx + found, score + found);
     }
     return found;
 }

@@ -195,6 +195,7 @@ Test(saq, products_are_unbiased_and_off_by_what_is_stated)
     check_rotations(1.0, 768, 1);
     check_rotations(2.0, 128, 1);
     check_rotations(4.0, 64, 1);
+    check_rotations(6.0, 256, 1); /* with a tail */
 }
 
 Test(saq, bars_leave_out_what_they_should)
@@ -347,6 +348,8 @@ Test(saq, params_of_a_file_are_not_believed)
             cr_assert_eq(vq_codec_saq.check(s.cm.d, s.cm.m, s.params, &err), VQ_ECORRUPT);
             s.params[i] = was;
         }
+    for (uint32_t m = 130; m <= 134; m += 2) /* neither with a tail nor without */
+        cr_assert_eq(vq_codec_saq.check(64, m, s.params, &err), VQ_ECORRUPT);
     s.params[0] += 1.0f; /* more planes than the codes have room for */
     cr_assert_eq(vq_codec_saq.check(s.cm.d, s.cm.m, s.params, &err), VQ_ECORRUPT);
     scene_end(&s);
