@@ -17,7 +17,8 @@ enum {
     OPQ_MIN_N = 5000, /* below: principal axes alone */
     OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
     COPIES_MIN_N =
-        10000, /* below: all codes are read in less time than the rest of a query takes */
+        10000,      /* below: all codes are read in less time than the rest of a query takes */
+    PQ_BYTES = 256, /* the most that pq8 takes */
     SAMPLE_PER_LIST = 40,
     SAMPLE_MIN = 65536,
     ADDITIVE_BYTES = 32,      /* above: the true ten are among the 130 reranked anyway */
@@ -107,8 +108,12 @@ static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
                    "there is no codec \"%s\"; there are flat, sq8, pq4, pq8, aq8, saq and rabitq",
                    o->codec);
     } else if (p->code_room != 0) {
-        m->codec = p->code_room >= m->d ? &vq_codec_sq8 : &vq_codec_pq8;
-        p->code_room = p->code_room >= m->d ? m->d : VQ_MIN(p->code_room, 256);
+        /* More than product codes hold, less than a byte a coordinate: a scalar code of few bits.
+         */
+        bool scalar = p->code_room > PQ_BYTES && (o->nqueries == 0 || m->metric != VQ_METRIC_L2);
+        m->codec = p->code_room >= m->d ? &vq_codec_sq8 : scalar ? &vq_codec_saq : &vq_codec_pq8;
+        if (m->codec != &vq_codec_saq)
+            p->code_room = VQ_MIN(p->code_room, p->code_room >= m->d ? m->d : (uint32_t)PQ_BYTES);
         vq_plan_note(p, "codec %s: %u bytes for %u dimensions", m->codec->name,
                      p->code_room + extra, m->d);
     } else if (m->n < SMALL_N || m->d < 16) {

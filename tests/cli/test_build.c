@@ -170,6 +170,19 @@ Test(build, small_and_odd_data)
     PRINTS(dir, "6\n", "\"$VQ\" search --like 0 same.vq --format tsv | wc -l");
 }
 
+Test(build, bits_a_coordinate)
+{
+    DONE(dir, "\"$VQ\" build b.fbin -o s.vq --bits 6 -q");
+    PRINTS(dir, "saq", "\"$VQ\" info s.vq");
+    PRINTS(dir, "10\n", "\"$VQ\" search --like 7 s.vq --bars 4 --format tsv | wc -l");
+    DONE(dir, "\"$VQ\" retrain s.vq -o r.vq --codec rabitq --bits 2 -q; \"$VQ\" check r.vq -q");
+    PRINTS(dir, "rabitq", "\"$VQ\" info r.vq");
+    REFUSED(dir, 2, "bits", "\"$VQ\" build b.fbin -o o.vq --codec pq8 --bits 4");
+    REFUSED(dir, 2, "bits", "\"$VQ\" build b.fbin -o o.vq --bits 0.1");
+    REFUSED(dir, 2, "bytes", "\"$VQ\" build b.fbin -o o.vq --bits 2 --bytes 40");
+    cr_assert(!exists(dir, "o.vq"));
+}
+
 Test(build, an_interrupt_leaves_nothing)
 {
     DONE(dir, "\"$VQ\" gen big.fbin -n 60000 -d 128 -q");

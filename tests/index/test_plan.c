@@ -132,6 +132,31 @@ Test(plan, bytes_per_vector)
         }
 }
 
+Test(plan, bytes_choose_the_codec)
+{
+    static const struct {
+        uint32_t bytes;
+        float bits;
+        const vq_codec *codec;
+    } cases[] = {{32, 0, &vq_codec_pq8},   {256, 0, &vq_codec_pq8}, {258, 0, &vq_codec_saq},
+                 {600, 0, &vq_codec_saq},  {768, 0, &vq_codec_sq8}, {900, 0, &vq_codec_sq8},
+                 {0, 0.5f, &vq_codec_saq}, {0, 8, &vq_codec_saq}};
+    for (size_t i = 0; i < VQ_COUNT(cases); i++) {
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        vq_plan p;
+        o.metric = VQ_METRIC_IP, o.code_bytes = cases[i].bytes, o.bits = cases[i].bits;
+        OK(vq_plan_make(&p, &o, 9000, 768, VQ_F32, &err));
+        cr_assert_eq(p.model.codec, cases[i].codec, "%u bytes: %s", cases[i].bytes,
+                     p.model.codec->name);
+        vq_model_derive(&p.model, 0);
+        uint32_t bytes = vq_model_code_bytes(&p.model);
+        if (cases[i].bits > 0)
+            cr_assert(bytes >= 96 * cases[i].bits && bytes <= 96 * cases[i].bits + 12);
+        else
+            cr_assert(bytes <= cases[i].bytes && bytes + 2 >= VQ_MIN(cases[i].bytes, 768));
+    }
+}
+
 Test(plan, bad_options)
 {
     struct {
@@ -149,6 +174,11 @@ Test(plan, bad_options)
         {"sq8", {.codec = "sq8", .code_bytes = 20}},
         {"pq8", {.codec = "pq8", .code_bytes = 261}},
         {"pq4", {.codec = "pq4", .code_bytes = 133}},
+        {"saq", {.codec = "saq", .code_bytes = 7}},
+        {"bits", {.codec = "saq", .bits = 0.25f}},
+        {"bits", {.codec = "saq", .bits = 14}},
+        {"bits", {.codec = "pq8", .bits = 4}},
+        {"bits", {.codec = "saq", .bits = 4, .code_bytes = 40}},
     };
     for (size_t i = 0; i < VQ_COUNT(bad); i++) {
         vq_plan p;
