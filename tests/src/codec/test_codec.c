@@ -563,17 +563,19 @@ Test(codec, training_on_one_row_and_on_equal_rows)
             vq_ticker ticker = {0};
             vq_error err;
             uint32_t m;
-            float x[40 * 8], back[40 * 8];
-            uint8_t rows[40 * 32];
-            for (size_t t = 0; t < n * 8; t++) x[t] = (float)(t % 8) - 2.5f;
-            cr_assert_eq(codec->plan(8, codec->codewords != 0 ? 4 : 0, &m, &err), VQ_OK);
-            float *params = vq_alloc_f32(1, codec->nparams(8, m) + 1);
-            cr_assert_eq(codec->train(x, n, 8, m, 1, 1, &ticker, params, &err), VQ_OK);
-            vq_code_model cm = {codec, 8, m, codec->code_bytes(8, m), params, NULL};
+            enum { WIDE = 16 };
+            float x[40 * WIDE], back[40 * WIDE];
+            uint8_t rows[40 * 4 * WIDE];
+            for (size_t t = 0; t < n * WIDE; t++) x[t] = (float)(t % WIDE) - 2.5f;
+            cr_assert_eq(codec->plan(WIDE, codec->codewords != 0 ? 4 : 0, &m, &err), VQ_OK);
+            float *params = vq_mem_calloc(codec->nparams(WIDE, m) + 1, sizeof *params);
+            cr_assert_eq(codec->train(x, n, WIDE, m, 1, 1, &ticker, params, &err), VQ_OK);
+            vq_code_model cm = {codec, WIDE, m, codec->code_bytes(WIDE, m), params, NULL};
             cr_assert_eq(codec->encode(&cm, vq_kernels_get(), x, n, rows, &err), VQ_OK);
             codec->decode(&cm, rows, n, back);
-            for (size_t t = 0; t < n * 8; t++)
-                cr_assert(fabsf(back[t] - x[t]) < 1e-5f, "%s: %g is not %g", codec->name,
+            float most = codec->grain != 0 ? 0.9f : 1e-5f; /* a grid holds no vector exactly */
+            for (size_t t = 0; t < n * WIDE; t++)
+                cr_assert(fabsf(back[t] - x[t]) < most, "%s: %g is not %g", codec->name,
                           (double)back[t], (double)x[t]);
             vq_mem_free(params);
         }
