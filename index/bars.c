@@ -127,16 +127,6 @@ out:
     return rc;
 }
 
-/* How far the coordinates of the query in the coded space are from what floats would give. */
-static float noise_of(const vq_shard *s, const vq_query *x)
-{
-    const vq_bytemat *b = &s->brief.matrix;
-    double sum = 0.0;
-    if (s->brief.memory == NULL || b->rows == 0) return 0.0f;
-    for (size_t j = 0; j < b->rows; j++) sum += (double)b->step[j] * (double)b->step[j];
-    return (float)sqrt(x->q_sq * sum / (12.0 * (double)b->rows));
-}
-
 vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *x,
                         const void *tables, const vq_effort *e, vq_arena *arena, vq_pool *pool,
                         vq_reservoir *best, vq_search_stats *stats, vq_error *err)
@@ -147,7 +137,7 @@ vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *
     l.bases = vq_arena_take(arena, m->nlist, sizeof *l.bases);
     l.fine = vq_arena_take(arena, m->nlist, sizeof *l.fine);
     l.y_sq = (float)k->sq_row_f32(x->y, m->d_code);
-    l.noise = noise_of(s, x);
+    l.noise = s->brief.blur * (float)sqrt(x->q_sq);
     VQ_REQUIRE(l.bases != NULL && l.fine != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
     for (uint32_t i = 0; i < m->nlist; i++) l.bases[i] = l.fine[i] = NAN;
     for (uint32_t i = 0; i < x->nlists; i++)

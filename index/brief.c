@@ -2,7 +2,16 @@
 /* brief.c -- see brief.h. */
 #include "index/brief.h"
 
+#include <math.h>
 #include <string.h>
+
+/* A byte is off by up to half a step, evenly, in each of the coordinates. */
+static float blur_of(const vq_bytemat *a)
+{
+    double sum = 0.0;
+    for (size_t j = 0; j < a->rows; j++) sum += (double)a->step[j] * (double)a->step[j];
+    return a->rows > 0 ? (float)sqrt(sum / (12.0 * (double)a->rows)) : 0.0f;
+}
 
 vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_error *err)
 {
@@ -21,6 +30,7 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
     char *at = b->memory;
     if (rows > 0) vq_bytemat_make(&b->matrix, k, matrix, rows, m->d, at);
+    b->blur = blur_of(&b->matrix);
     vq_bytemat_make(&b->centroids, k, m->centroids, m->nlist, m->d_code, at + first);
     b->code = m->code;
     if (third > 0) {

@@ -11,6 +11,7 @@ typedef struct vq_brief {
     vq_bytemat matrix; /* what a query is multiplied by; no rows unless the transform is dense */
     vq_bytemat centroids;
     vq_code_model code; /* the model's, with codewords in bytes where the codec has them */
+    float blur;         /* deviation of a coordinate that matrix gives, for a query of length 1 */
     void *memory;       /* owned */
 } vq_brief;
 
