@@ -35,6 +35,21 @@ typedef struct vq_grid_shape {
 } vq_grid_shape;
 vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m);
 
+/* The numbers behind the arrays of params, as on disk; bend and stretch: of the head, of the whole.
+ */
+enum {
+    VQ_GRID_TYPICAL,
+    VQ_GRID_ERROR,
+    VQ_GRID_HEAD_ERROR,
+    VQ_GRID_ALONG,
+    VQ_GRID_HEAD_ALONG,
+    VQ_GRID_PLAIN,
+    VQ_GRID_UNIT,
+    VQ_GRID_BEND,
+    VQ_GRID_STRETCH = VQ_GRID_BEND + 2,
+    VQ_GRID_NUMBERS = VQ_GRID_STRETCH + 2
+};
+
 /* Views into params; each has `groups` values.  Of the head: the grid that its bits are on. */
 typedef struct vq_grid_params {
     const float *bits, *head_bits;     /* whole numbers, 0..13; head_bits <= bits */

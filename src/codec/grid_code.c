@@ -12,7 +12,7 @@
 #include "src/base/elem.h"
 #include "src/codec/grid.h"
 
-enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 19, PER_PARAM = 7, SCALARS = 11 };
+enum { G = VQ_GRID_GROUP, COARSE = 13, FINE = 19, PER_PARAM = 7 };
 #define NARROWEST  0.55 /* of the scales that are tried, over the typical one */
 #define RATIO      1.1
 #define FINE_RATIO 1.0055
@@ -36,7 +36,7 @@ vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m)
 size_t vq_grid_nparams(uint32_t d, uint32_t m)
 {
     (void)m;
-    return (size_t)PER_PARAM * (d / G) + SCALARS;
+    return (size_t)PER_PARAM * (d / G) + VQ_GRID_NUMBERS;
 }
 
 vq_grid_params vq_grid_params_of(const float *params, uint32_t d)
@@ -50,15 +50,15 @@ vq_grid_params vq_grid_params_of(const float *params, uint32_t d)
                             .weight = params + 4 * n,
                             .spread = params + 5 * n,
                             .head_spread = params + 6 * n,
-                            .typical = last[0],
-                            .error = last[1],
-                            .head_error = last[2],
-                            .along = last[3],
-                            .head_along = last[4],
-                            .plain = last[5],
-                            .unit = last[6],
-                            .bend = {last[7], last[8]},
-                            .stretch = {last[9], last[10]}};
+                            .typical = last[VQ_GRID_TYPICAL],
+                            .error = last[VQ_GRID_ERROR],
+                            .head_error = last[VQ_GRID_HEAD_ERROR],
+                            .along = last[VQ_GRID_ALONG],
+                            .head_along = last[VQ_GRID_HEAD_ALONG],
+                            .plain = last[VQ_GRID_PLAIN],
+                            .unit = last[VQ_GRID_UNIT],
+                            .bend = {last[VQ_GRID_BEND], last[VQ_GRID_BEND + 1]},
+                            .stretch = {last[VQ_GRID_STRETCH], last[VQ_GRID_STRETCH + 1]}};
 }
 
 /* ---- factors ------------------------------------------------------------------------------- */

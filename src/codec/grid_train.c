@@ -123,10 +123,10 @@ static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *
         for (size_t g = 0; pass == 0 && shape.tail > 0 && g < groups; g++)
             if (s->xx[g] > 0.0) array(params, p.head_step)[g] = (float)(s->ox[g] / s->xx[g]);
     }
-    describe(s->whole, squares, p.weight, groups, count, &last[1], array(params, p.spread),
-             &last[3]);
-    describe(s->head, squares, p.weight, groups, count, &last[2], array(params, p.head_spread),
-             &last[4]);
+    describe(s->whole, squares, p.weight, groups, count, &last[VQ_GRID_ERROR],
+             array(params, p.spread), &last[VQ_GRID_ALONG]);
+    describe(s->head, squares, p.weight, groups, count, &last[VQ_GRID_HEAD_ERROR],
+             array(params, p.head_spread), &last[VQ_GRID_HEAD_ALONG]);
 out:
     vq_mem_free(row);
     vq_mem_free(codes);
@@ -162,11 +162,12 @@ vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float
         if (bits > 0) typical += (double)p.weight[g] * G * squares[g];
     }
     float *last = array(params, p.head_spread) + groups;
-    memset(last, 0, 7 * sizeof *last);
-    last[7] = last[8] = last[9] = last[10] = 1.0f;
-    last[6] = (float)(all * G);
-    last[5] = weighted > 0.0 ? (float)(all / weighted) : 1.0f;
-    last[0] = (float)sqrt(typical);
+    memset(last, 0, VQ_GRID_NUMBERS * sizeof *last);
+    last[VQ_GRID_BEND] = last[VQ_GRID_BEND + 1] = last[VQ_GRID_STRETCH] =
+        last[VQ_GRID_STRETCH + 1] = 1.0f;
+    last[VQ_GRID_UNIT] = (float)(all * G);
+    last[VQ_GRID_PLAIN] = weighted > 0.0 ? (float)(all / weighted) : 1.0f;
+    last[VQ_GRID_TYPICAL] = (float)sqrt(typical);
     VQ_TRY(look(cm, x, n, params, squares, &s, err));
 out:
     vq_mem_free(squares);
@@ -270,7 +271,7 @@ vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float 
         }
     }
     for (int whole = 0; whole < 2; whole++)
-        settle(misses[whole], n, z, &last[7 + whole], &last[9 + whole]);
+        settle(misses[whole], n, z, &last[VQ_GRID_BEND + whole], &last[VQ_GRID_STRETCH + whole]);
 out:
     vq_mem_free(misses[0]);
     vq_mem_free(misses[1]);
