@@ -202,7 +202,7 @@ typedef struct vq_build_opts {
     uint32_t train;     /* VQ_TRAIN_*; default: the best for what is given */
     uint32_t epochs;    /* of distillation, in each of two rounds; default 6 */
     float temperature;  /* of the loss, in the unit of the teacher's scores; default: the one at
-                           which the mean perplexity of the teacher's softmax is 10 */
+                           which the mean perplexity of the teacher's softmax is 20 */
     uint32_t reserved2; /* 0 */
     vq_epoch_fn log;    /* may be NULL */
     void *log_ctx;
