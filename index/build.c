@@ -11,6 +11,7 @@
 #include "index/fit.h"
 #include "index/idmap.h"
 #include "index/learn.h"
+#include "index/part.h"
 #include "index/pseudo.h"
 #include "index/stored.h"
 #include "index/teachcache.h"
@@ -26,6 +27,7 @@ enum {
     READ_BYTES = 8 << 20,
     JUDGES_MIN = 200, /* with fewer all training queries tune */
 };
+#define MOST_TAUGHT ((uint64_t)4 << 30) /* bytes that teaching takes where no bound is given */
 
 typedef struct build {
     const char *path;
@@ -41,6 +43,7 @@ typedef struct build {
     uint8_t *sample;     /* plan.sample rows as they come */
     uint32_t *sample_at; /* which vectors they are */
     size_t sampled;
+    vq_part part;      /* those of the sample that teach, or none: all vectors do */
     uint64_t *skipped; /* row numbers of bad rows */
     size_t nskipped, skipped_cap;
     /* one block of rows on its way */
@@ -212,6 +215,33 @@ out:
     return rc;
 }
 
+static bool learns(const build *b)
+{
+    return b->plan.model.train != VQ_TRAIN_KMEANS && b->plan.model.codec->books != NULL;
+}
+
+/* What an index stores does not hang on memory that is there by chance: only on a bound given. */
+static vq_status take_part(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &b->plan.model;
+    bool given = b->opts->teacher != NULL || b->opts->positives != NULL;
+    uint64_t most = b->opts->memory != 0 ? b->plan.memory : MOST_TAUGHT;
+    uint8_t *rows = b->sample;
+    uint32_t *at = b->sample_at;
+    b->sample = NULL, b->sample_at = NULL;
+    VQ_TRY(vq_part_take(&b->part, &b->plan, rows, at, b->sampled, b->src->elem, most, &b->queries,
+                        err));
+    VQ_REQUIRE(b->part.rows == NULL || !given, VQ_EINVAL,
+               "teacher, qrels: to learn from scores of given vectors all must be in memory; that "
+               "takes about %" PRIu64 " MB, so allow as much (memory), or leave them out",
+               (vq_part_bytes(&b->plan, m->n, b->queries.n) >> 20) + 1);
+    if (b->part.rows == NULL || b->hasher == NULL) goto out;
+    vq_hasher_add(b->hasher, b->part.at, b->part.n * sizeof *b->part.at); /* a class of its own */
+out:
+    return rc;
+}
+
 static vq_status train(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -248,6 +278,7 @@ static vq_status train(build *b, vq_error *err)
     VQ_TRY(hear_teacher(b, err));
     VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
                   &b->fitted, err));
+    if (learns(b)) VQ_TRY(take_part(b, err));
     vq_mem_free(b->sample);
     vq_mem_free(b->sample_at);
     b->sample = NULL;
@@ -260,9 +291,10 @@ out:
 static vq_status ask_teacher(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_class class = {.src = b->src,
+    bool part = b->part.rows != NULL;
+    vq_class class = {.src = part ? b->part.src : b->src,
                       .queries = &b->queries,
-                      .good = good_rows(b),
+                      .good = part ? (vq_good_rows){.n = b->part.n} : good_rows(b),
                       .metric = b->plan.model.metric,
                       .threads = b->plan.threads,
                       .progress = b->opts->progress,
@@ -284,8 +316,8 @@ out:
     return rc;
 }
 
-/* Encodes the corpus in memory, lets codes, codebooks, list vectors and query map learn, and keeps
- * the codes for the file. */
+/* Encodes the corpus in memory, or a part of it, lets codes, codebooks, list vectors and query map
+ * learn, and keeps the codes for the file if they are those of all vectors. */
 static vq_status learn(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -298,7 +330,9 @@ static vq_status learn(build *b, vq_error *err)
                        .fixed_queries = b->opts->fixed_queries != 0,
                        .log = b->opts->log,
                        .log_ctx = b->opts->log_ctx};
-    c->n = (size_t)m->n;
+    bool part = b->part.rows != NULL;
+    vq_source *src = part ? b->part.src : b->src;
+    c->n = part ? b->part.n : (size_t)m->n;
     c->lists = vq_mem_alloc(c->n, sizeof *c->lists);
     c->codes = vq_mem_alloc(c->n, m->code.code_bytes);
     c->coded = vq_alloc_f32(c->n, m->d_code);
@@ -306,7 +340,7 @@ static vq_status learn(build *b, vq_error *err)
     VQ_REQUIRE(c->lists != NULL && c->codes != NULL && c->coded != NULL &&
                    (c->factors != NULL || !m->shape.factors),
                VQ_ENOMEM, "distillation: %zu vectors of %u floats", c->n, m->d_code);
-    vq_encode_job job = {.src = b->src,
+    vq_encode_job job = {.src = src,
                          .model = m,
                          .threads = b->plan.threads,
                          .block = b->block,
@@ -314,14 +348,16 @@ static vq_status learn(build *b, vq_error *err)
                          .ticker = &b->ticker,
                          .phase = "encode",
                          .corpus = c};
-    VQ_TRY(vq_source_rewind(b->src, err));
+    VQ_TRY(vq_source_rewind(src, err));
     VQ_TRY(vq_encode_all(&job, err));
     VQ_TRY(ask_teacher(b, err));
     vq_teacher_part(&b->teacher, &b->queries, m->d, vq_judges(b->queries.n));
-    o.copies = b->plan.copies;
+    o.copies = b->plan.copies && !part;
     VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &b->teacher, c, &o, &b->ticker, err));
     vq_mem_free(c->coded);
     c->coded = NULL;
+    if (part) vq_corpus_fini(c);
+    vq_part_fini(&b->part);
     vq_teacher_fini(&b->teacher);
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
@@ -391,8 +427,7 @@ out:
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    if (b->plan.model.train != VQ_TRAIN_KMEANS && b->plan.model.codec->books != NULL)
-        VQ_TRY(learn(b, err));
+    if (learns(b)) VQ_TRY(learn(b, err));
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
     VQ_TRY(begin_writers(b, err));
@@ -442,6 +477,7 @@ out:
     vq_corpus_fini(&b.corpus);
     vq_mem_free(b.sample);
     vq_mem_free(b.sample_at);
+    vq_part_fini(&b.part);
     vq_mem_free(b.queries.x);
     vq_mem_free(b.queries.own);
     vq_mem_free(b.skipped);

@@ -225,11 +225,12 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
     const vq_model *m = job->model;
     int threads = vq_team((uint32_t)job->threads, job->block / VQ_ASSIGN_TILE + 1);
     encoder e = {.job = job, .k = vq_kernels_get()};
+    uint64_t n = job->corpus != NULL ? job->corpus->n : m->n;
     size_t done = 0;
     VQ_TRY(encoder_init(&e, threads, err));
     for (size_t got = 1; got > 0; done += got) {
         VQ_TRY(vq_source_read(job->src, job->rows, job->block, NULL, &got, err));
-        VQ_REQUIRE(done + got <= m->n, VQ_EIO, "%s: it changed while it was read", job->src->name);
+        VQ_REQUIRE(done + got <= n, VQ_EIO, "%s: it changed while it was read", job->src->name);
         e.n = got;
         place_block(&e, done);
         size_t tiles = (got + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
@@ -241,9 +242,9 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
         if (job->copies != NULL)
             VQ_TRY(vq_list_writer_add(job->copies, done, got, e.copies.lists, e.copies.factors,
                                       e.copies.codes, NULL, err));
-        VQ_TRY(vq_tick(job->ticker, job->phase, done + got, m->n, err));
+        VQ_TRY(vq_tick(job->ticker, job->phase, done + got, n, err));
     }
-    VQ_REQUIRE(done == m->n, VQ_EIO, "%s: it changed while it was read", job->src->name);
+    VQ_REQUIRE(done == n, VQ_EIO, "%s: it changed while it was read", job->src->name);
 out:
     encoder_fini(&e, threads);
     return rc;

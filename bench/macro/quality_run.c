@@ -116,8 +116,8 @@ static vq_build_opts build_options(const build_job *job, vq_source *const *queri
     if (o.train != VQ_TRAIN_KMEANS) {
         o.queries = queries;
         o.nqueries = job->data->ntrain;
+        o.teacher_cache = cache;
     }
-    if (o.train == VQ_TRAIN_DISTILL) o.teacher_cache = cache;
     return o;
 }
 

@@ -284,8 +284,8 @@ typedef struct vq_info {
     }
 VQ_API vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err);
 /* 32 hexadecimal digits and NUL: a hash of the logical content (model, lists, rows, ids), the same
- * for any number of threads, and for any memory bound that holds the training sample (vq_info.why
- * says if it did not).  Reads the whole file. */
+ * for any number of threads, and for any memory bound that holds the training sample, and all
+ * vectors where queries teach (vq_info.why says if it did not).  Reads the whole file. */
 VQ_API vq_status vq_index_digest(vq_index *ix, char hex[33], vq_error *err);
 
 /* ---- searching ---------------------------------------------------------------------------- */
