@@ -40,6 +40,8 @@ const opt eval_opts[] = {
      "estimate is E standard deviations too low. Default 3"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "of the batch; default: all processors. Single queries are timed on one"},
+    {"codes-in-memory", 0, OPT_FLAG, NULL, AT(effort.codes_in_memory), 0, 0, NULL,
+     "read all codes first, and keep them in memory; rows stay on the disk"},
     {"json", 0, OPT_FLAG, NULL, AT(json), 0, 0, NULL, "print one JSON object"},
     {"sweep", 0, OPT_FLAG, NULL, AT(sweep), 0, 0, NULL,
      "measure many settings of nprobe and rerank (one that is given stays) and print the best"},
@@ -91,6 +93,9 @@ static void print_json(const eval_job *job, const eval_result *r)
     json_real(&j, "lists", r->lists);
     json_real(&j, "vectors", r->vectors);
     json_real(&j, "rows", r->rows);
+    json_real(&j, "bytes", r->bytes);
+    json_real(&j, "page_faults", r->faults.minor / (double)job->q.n);
+    json_real(&j, "page_faults_from_disk", r->faults.major / (double)job->q.n);
     json_close(&j, '}');
     quality_json(&j, job, r);
     json_open(&j, "latency_us", '{');
@@ -132,6 +137,9 @@ static void print_text(const eval_job *job, const eval_result *r)
         report_line(stdout, "rerank", "%s%u rows", most, r->rerank);
     report_line(stdout, "a query takes", "%.1f lists, %s vectors, %.1f rows, on the average",
                 r->lists, report_count(n, (uint64_t)(r->vectors + 0.5)), r->rows);
+    report_line(stdout, "..and reads", "at most %.1f kB, %.2f GB/s; page faults: %.2f, from disk %.2f",
+                r->bytes / 1e3, r->bytes / r->latency.mean / 1e3,
+                r->faults.minor / (double)job->q.n, r->faults.major / (double)job->q.n);
     line("exact", "recall@1", r->recall_1);
     line("exact", "recall@10", r->recall_10);
     line("exact", "recall@100", r->recall_100);

@@ -49,6 +49,8 @@ const opt search_opts[] = {
      "default: all processors; answers do not depend on it"},
     {"latency", 0, OPT_FLAG, NULL, AT(effort.latency), 0, 0, NULL,
      "one query after the other, each on all threads; with --nprobe"},
+    {"codes-in-memory", 0, OPT_FLAG, NULL, AT(effort.codes_in_memory), 0, 0, NULL,
+     "read all codes first, and keep them in memory; rows stay on the disk"},
     {"query-ids", 0, OPT_TEXT, "FILE", AT(query_ids), 0, 0, NULL,
      "ids of the queries, one a line; default: their row numbers, from 0"},
     {"like", 0, OPT_TEXT, "ID", AT(like), 0, 0, NULL,
@@ -122,7 +124,7 @@ static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers
 }
 
 /* What was asked and what it took, on the average of the queries (of each index). */
-static int tell_stats(const vq_searcher *s, uint32_t k)
+static int tell_stats(const vq_searcher *s, uint32_t k, double seconds, page_faults faults)
 {
     vq_error err = {0};
     vq_search_stats t = VQ_SEARCH_STATS_INIT;
@@ -134,6 +136,8 @@ static int tell_stats(const vq_searcher *s, uint32_t k)
                   (double)t.queries, (double)t.lists / n, (double)t.vectors / n);
     if (t.codes > 0) (void)fprintf(stderr, "%.1f whole codes, ", (double)t.codes / n);
     (void)fprintf(stderr, "%.1f rows in full\n", (double)t.rows / n);
+    (void)fprintf(stderr, "%.3f s, answers written; page faults: %.0f, from disk %.0f\n", seconds,
+                  faults.minor, faults.major);
     return CLI_DONE;
 }
 
@@ -162,6 +166,8 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
     if (code == CLI_DONE) code = index_set_searcher(&set, &s, &a->effort, a->threads);
     if (code == CLI_DONE) code = set_filter(a, s, set.first.string_ids != 0);
+    double from_time = now_seconds();
+    page_faults before = faults_since((page_faults){0, 0});
     if (code == CLI_DONE) {
         code = answers_open(&to, a->output, a->format, a->k, s, &set.first);
         if (code == CLI_DONE) {
@@ -170,7 +176,7 @@ static int search(const search_args *a, char **paths, int count, const char *fro
             code = answers_close(&to, code);
         }
     }
-    if (code == CLI_DONE && a->stats) code = tell_stats(s, a->k);
+    if (code == CLI_DONE && a->stats) code = tell_stats(s, a->k, now_seconds() - from_time, faults_since(before));
     vq_searcher_close(s);
     queries_close(&q);
     index_set_close(&set);

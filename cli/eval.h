@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cli/inputs.h"
+#include "cli/util.h"
 #include "src/eval/metrics.h"
 #include "src/io/truth.h"
 
@@ -42,7 +43,9 @@ typedef struct eval_result {                            /* NaN: not computed */
     double single_qps, batch_qps;
     uint32_t nprobe, rerank;     /* in force for k = 10; with a recall the most that may be */
     double recall;               /* that was asked for; 0: nprobe and rerank were */
-    double lists, vectors, rows; /* of a query, on the average */
+    double lists, vectors, rows; /* of a query, on the average.. */
+    double bytes;                /* ..codes and rows it reads, at most.. */
+    page_faults faults;          /* ..and pages it had to wait for */
 } eval_result;
 
 int eval_measure(const eval_job *job, eval_result *r);

@@ -71,7 +71,7 @@ static int quality(const eval_job *job, vq_searcher *s, eval_result *r)
 }
 
 /* What a query took, on the average; of several indexes, in each. */
-static int effort_taken(const vq_searcher *s, eval_result *r)
+static int effort_taken(const vq_searcher *s, const eval_job *job, eval_result *r)
 {
     vq_error err = {0};
     vq_search_stats t = VQ_SEARCH_STATS_INIT;
@@ -81,6 +81,8 @@ static int effort_taken(const vq_searcher *s, eval_result *r)
     r->lists = (double)t.lists / n;
     r->vectors = (double)t.vectors / n;
     r->rows = (double)t.rows / n;
+    r->bytes = r->vectors * job->set.first.code_bytes;
+    if (r->rows > 0) r->bytes += r->rows * (double)job->set.rows_bytes / (double)job->set.n;
     return CLI_DONE;
 }
 
@@ -102,6 +104,7 @@ static int latency(const eval_job *job, uint32_t k, eval_result *r)
     int code = index_set_searcher(&job->set, &s, &job->args->effort, 1);
     for (size_t i = 0; i < WARM_QUERIES && code == CLI_DONE; i++)
         code = search(s, job, i % nq, 1, k, ids);
+    page_faults before = faults_since((page_faults){0, 0});
     for (size_t i = 0; i < nq && code == CLI_DONE; i++) {
         double from = now_seconds();
         code = search(s, job, i, 1, k, ids);
@@ -112,7 +115,8 @@ static int latency(const eval_job *job, uint32_t k, eval_result *r)
         vq_latency_of(us, nq, &r->latency);
         r->single_qps = sum > 0 ? 1e6 * (double)nq / sum : NAN;
     }
-    if (code == CLI_DONE) code = effort_taken(s, r);
+    r->faults = faults_since(before);
+    if (code == CLI_DONE) code = effort_taken(s, job, r);
     vq_searcher_close(s);
     free(ids);
     free(us);

@@ -66,6 +66,21 @@ int effort_check(effort *e)
     return CLI_DONE;
 }
 
+/* --codes-in-memory. */
+static int warm(vq_searcher *s)
+{
+    vq_error err = {0};
+    uint64_t bytes, locked;
+    vq_status rc = vq_searcher_warm(s, 1, &bytes, &locked, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    if (locked < bytes)
+        (void)fprintf(stderr,
+                      "vq: only %.1f of %.1f MB of codes are held in memory, the others were read: "
+                      "the system allows no more (ulimit -l)\n",
+                      (double)locked / 1e6, (double)bytes / 1e6);
+    return CLI_DONE;
+}
+
 int index_set_searcher(const index_set *set, vq_searcher **out, const effort *e, uint32_t threads)
 {
     vq_error err = {0};
@@ -79,7 +94,8 @@ int index_set_searcher(const index_set *set, vq_searcher **out, const effort *e,
     vq_status rc = set->count == 1 ? vq_searcher_open(out, set->ix[0], &opts, &err)
                                    : vq_searcher_open_many(out, set->ix, set->count, &opts, &err);
     if (rc == VQ_EUNSUPPORTED && e->recall > 0) return fail(CLI_DATA, "%s", err.text);
-    return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    return e->codes_in_memory ? warm(*out) : CLI_DONE;
 }
 
 void index_set_close(index_set *set)

@@ -21,12 +21,12 @@ typedef struct index_set {
 
 /* Each returns an exit code and has told what went wrong; _close accepts what _open left. */
 int index_set_open(index_set *set, char **paths, int count);
-typedef struct effort { /* what --recall, --nprobe, --rerank, --bars and --latency say; 0: nothing
-                         */
+typedef struct effort { /* what --recall, --nprobe and so on say; 0: nothing */
     double recall;      /* RECALL_NOT_GIVEN until effort_check */
     uint32_t nprobe, rerank;
     double bars;
     int latency; /* each query on all threads */
+    int codes_in_memory;
 } effort;
 #define RECALL_NOT_GIVEN (-1.0)
 /* Makes what was not given 0.  The exit code of what makes no sense, or CLI_DONE. */

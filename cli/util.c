@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,6 +83,13 @@ char *xprintf(const char *fmt, ...)
     va_end(args);
     if (n < 0) exit(fail(CLI_SYSTEM, "out of memory"));
     return text;
+}
+
+page_faults faults_since(page_faults before)
+{
+    struct rusage r = {0};
+    (void)getrusage(RUSAGE_SELF, &r);
+    return (page_faults){(double)r.ru_minflt - before.minor, (double)r.ru_majflt - before.major};
 }
 
 double now_seconds(void)

@@ -333,6 +333,12 @@ VQ_API void vq_searcher_close(vq_searcher *s);
 /* Moves on to the newest snapshot of each index, as vq_search does at its beginning unless it is
  * pinned; costs two loads where there is no newer one.  On failure s is as before. */
 VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
+/* Brings what scans read, codes and not rows, into memory, so that first queries do not wait for a
+ * disk.  lock not 0: it also stays there, whatever else wants memory, as long as the index is open
+ * and as far as the system allows (RLIMIT_MEMLOCK).  bytes, locked (may be NULL): how much that is.
+ * Of the snapshot in hand: what a later one has anew is not in it. */
+VQ_API vq_status vq_searcher_warm(vq_searcher *s, uint32_t lock, uint64_t *bytes, uint64_t *locked,
+                                  vq_error *err);
 /* For each of the nq rows of q (nq x d) the k nearest, nearest first, into ids and scores (nq x k
  * each; scores may be NULL).  Fewer than k only if the index holds fewer: then VQ_NO_ID, NaN.
  * Single queries and batches, one thread and many, any instruction set: the same bits. */

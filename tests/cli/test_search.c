@@ -276,3 +276,13 @@ Test(search, allowed_and_denied, .timeout = 120)
     REFUSED(own, 1, "No such file", "\"$VQ\" search b.vq q.fbin --deny none");
     test_rmdir(own);
 }
+
+/* Where codes lie changes no answer; what a search waited for is told. */
+Test(search, codes_in_memory)
+{
+    DONE(dir, "\"$VQ\" search b.vq q.fbin --format tsv >a.tsv");
+    PRINTS(dir, "page faults: ",
+           "\"$VQ\" search b.vq q.fbin --format tsv --codes-in-memory --stats -o b.tsv 2>&1");
+    DONE(dir, "cmp a.tsv b.tsv");
+    PRINTS(dir, "..and reads", "\"$VQ\" eval b.vq q.fbin --codes-in-memory");
+}
