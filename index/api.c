@@ -7,6 +7,8 @@
 
 #include "index/build.h"
 #include "index/check.h"
+#include "index/docs.h"
+#include "index/expr.h"
 #include "index/mask.h"
 #include "index/opts.h"
 #include "index/searcher.h"
@@ -17,9 +19,9 @@
 #define NO_TAIL(type, last)                                                                        \
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
-NO_TAIL(vq_build_opts, copies);
+NO_TAIL(vq_build_opts, attributes);
 NO_TAIL(vq_search_opts, bars);
-NO_TAIL(vq_info, oldest_pid);
+NO_TAIL(vq_info, attributes_bytes);
 NO_TAIL(vq_search_stats, codes);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
@@ -136,6 +138,10 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.mapped = m->query_map != 0;
     i.copies = m->copies;
     i.copies_bytes = db_bytes(&shard.snapshot, VQ_DB_COPIES);
+    for (vq_db db = VQ_DB_DOCUMENTS; db <= VQ_DB_TIMES; db++)
+        i.attributes_bytes += db_bytes(&shard.snapshot, db);
+    i.tags = vq_docs_tags(&shard.snapshot);
+    VQ_TRY(vq_docs_count(&shard.snapshot, &i.described, err));
     VQ_TRY(describe_space(&shard, &i, err));
     (void)snprintf(i.codec, sizeof i.codec, "%s", m->codec->name);
     (void)snprintf(i.why, sizeof i.why, "%s", m->why);
@@ -284,6 +290,7 @@ void vq_searcher_close(vq_searcher *s)
     for (int i = 0; s->workers != NULL && i < s->threads; i++) vq_arena_fini(&s->workers[i]);
     vq_arena_fini(&s->shared);
     vq_filter_free(s->filter);
+    vq_expr_free(s->expr);
     vq_mem_free(s->workers);
     vq_mem_free(s->stats);
     vq_mem_free(s->shards);
@@ -294,8 +301,9 @@ void vq_searcher_close(vq_searcher *s)
 static vq_status mask_all(vq_searcher *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    for (size_t i = 0; i < s->nshards && s->filter != NULL; i++)
-        if (s->shards[i].mask == NULL) VQ_TRY(vq_mask_make(&s->shards[i], s->filter, err));
+    if (s->filter == NULL && s->expr == NULL) return VQ_OK;
+    for (size_t i = 0; i < s->nshards; i++)
+        if (s->shards[i].mask == NULL) VQ_TRY(vq_mask_make(&s->shards[i], s->filter, s->expr, err));
 out:
     return rc;
 }
@@ -330,6 +338,14 @@ out:
     return rc;
 }
 
+static void forget_masks(vq_searcher *s)
+{
+    for (size_t i = 0; i < s->nshards; i++) {
+        vq_mask_free(s->shards[i].mask);
+        s->shards[i].mask = NULL;
+    }
+}
+
 vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
                              const char *const *names, uint64_t n, vq_error *err)
 {
@@ -344,10 +360,20 @@ vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
         VQ_TRY(vq_filter_make(&f, strings ? NULL : ids, strings ? names : NULL, n, kind, err));
     vq_filter_free(s->filter);
     s->filter = f;
-    for (size_t i = 0; i < s->nshards; i++) {
-        vq_mask_free(s->shards[i].mask);
-        s->shards[i].mask = NULL;
-    }
+    forget_masks(s);
+out:
+    return rc;
+}
+
+vq_status vq_searcher_filter_text(vq_searcher *s, const char *expression, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_expr *e = NULL;
+    VQ_REQUIRE(s != NULL, VQ_EINVAL, "filter: no searcher");
+    if (expression != NULL) VQ_TRY(vq_expr_parse(&e, expression, err));
+    vq_expr_free(s->expr);
+    s->expr = e;
+    forget_masks(s);
 out:
     return rc;
 }
@@ -438,25 +464,58 @@ static vq_status no_such_id(uint64_t id, vq_error *err)
     return vq_fail(err, VQ_ENOENT, "there is no id %" PRIu64, id);
 }
 
+/* The shard that has an id, its label and place there. */
+static vq_status find_id(vq_searcher *s, uint64_t id, vq_shard **shard, uint64_t *label,
+                         uint64_t *place, vq_error *err)
+{
+    bool strings = s->shards[0].model.string_ids != 0;
+    size_t first = shard_of(s, id, label), end = strings ? first + 1 : s->nshards, at = first;
+    vq_status rc = VQ_ENOENT;
+    for (; at < end && at < s->nshards && rc == VQ_ENOENT; at++)
+        rc = vq_shard_find(&s->shards[at], *label, place, err);
+    if (rc == VQ_OK) *shard = &s->shards[at - 1];
+    return rc == VQ_ENOENT ? no_such_id(id, err) : rc;
+}
+
 vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err)
 {
     vq_status rc = VQ_OK;
     uint64_t label, place = 0;
+    vq_shard *shard;
     VQ_REQUIRE(s != NULL && row != NULL, VQ_EINVAL, "get: a searcher and room are needed");
-    bool strings = s->shards[0].model.string_ids != 0;
-    size_t first = shard_of(s, id, &label), end = strings ? first + 1 : s->nshards, at = first;
-    rc = VQ_ENOENT;
-    for (; at < end && at < s->nshards && rc == VQ_ENOENT; at++)
-        rc = vq_shard_find(&s->shards[at], label, &place, err);
-    if (rc == VQ_ENOENT) return no_such_id(id, err);
-    if (rc != VQ_OK) goto out;
-    const vq_shard *shard = &s->shards[at - 1];
+    VQ_TRY(find_id(s, id, &shard, &label, &place, err));
     const vq_model *m = &shard->model;
     const uint8_t *stored;
     VQ_TRY(vq_shard_row(shard, place, &stored, err));
     vq_to_f32(s->k, m->store, stored, m->d, row);
     for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) row[j] /= m->store_scale;
 out:
+    return rc;
+}
+
+vq_status vq_get_attributes(vq_searcher *s, uint64_t id, vq_document *out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *shard;
+    uint64_t label, place;
+    VQ_REQUIRE(s != NULL && out != NULL, VQ_EINVAL, "get: a searcher and a struct are needed");
+    VQ_TRY(find_id(s, id, &shard, &label, &place, err));
+    if (shard->docs == NULL) shard->docs = vq_mem_calloc(1, sizeof *shard->docs);
+    VQ_REQUIRE(shard->docs != NULL, VQ_ENOMEM, "get: out of memory");
+    VQ_TRY(vq_doc_read(shard->docs, &shard->snapshot, label, out, err));
+out:
+    return rc;
+}
+
+vq_status vq_tags(vq_index *ix, vq_tag_fn fn, void *ctx, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_snapshot s = {0};
+    VQ_REQUIRE(ix != NULL && fn != NULL, VQ_EINVAL, "tags: an index and a function are needed");
+    VQ_TRY(vq_snapshot_begin(&s, ix->file, err));
+    VQ_TRY(vq_docs_walk_tags(&s, fn, ctx, err));
+out:
+    vq_snapshot_end(&s);
     return rc;
 }
 

@@ -17,7 +17,7 @@ _Static_assert(offsetof(vq_writer_opts, progress_ctx) + sizeof(void *) == sizeof
                "no padding after the last field");
 _Static_assert(offsetof(vq_compact_opts, progress_ctx) + sizeof(void *) == sizeof(vq_compact_opts),
                "no padding after the last field");
-_Static_assert(offsetof(vq_write_report, n) + sizeof(uint64_t) == sizeof(vq_write_report),
+_Static_assert(offsetof(vq_write_report, set) + sizeof(uint64_t) == sizeof(vq_write_report),
                "no padding after the last field");
 
 vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts *opts,
@@ -118,6 +118,20 @@ out:
     return rc;
 }
 
+vq_status vq_writer_set(vq_writer *w, const vq_attributes *attributes, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_attributes a;
+    VQ_REQUIRE(w != NULL, VQ_EINVAL, "set: no writer");
+    VQ_TRY(vq_opts_import(&a, sizeof a, attributes, err));
+    VQ_TRY(vq_attributes_check(&a, err));
+    if (a.n == 0) goto out;
+    VQ_TRY(catch_up(w, err));
+    VQ_TRY(vq_pending_set(&w->batch, &a, err));
+out:
+    return rc;
+}
+
 vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -133,6 +147,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
         VQ_TRY(vq_change_apply(w->change, vq_update_write, &u, err));
         r.added = u.added, r.replaced = u.replaced, r.deleted = u.deleted;
         r.clamped = w->batch.clamped;
+        r.set = u.set;
         r.n = u.model.n;
     }
     w->behind = true;

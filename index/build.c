@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/docbuild.h"
 #include "index/encode.h"
 #include "index/fit.h"
 #include "index/idmap.h"
@@ -39,6 +40,7 @@ typedef struct build {
     vq_fitted fitted;
     vq_idmap idmap;
     vq_list_writer writer, copies;
+    vq_doc_build docs;
     vq_corpus corpus;    /* with distillation: its codes are the file's */
     uint8_t *sample;     /* plan.sample rows as they come */
     uint32_t *sample_at; /* which vectors they are */
@@ -274,6 +276,7 @@ static vq_status train(build *b, vq_error *err)
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
+    VQ_TRY(vq_doc_build_init(&b->docs, b->src, o, &b->idmap, b->skipped, b->nskipped, err));
     VQ_TRY(o->nqueries > 0 ? read_queries(b, err) : stand_in(b, err));
     VQ_TRY(hear_teacher(b, err));
     VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
@@ -424,6 +427,17 @@ out:
     return rc;
 }
 
+static vq_status write_attributes(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &b->plan.model;
+    if (!vq_doc_build_any(&b->docs)) goto out;
+    VQ_TRY(vq_doc_build_write(&b->docs, &b->idmap, b->store, vq_chunk_capacity(&m->shape), err));
+    m->format = VQ_FORMAT_DOCUMENTS;
+out:
+    return rc;
+}
+
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -446,6 +460,7 @@ static vq_status write_all(build *b, vq_error *err)
     VQ_TRY(vq_list_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
     if (b->plan.copies) VQ_TRY(write_copies(b, err));
     VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));
+    VQ_TRY(write_attributes(b, err));
     VQ_TRY(vq_meta_write(&b->plan.model, b->store, err));
     if (b->opts->no_tune == 0) VQ_TRY(tune(b, err));
     VQ_TRY(vq_tick(&b->ticker, "sync", 0, 0, err));
@@ -473,6 +488,7 @@ out:
     vq_list_writer_fini(&b.writer);
     vq_list_writer_fini(&b.copies);
     vq_idmap_fini(&b.idmap);
+    vq_doc_build_fini(&b.docs);
     vq_fitted_fini(&b.fitted);
     vq_corpus_fini(&b.corpus);
     vq_mem_free(b.sample);

@@ -201,9 +201,11 @@ static vq_status failed(vq_change *c, vq_db db, int m, vq_error *err)
     return vq_fail_context(err, rc, "%s", c->file->path);
 }
 
+/* A database of attributes is made by its first value. */
 static int open_db(vq_change *c, vq_db db)
 {
-    int m = c->opened[db] ? 0 : mdb_dbi_open(c->txn, vq_db_names[db], 0, &c->db[db]);
+    unsigned flags = db >= VQ_DB_DOCUMENTS ? MDB_CREATE : 0;
+    int m = c->opened[db] ? 0 : mdb_dbi_open(c->txn, vq_db_names[db], flags, &c->db[db]);
     c->opened[db] = m == 0;
     return m;
 }

@@ -202,17 +202,18 @@ static void check_counts(check *c)
     if (m->string_ids) want[VQ_DB_NAMES] = (m->n + VQ_NAMES_PER_BLOCK - 1) / VQ_NAMES_PER_BLOCK;
     if (m->labels != 0) want[VQ_DB_NAMES] = s->db[VQ_DB_NAMES].entries; /* counted name by name */
     c->values += want[VQ_DB_META] + want[VQ_DB_MODEL];
-    for (int db = 0; db < VQ_DB_COUNT; db++) {
+    for (vq_db db = 0; db < VQ_DB_DOCUMENTS; db++) {
         uint64_t entries = s->db[db].root != VQ_NO_PAGE ? s->db[db].entries : 0;
         if (entries != want[db])
             vq_problem(&c->problems, "%s: %" PRIu64 " entries, expected %" PRIu64, vq_db_names[db],
                        entries, want[db]);
     }
-    int databases = m->copies > 0 ? VQ_DB_COUNT : VQ_DB_COPIES;
-    vq_tree none; /* the last copy may have been deleted */
-    if (m->copies == 0 && m->format >= VQ_FORMAT_CHANGED &&
-        vq_tree_open(&s->pages, vq_db_names[VQ_DB_COPIES], &none, NULL) == VQ_OK)
-        databases = VQ_DB_COUNT;
+    int databases = VQ_DB_COPIES + (m->copies > 0);
+    vq_tree none; /* the last copy may have been deleted, or what was there of attributes */
+    if (m->copies == 0 && m->format >= VQ_FORMAT_CHANGED)
+        databases += vq_tree_open(&s->pages, vq_db_names[VQ_DB_COPIES], &none, NULL) == VQ_OK;
+    for (vq_db db = VQ_DB_DOCUMENTS; m->format >= VQ_FORMAT_DOCUMENTS && db < VQ_DB_COUNT; db++)
+        databases += vq_tree_open(&s->pages, vq_db_names[db], &none, NULL) == VQ_OK;
     if (s->pages.main.entries != (uint64_t)databases)
         vq_problem(&c->problems, "%" PRIu64 " databases, expected %d", s->pages.main.entries,
                    databases);
@@ -242,6 +243,7 @@ static vq_status check_content(check *c, vq_error *err)
         }
     }
     VQ_TRY(check_ids(c, err));
+    VQ_TRY(vq_check_docs(s, &c->values, err));
 out:
     return rc;
 }

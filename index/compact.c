@@ -37,8 +37,9 @@ out:
 
 static vq_status copy_all(compact *c, vq_error *err)
 {
-    static const vq_db order[] = {VQ_DB_MODEL, VQ_DB_LISTS, VQ_DB_VECTORS, VQ_DB_COPIES,
-                                  VQ_DB_IDS,   VQ_DB_NAMES, VQ_DB_META};
+    static const vq_db order[] = {VQ_DB_MODEL, VQ_DB_LISTS, VQ_DB_VECTORS,   VQ_DB_COPIES,
+                                  VQ_DB_IDS,   VQ_DB_NAMES, VQ_DB_DOCUMENTS, VQ_DB_TAGGED,
+                                  VQ_DB_TAGS,  VQ_DB_TIMES, VQ_DB_META};
     vq_status rc = VQ_OK;
     const vq_snapshot *s = &c->shard.snapshot;
     vq_tree copies;

@@ -46,7 +46,8 @@ vq_status vq_digest_shard(vq_shard *s, char hex[33], vq_error *err)
     /* Pages that share others could keep a walk busy for ever: each must be used once. */
     VQ_TRY(vq_pages_sound(&s->snapshot.pages, vq_file_path(s->snapshot.file), err));
     for (vq_db db = 0; db < VQ_DB_COUNT; db++)
-        if (db != VQ_DB_COPIES || s->model.copies > 0) VQ_TRY(add_db(h, &s->snapshot, db, err));
+        if (db < VQ_DB_COPIES || s->snapshot.db[db].root != VQ_NO_PAGE)
+            VQ_TRY(add_db(h, &s->snapshot, db, err));
     vq_hasher_get(h, digest);
     for (int i = 0; i < 16; i++) (void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 out:

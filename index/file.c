@@ -16,8 +16,9 @@
 
 enum { SNAPSHOT_TRIES = 1000, OPEN_TRIES = 10 };
 
-const char *const vq_db_names[VQ_DB_COUNT] = {"meta", "model", "lists", "vectors",
-                                              "ids",  "names", "copies"};
+const char *const vq_db_names[VQ_DB_COUNT] = {"meta", "model",  "lists",  "vectors",
+                                              "ids",  "names",  "copies", "documents",
+                                              "tags", "tagged", "times"};
 
 static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER;
 static vq_file *files;

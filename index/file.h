@@ -20,7 +20,11 @@ typedef enum vq_db {
     VQ_DB_VECTORS,
     VQ_DB_IDS,
     VQ_DB_NAMES,
-    VQ_DB_COPIES, /* only in an index that has some */
+    VQ_DB_COPIES, /* this and the following only in an index that has some */
+    VQ_DB_DOCUMENTS,
+    VQ_DB_TAGS,
+    VQ_DB_TAGGED,
+    VQ_DB_TIMES,
     VQ_DB_COUNT
 } vq_db;
 extern const char *const vq_db_names[VQ_DB_COUNT];

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "index/select.h"
 #include "src/io/ids.h"
 
 void vq_filter_free(vq_filter *f)
@@ -100,19 +101,11 @@ out:
     return rc;
 }
 
-vq_status vq_mask_make(vq_shard *s, const vq_filter *f, vq_error *err)
+static vq_status choose_ids(vq_mask *m, vq_shard *s, const vq_filter *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
     bool allow = f->kind == VQ_FILTER_ALLOW;
     const char *name = f->text;
-    vq_mask *m = vq_mem_calloc(1, sizeof *m);
-    VQ_REQUIRE(m != NULL, VQ_ENOMEM, "filter: out of memory");
-    m->nlist = s->model.nlist;
-    m->bits = vq_mem_calloc(m->nlist, sizeof *m->bits);
-    m->counts = vq_mem_calloc(m->nlist, sizeof *m->counts);
-    m->sizes = vq_mem_calloc(m->nlist, sizeof *m->sizes);
-    VQ_REQUIRE(m->bits != NULL && m->counts != NULL && m->sizes != NULL, VQ_ENOMEM,
-               "filter: %u lists", m->nlist);
     if (!allow) VQ_TRY(set_all(m, s, err));
     for (uint64_t i = 0; i < f->n; i++) {
         uint8_t number[8];
@@ -122,6 +115,23 @@ vq_status vq_mask_make(vq_shard *s, const vq_filter *f, vq_error *err)
             VQ_TRY(set_one(m, s, name != NULL ? name : (const void *)number, len, allow, err));
         if (name != NULL) name += len + 1;
     }
+out:
+    return rc;
+}
+
+vq_status vq_mask_make(vq_shard *s, const vq_filter *f, const vq_expr *e, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_mask *m = vq_mem_calloc(1, sizeof *m);
+    VQ_REQUIRE(m != NULL, VQ_ENOMEM, "filter: out of memory");
+    m->nlist = s->model.nlist;
+    m->bits = vq_mem_calloc(m->nlist, sizeof *m->bits);
+    m->counts = vq_mem_calloc(m->nlist, sizeof *m->counts);
+    m->sizes = vq_mem_calloc(m->nlist, sizeof *m->sizes);
+    VQ_REQUIRE(m->bits != NULL && m->counts != NULL && m->sizes != NULL, VQ_ENOMEM,
+               "filter: %u lists", m->nlist);
+    if (f != NULL) VQ_TRY(choose_ids(m, s, f, err));
+    if (e != NULL) VQ_TRY(vq_select(m, f == NULL, s, e, err));
     vq_mask_free(s->mask);
     s->mask = m;
     m = NULL;

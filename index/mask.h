@@ -24,8 +24,9 @@ struct vq_mask {
     uint32_t nlist;
 };
 void vq_mask_free(vq_mask *m); /* accepts NULL */
-/* The mask of a filter for the snapshot of s, which owns it until it moves on. */
-vq_status vq_mask_make(vq_shard *s, const vq_filter *f, vq_error *err);
+/* The mask of a filter of ids, of an expression (either may be NULL), or what both allow, for the
+ * snapshot of s, which owns it until it moves on. */
+vq_status vq_mask_make(vq_shard *s, const vq_filter *f, const vq_expr *e, vq_error *err);
 
 static inline bool vq_mask_has(const vq_mask *m, uint64_t place)
 {

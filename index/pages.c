@@ -283,6 +283,57 @@ vq_status vq_cursor_first(vq_cursor *c, const vq_pages *p, const vq_tree *t, vq_
     return descend(c, err);
 }
 
+/* The node of a page to go on with: of a branch the child that may hold the key, of a leaf the
+ * first that is not below it; nodes if all are. */
+static vq_status seek_node(const vq_pages *p, uint64_t page, unsigned kind, unsigned nodes,
+                           const void *key, size_t key_len, unsigned *at, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    bool branch = kind == VQ_PAGE_BRANCH;
+    unsigned lo = branch ? 1 : 0, hi = nodes;
+    while (lo < hi) {
+        unsigned mid = lo + (hi - lo) / 2;
+        vq_node node;
+        VQ_TRY(read_node(p, page, kind, mid, &node, err));
+        int c = compare_keys(key, key_len, node.key, node.key_len);
+        if (c < 0 || (c == 0 && !branch))
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    *at = branch ? lo - 1 : lo;
+out:
+    return rc;
+}
+
+vq_status vq_cursor_seek(vq_cursor *c, const vq_pages *p, const vq_tree *t, const void *key,
+                         size_t key_len, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    memset(c, 0, sizeof *c);
+    c->pages = p;
+    if (t->root == VQ_NO_PAGE || t->entries == 0) return VQ_OK;
+    c->left = t->entries - 1;
+    c->page[0] = t->root;
+    for (unsigned kind = VQ_PAGE_BRANCH; kind == VQ_PAGE_BRANCH;) {
+        unsigned level = c->depth++, at = 0;
+        VQ_TRY(vq_page_check(p, c->page[level], &kind, &c->nodes[level], err));
+        VQ_TRY(seek_node(p, c->page[level], kind, c->nodes[level], key, key_len, &at, err));
+        c->at[level] = at;
+        if (at == c->nodes[level]) { /* the next leaf begins behind the key */
+            c->at[level] = at - 1;
+            return vq_cursor_next(c, err);
+        }
+        VQ_TRY(read_node(p, c->page[level], kind, at, &c->node, err));
+        if (kind == VQ_PAGE_LEAF) break;
+        VQ_REQUIRE(c->depth < VQ_TREE_DEPTH, VQ_ECORRUPT, "a tree deeper than %d pages",
+                   VQ_TREE_DEPTH);
+        c->page[c->depth] = c->node.child;
+    }
+out:
+    return rc;
+}
+
 vq_status vq_cursor_next(vq_cursor *c, vq_error *err)
 {
     vq_status rc = VQ_OK;

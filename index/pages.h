@@ -93,6 +93,9 @@ typedef struct vq_cursor {
     vq_node node; /* the current one */
 } vq_cursor;
 vq_status vq_cursor_first(vq_cursor *c, const vq_pages *p, const vq_tree *t, vq_error *err);
+/* At the first entry whose key is not below; depth 0 if there is none. */
+vq_status vq_cursor_seek(vq_cursor *c, const vq_pages *p, const vq_tree *t, const void *key,
+                         size_t key_len, vq_error *err);
 vq_status vq_cursor_next(vq_cursor *c, vq_error *err); /* depth 0 after the last */
 
 /* How many pages are free, for writers to use as soon as no reader sees what was there. */

@@ -44,6 +44,7 @@ void vq_pending_fini(vq_pending *b)
     vq_mem_free(b->codes), vq_mem_free(b->copy_codes), vq_mem_free(b->rows);
     vq_encoder_close(b->encoder);
     vq_mem_free(b->in), vq_mem_free(b->wide), vq_mem_free(b->numbers), vq_mem_free(b->picks);
+    vq_pending_docs_fini(&b->docs);
     memset(b, 0, sizeof *b);
 }
 
@@ -70,6 +71,7 @@ vq_status vq_pending_clear(vq_pending *b, vq_error *err)
     const vq_snapshot *s = &b->shard->snapshot;
     free_names(b);
     vq_table_fini(&b->table);
+    vq_pending_docs_fini(&b->docs);
     b->n = 0;
     b->clamped = 0;
     rc = vq_tree_open(&s->pages, vq_db_names[VQ_DB_COPIES], &t, err);
@@ -83,7 +85,9 @@ out:
 bool vq_pending_empty(const vq_pending *b)
 {
     for (size_t i = 0; i < b->nids; i++)
-        if (b->ids[i].removed || b->ids[i].vector != VQ_NO_VECTOR) return false;
+        if (b->ids[i].removed || b->ids[i].vector != VQ_NO_VECTOR ||
+            b->ids[i].change != VQ_NO_CHANGE)
+            return false;
     return true;
 }
 
@@ -130,7 +134,7 @@ static vq_status find_id(vq_pending *b, uint64_t number, const char *name, uint3
                          vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_pending_id id = {.id = number, .vector = VQ_NO_VECTOR};
+    vq_pending_id id = {.id = number, .vector = VQ_NO_VECTOR, .change = VQ_NO_CHANGE};
     wanted w = {.b = b, .name = name};
     uint8_t key[8];
     uint64_t hash = name != NULL ? vq_xxh3(name, strlen(name)) : number;
@@ -408,7 +412,8 @@ out:
     return rc;
 }
 
-vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err)
+/* All ids of a call must be there. */
+static vq_status pick_there(vq_pending *b, const vq_id_list *ids, vq_error *err)
 {
     vq_status rc = VQ_OK;
     char room[128];
@@ -417,11 +422,37 @@ vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err)
         const vq_pending_id *id = &b->ids[b->picks[i]];
         VQ_REQUIRE(is_there(id), VQ_ENOENT, "there is no id %s (row %zu)", spell(id, room), i);
     }
+out:
+    return rc;
+}
+
+vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_TRY(pick_there(b, ids, err));
     for (size_t i = 0; i < b->npicks; i++) {
         vq_pending_id *id = &b->ids[b->picks[i]];
         id->removed = id->place != VQ_NO_PLACE;
         id->vector = VQ_NO_VECTOR;
+        id->forget = true;
+        id->change = VQ_NO_CHANGE;
     }
 out:
+    return rc;
+}
+
+vq_status vq_pending_set(vq_pending *b, const vq_attributes *a, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_id_list ids = {.ids = a->ids, .names = a->names, .n = a->n};
+    uint32_t *changes = NULL;
+    VQ_TRY(pick_there(b, &ids, err));
+    changes = vq_mem_alloc(b->npicks, sizeof *changes);
+    VQ_REQUIRE(changes != NULL, VQ_ENOMEM, "attributes: of %zu ids", b->npicks);
+    for (size_t i = 0; i < b->npicks; i++)
+        VQ_TRY(vq_pending_docs_add(&b->docs, a, i, b->ids[b->picks[i]].change, &changes[i], err));
+    for (size_t i = 0; i < b->npicks; i++) b->ids[b->picks[i]].change = changes[i];
+out:
+    vq_mem_free(changes);
     return rc;
 }

@@ -4,6 +4,7 @@
 #ifndef VQ_INDEX_PENDING_H
 #define VQ_INDEX_PENDING_H
 
+#include "index/docpending.h"
 #include "index/encode.h"
 #include "index/searcher.h"
 #include "src/base/table.h"
@@ -17,6 +18,8 @@ typedef struct vq_pending_id { /* an id that was looked up */
     uint64_t place, copy;      /* in the snapshot, or VQ_NO_PLACE */
     uint32_t vector;           /* its new vector, or VQ_NO_VECTOR */
     bool removed;              /* the vector at place goes */
+    bool forget;               /* what it carried goes, too: it has been deleted, by and by */
+    uint32_t change;           /* of what it carries, or VQ_NO_CHANGE */
     uint64_t call;             /* the last call that named it, from 1 */
     uint64_t row;              /* where, in that call */
 } vq_pending_id;
@@ -37,6 +40,7 @@ typedef struct vq_pending {
     float *factors, *copy_factors;
     uint8_t *codes, *copy_codes, *rows;
     uint64_t clamped;
+    vq_pending_docs docs;
     /* a block on its way */
     vq_encoder *encoder;
     size_t block;
@@ -63,5 +67,7 @@ typedef struct vq_id_list { /* numbers or names, or neither */
 vq_status vq_pending_put(vq_pending *b, vq_source *src, const vq_id_list *ids, bool upsert,
                          vq_ticker *ticker, vq_error *err);
 vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err);
+/* Of attributes that have been checked. */
+vq_status vq_pending_set(vq_pending *b, const vq_attributes *a, vq_error *err);
 
 #endif

@@ -319,7 +319,8 @@ out:
 vq_status vq_update_write(void *update, vq_change *c, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_update *u = update;
+    vq_update *u = update;
+    vq_sink sink = {.change = c, .shard = u->shard, .capacity = u->shard->capacity};
     rewrite w = {.u = u, .c = c, .s = u->shard, .capacity = u->shard->capacity};
     w.from = vq_mem_alloc(w.capacity, sizeof *w.from);
     w.labels = vq_mem_alloc(w.capacity, sizeof *w.labels);
@@ -331,6 +332,7 @@ vq_status vq_update_write(void *update, vq_change *c, vq_error *err)
     VQ_TRY(write_half(&w, &u->copies, err));
     VQ_TRY(write_ids(&w, err));
     VQ_TRY(write_names(&w, err));
+    VQ_TRY(vq_docs_write(&u->docs, &sink, err));
     VQ_TRY(vq_meta_change(&u->model, c, err));
 out:
     vq_mem_free(w.from);

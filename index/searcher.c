@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "index/docs.h"
 #include "index/mask.h"
 
 /* Of a snapshot, which becomes the shard's.  known: of an earlier one that is still held, or NULL.
@@ -74,6 +75,8 @@ void vq_shard_close(vq_shard *s)
     vq_mem_free(s->lock);
     vq_mem_free(s->names);
     vq_mask_free(s->mask);
+    if (s->docs != NULL) vq_doc_room_fini(s->docs);
+    vq_mem_free(s->docs);
     vq_brief_free(&s->brief);
     vq_snapshot_end(&s->snapshot);
     memset(s, 0, sizeof *s);

@@ -31,6 +31,8 @@ typedef struct vq_list_view {
 
 typedef struct vq_filter vq_filter; /* mask.h */
 typedef struct vq_mask vq_mask;
+typedef struct vq_expr vq_expr;         /* expr.h */
+typedef struct vq_doc_room vq_doc_room; /* docs.h */
 
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
@@ -43,6 +45,7 @@ typedef struct vq_shard { /* one index */
     vq_mask *mask;         /* of the searcher's filter for this snapshot; NULL: no filter; owned */
     uint8_t *names;        /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;
+    vq_doc_room *docs; /* of the document that was read last; NULL at first; owned */
 } vq_shard;
 
 /* Opens a snapshot of f and reads the model. */
@@ -270,6 +273,7 @@ struct vq_searcher {
     float bars;              /* as asked; 0: the default */
     bool pinned;             /* a search does not move on to newer snapshots */
     vq_filter *filter;       /* or NULL; owned */
+    vq_expr *expr;           /* or NULL; owned */
     int threads;
     uint64_t
         spread; /* least vectors that one query is spread over threads for; UINT64_MAX: never */

@@ -24,11 +24,10 @@ struct vq_store {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi db[VQ_DB_COUNT];
-    bool opened;      /* db[] are valid, but for.. */
-    bool has_copies;  /* ..copies, which is made by its first value */
-    size_t page, map; /* bytes of a page, of the map */
-    size_t dirty;     /* bytes put in this transaction, overhead included */
-    size_t room;      /* bytes that may be dirty in it */
+    bool has[VQ_DB_COUNT]; /* db[] is valid; those from copies on are made by their first value */
+    size_t page, map;      /* bytes of a page, of the map */
+    size_t dirty;          /* bytes put in this transaction, overhead included */
+    size_t room;           /* bytes that may be dirty in it */
 };
 
 /* The folder of path, to be freed. */
@@ -77,6 +76,14 @@ out:
     return rc;
 }
 
+/* There is to be that database. */
+static vq_status want(vq_store *st, vq_db db, vq_error *err)
+{
+    int m = st->has[db] ? 0 : mdb_dbi_open(st->txn, vq_db_names[db], MDB_CREATE, &st->db[db]);
+    st->has[db] = m == 0;
+    return m == 0 ? VQ_OK : vq_mdb_status(m, st->temp, err);
+}
+
 static vq_status begin(vq_store *st, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -93,11 +100,7 @@ static vq_status begin(vq_store *st, vq_error *err)
         st->txn = NULL;
         return vq_mdb_status(m, st->temp, err);
     }
-    for (int i = 0; i < VQ_DB_COPIES && !st->opened; i++) {
-        m = mdb_dbi_open(st->txn, vq_db_names[i], MDB_CREATE, &st->db[i]);
-        VQ_REQUIRE(m == 0, VQ_EIO, "%s: %s", st->temp, mdb_strerror(m));
-    }
-    st->opened = true;
+    for (vq_db db = 0; db < VQ_DB_COPIES; db++) VQ_TRY(want(st, db, err));
     st->dirty = 0;
 out:
     return rc;
@@ -176,11 +179,7 @@ size_t vq_store_value_min(const vq_store *st)
 
 vq_status vq_store_want_copies(vq_store *st, vq_error *err)
 {
-    int m = 0;
-    if (!st->has_copies)
-        m = mdb_dbi_open(st->txn, vq_db_names[VQ_DB_COPIES], MDB_CREATE, &st->db[VQ_DB_COPIES]);
-    st->has_copies = m == 0;
-    return m == 0 ? VQ_OK : vq_mdb_status(m, st->temp, err);
+    return want(st, VQ_DB_COPIES, err);
 }
 
 vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, size_t len,
@@ -195,7 +194,7 @@ vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, 
         VQ_TRY(begin(st, err));
     }
     st->dirty += cost;
-    if (db == VQ_DB_COPIES) VQ_TRY(vq_store_want_copies(st, err));
+    VQ_TRY(want(st, db, err));
     MDB_val k = {key_len, (void *)(uintptr_t)key}, v = {len, NULL};
     bool ordered = db >= VQ_DB_LISTS;
     int m = mdb_put(st->txn, st->db[db], &k, &v, MDB_RESERVE | (ordered ? MDB_APPEND : 0u));
@@ -218,8 +217,7 @@ vq_status vq_store_pause(vq_store *st, vq_error *err)
 vq_status vq_store_resume(vq_store *st, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    st->opened = false;
-    st->has_copies = false;
+    memset(st->has, 0, sizeof st->has);
     VQ_TRY(open_env(st, err));
     VQ_TRY(begin(st, err));
 out:

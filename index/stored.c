@@ -202,6 +202,28 @@ float vq_stored_scale(const vq_source *src)
     return s->shard.model.store_scale != 1.0f ? s->shard.model.store_scale : 0.0f;
 }
 
+bool vq_stored_described(const vq_source *src)
+{
+    return src->ops == &stored_ops && vq_docs_any(vq_stored_snapshot(src));
+}
+
+const vq_snapshot *vq_stored_snapshot(const vq_source *src)
+{
+    const stored *s = src->impl;
+    return &s->shard.snapshot;
+}
+
+vq_status vq_stored_document(const vq_source *src, uint64_t row, vq_doc *out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    stored *s = src->impl;
+    uint64_t label = s->numbers != NULL ? s->numbers[row] : row;
+    if (s->names != NULL) VQ_TRY(vq_shard_find_name(&s->shard, s->names[row], &label, err));
+    VQ_TRY(vq_doc_find(&s->shard.snapshot, label, out, err));
+out:
+    return rc;
+}
+
 vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err)
 {
     if (src->ops != &stored_ops) return VQ_OK;

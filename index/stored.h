@@ -4,7 +4,7 @@
 #ifndef VQ_INDEX_STORED_H
 #define VQ_INDEX_STORED_H
 
-#include "index/file.h"
+#include "index/docs.h"
 #include "src/io/source.h"
 
 /* Rows in the order of ids, from a snapshot of f.  Every chunk of rows is summed before it is used:
@@ -20,6 +20,11 @@ vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err
 /* See vq_source_ids. */
 vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
                         uint64_t *n, vq_error *err);
+/* Of any source: is it of an index whose vectors have attributes?  Those of a row, and the snapshot
+ * that they are of. */
+bool vq_stored_described(const vq_source *src);
+vq_status vq_stored_document(const vq_source *src, uint64_t row, vq_doc *out, vq_error *err);
+const vq_snapshot *vq_stored_snapshot(const vq_source *src);
 /* What floats were multiplied by to be stored as i8 rows; 0 where src's rows were not. */
 float vq_stored_scale(const vq_source *src);
 

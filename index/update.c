@@ -345,7 +345,8 @@ static void plan_counts(vq_update *u)
             *counts[i] += (uint64_t)halves[i]->resizes[r].is - halves[i]->resizes[r].was;
     bool changed = m->n < m->nlist || m->labels != 0 || (u->batch->copies && m->copies == 0);
     if (u->batch->copies) m->format = VQ_MAX(m->format, VQ_FORMAT_COPIES);
-    if (changed) m->format = VQ_FORMAT_CHANGED;
+    if (changed) m->format = VQ_MAX(m->format, VQ_FORMAT_CHANGED);
+    if (u->docs.nedits > 0) m->format = VQ_FORMAT_DOCUMENTS;
 }
 
 vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err)
@@ -360,6 +361,7 @@ vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err)
     VQ_TRY(plan_ids(u, err));
     VQ_TRY(plan_chunks(&u->vectors, u->shard->capacity, err));
     VQ_TRY(plan_chunks(&u->copies, u->shard->capacity, err));
+    VQ_TRY(vq_update_docs(u, err));
     plan_counts(u);
     VQ_REQUIRE(u->model.n <= UINT32_MAX, VQ_EINVAL, "more than 2^32 - 1 vectors in one index");
 out:
@@ -384,5 +386,6 @@ void vq_update_fini(vq_update *u)
     vq_mem_free(u->ids);
     vq_mem_free(u->keys);
     vq_mem_free(u->names);
+    vq_docs_fini(&u->docs);
     memset(u, 0, sizeof *u);
 }

@@ -4,8 +4,8 @@
 #ifndef VQ_INDEX_UPDATE_H
 #define VQ_INDEX_UPDATE_H
 
+#include "index/docwrite.h"
 #include "index/pending.h"
-#include "index/change.h"
 
 #define VQ_FRESH (UINT64_C(1) << 63) /* in vq_edit.from: a vector of the batch; else a place */
 
@@ -54,7 +54,8 @@ typedef struct vq_update {
     size_t nkeys, keys_cap;
     vq_name_edit *names;
     size_t nnames;
-    uint64_t added, replaced, deleted;
+    vq_docs docs;
+    uint64_t added, replaced, deleted, set;
     vq_model model; /* as it is after this */
 } vq_update;
 
@@ -63,6 +64,9 @@ vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err);
 void vq_update_fini(vq_update *u);
 /* Writes it (a vq_change_fn); the file is as the snapshot says. */
 vq_status vq_update_write(void *update, vq_change *c, vq_error *err);
+
+/* docplan.c: the part of the plan that is about attributes; the slots and labels are planned. */
+vq_status vq_update_docs(vq_update *u, vq_error *err);
 
 /* Where the slot at a place is after this. */
 static inline uint64_t vq_half_moved(const vq_half *h, uint64_t place)

@@ -118,6 +118,32 @@ VQ_API vq_status vq_source_read_f32(vq_source *src, float *rows, size_t max, siz
 VQ_API uint64_t vq_source_skipped(const vq_source *src); /* bad rows left out so far */
 VQ_API void vq_source_close(vq_source *src);
 
+/* ---- tags, times, payloads ---------------------------------------------------------------- */
+
+/* A vector may carry tags (short texts), one time (any whole number, such as seconds since 1970)
+ * and a payload (bytes, such as its text).  They belong to its id: who replaces the vector keeps
+ * them, who deletes it deletes them. */
+#define VQ_NO_TIME     INT64_MIN
+#define VQ_TAG_MAX     255u       /* bytes of a tag: UTF-8 without control characters */
+#define VQ_TAGS_MAX    65535u     /* tags of a vector */
+#define VQ_PAYLOAD_MAX (1u << 26) /* bytes */
+typedef struct vq_attributes {    /* of n ids, each once; in any order */
+    size_t struct_size;           /* set by VQ_ATTRIBUTES_INIT */
+    const uint64_t *ids;          /* n numbers, or.. */
+    const char *const *names;     /* ..n names, as the index has them; never both */
+    uint64_t n;
+    /* Each of these may be NULL: then what the ids have of that kind stays. */
+    const char *const *tags;       /* those of id i are tags[tag_begins[i]] and on, below.. */
+    const uint64_t *tag_begins;    /* ..tag_begins[i + 1]: n + 1 of them, rising from 0 */
+    const int64_t *times;          /* n; VQ_NO_TIME: none */
+    const void *const *payloads;   /* n; with.. */
+    const uint64_t *payload_bytes; /* ..n sizes; 0: none */
+} vq_attributes;
+#define VQ_ATTRIBUTES_INIT                                                                         \
+    {                                                                                              \
+        .struct_size = sizeof(vq_attributes)                                                       \
+    }
+
 /* ---- building ----------------------------------------------------------------------------- */
 
 /* Runs on the thread that made the call, at most ten times a second and at each phase's end
@@ -219,6 +245,9 @@ typedef struct vq_build_opts {
     uint32_t no_tune;          /* not 0: do not measure at the end what recall takes (vq_tune), on
                                   held-out training queries, or stored vectors where there are none */
     uint32_t copies;           /* VQ_COPIES_* */
+    uint32_t nattributes;
+    const vq_attributes *const *attributes; /* nattributes, each of other kinds or ids; an id that
+                                        is of no row is VQ_ENOENT, unless its row was left out */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \
@@ -277,6 +306,9 @@ typedef struct vq_info {
                                  since cannot be used again yet */
     uint32_t readers;         /* searchers and writers that hold a snapshot */
     uint32_t oldest_pid;      /* the process that holds the oldest one; 0: nobody holds any */
+    uint64_t described;       /* vectors that have tags, a time or a payload */
+    uint64_t tags;            /* different tags that vectors have had */
+    uint64_t attributes_bytes; /* what tags, times and payloads take */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \
@@ -353,6 +385,14 @@ enum { VQ_FILTER_NONE = 0, VQ_FILTER_ALLOW = 1, VQ_FILTER_DENY = 2 };
  * of each id at the next search, and whenever the index has changed. */
 VQ_API vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
                                     const char *const *names, uint64_t n, vq_error *err);
+/* From now on searches answer only with vectors for which an expression holds; NULL: with all
+ * again. tag:NAME            has the tag; NAME may stand in quotes: tag:"a \\"b\\" c" time >=
+ * 1700000000  also =, !=, <, <=, >; a vector without a time satisfies none of them ! & | ( ) or
+ * not, and, or; ! binds most, | least A tag that no vector has is no error.  Together with
+ * vq_searcher_filter both must allow a vector; what is said there of k results holds here.  Costs a
+ * look at the tags' bitmaps and at the times at the next search, and whenever the index has
+ * changed.  VQ_EINVAL: the text tells where. */
+VQ_API vq_status vq_searcher_filter_text(vq_searcher *s, const char *expression, vq_error *err);
 /* The values in force for k results: what 0 became.  With a recall they are the most that a query
  * may take, not what it does: see vq_searcher_stats. */
 VQ_API void vq_searcher_effort(const vq_searcher *s, uint32_t k, uint32_t *nprobe,
@@ -380,6 +420,26 @@ VQ_API vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err);
  * room, 501 suffice.  VQ_ENOENT: no such id. */
 VQ_API vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err);
 VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err);
+
+typedef struct vq_document { /* what vq_get_attributes gives */
+    size_t struct_size;      /* set by VQ_DOCUMENT_INIT */
+    int64_t time;            /* or VQ_NO_TIME */
+    const char *const *tags; /* ntags */
+    uint64_t ntags;
+    const void *payload; /* payload_bytes, and a NUL that is not counted; NULL: none */
+    uint64_t payload_bytes;
+} vq_document;
+#define VQ_DOCUMENT_INIT                                                                           \
+    {                                                                                              \
+        .struct_size = sizeof(vq_document)                                                         \
+    }
+/* What an id carries, as of the last search.  Pointers live until the next call with s.
+ * VQ_ENOENT: no such id. */
+VQ_API vq_status vq_get_attributes(vq_searcher *s, uint64_t id, vq_document *out, vq_error *err);
+/* Called for each tag that some vector has, in byte order, with the number of vectors.  Non-zero:
+ * stop, VQ_ECANCELED. */
+typedef int (*vq_tag_fn)(void *ctx, const char *tag, uint64_t vectors);
+VQ_API vq_status vq_tags(vq_index *ix, vq_tag_fn fn, void *ctx, vq_error *err);
 
 /* ---- changing an index -------------------------------------------------------------------- */
 
@@ -426,11 +486,17 @@ VQ_API vq_status vq_writer_upsert(vq_writer *w, vq_source *src, const uint64_t *
 VQ_API vq_status vq_writer_delete(vq_writer *w, const uint64_t *ids, const char *const *names,
                                   uint64_t nids, vq_error *err);
 
+/* Tags, times and payloads of ids that are there, or gathered: of the kinds that a names, what they
+ * had before is replaced.  Expected errors: VQ_ENOENT (an id is not there), VQ_EINVAL (an id twice,
+ * a tag that is none, an array missing): nothing is gathered. */
+VQ_API vq_status vq_writer_set(vq_writer *w, const vq_attributes *a, vq_error *err);
+
 typedef struct vq_write_report {
     size_t struct_size;                /* set by VQ_WRITE_REPORT_INIT */
     uint64_t added, replaced, deleted; /* by the commit */
     uint64_t clamped; /* new rows with a coordinate that i8 rows of this index cannot hold */
     uint64_t n;       /* vectors in the index now */
+    uint64_t set;     /* ids whose tags, time or payload were set */
 } vq_write_report;
 #define VQ_WRITE_REPORT_INIT                                                                       \
     {                                                                                              \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pack.c -- the only file that includes zstd.h: byte streams that unpack themselves, and blocks.
+/* pack.c -- the only file that includes zstd.h and zdict.h: byte streams that unpack themselves,
+ * and blocks.
  *
  * A stream has three stages: fetch() takes raw bytes from the file or pipe (and keeps a copy of
  * what a pipe gave, for rewinding), decode() makes plain bytes of them, and a small window in front
@@ -9,11 +10,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zdict.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -22,7 +25,8 @@
 
 #define RAW_BYTES      (128u << 10)
 #define PEEK_BYTES     4096u
-#define WINDOW_LOG_MAX 27         /* 128 MiB */
+#define WINDOW_LOG_MAX 27 /* 128 MiB */
+#define SMALL_LEVEL    3
 #define BLOCKS_MAX     (1u << 20) /* of a zstd file that are walked to learn its size */
 
 struct vq_stream {
@@ -385,14 +389,86 @@ out:
     return rc;
 }
 
-vq_status vq_unpack(void *out, size_t out_len, const void *in, size_t len, vq_error *err)
+/* n: what zstd returned. */
+static vq_status check_unpacked(size_t n, size_t want, size_t len, vq_error *err)
 {
-    size_t n = ZSTD_decompress(out, out_len, in, len);
     if (ZSTD_isError(n))
         return vq_fail(
             err, ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? VQ_ENOMEM : VQ_ECORRUPT,
             "zstd: unpacking %zu bytes: %s", len, ZSTD_getErrorName(n));
-    if (n != out_len)
-        return vq_fail(err, VQ_ECORRUPT, "zstd: %zu bytes unpacked, expected %zu", n, out_len);
+    if (n != want)
+        return vq_fail(err, VQ_ECORRUPT, "zstd: %zu bytes unpacked, expected %zu", n, want);
     return VQ_OK;
+}
+
+vq_status vq_unpack(void *out, size_t out_len, const void *in, size_t len, vq_error *err)
+{
+    return check_unpacked(ZSTD_decompress(out, out_len, in, len), out_len, len, err);
+}
+
+/* ---- small blocks, with a dictionary -------------------------------------------------------- */
+
+struct vq_packer {
+    ZSTD_CCtx *pack;
+    ZSTD_DCtx *unpack;
+};
+
+vq_status vq_packer_open(vq_packer **out, const void *dictionary, size_t len, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *out = NULL;
+    vq_packer *p = vq_mem_calloc(1, sizeof *p);
+    VQ_REQUIRE(p != NULL, VQ_ENOMEM, "zstd: out of memory");
+    p->pack = ZSTD_createCCtx();
+    p->unpack = ZSTD_createDCtx();
+    VQ_REQUIRE(p->pack != NULL && p->unpack != NULL, VQ_ENOMEM, "zstd: out of memory");
+    (void)ZSTD_CCtx_setParameter(p->pack, ZSTD_c_compressionLevel, SMALL_LEVEL);
+    (void)ZSTD_CCtx_setParameter(p->pack, ZSTD_c_contentSizeFlag, 0);
+    (void)ZSTD_CCtx_setParameter(p->pack, ZSTD_c_dictIDFlag, 0);
+    if (len > 0) {
+        size_t a = ZSTD_CCtx_loadDictionary(p->pack, dictionary, len);
+        size_t b = ZSTD_DCtx_loadDictionary(p->unpack, dictionary, len);
+        VQ_REQUIRE(!ZSTD_isError(a) && !ZSTD_isError(b), VQ_ECORRUPT,
+                   "zstd: a dictionary of %zu bytes: %s", len,
+                   ZSTD_getErrorName(ZSTD_isError(a) ? a : b));
+    }
+    *out = p;
+    p = NULL;
+out:
+    vq_packer_close(p);
+    return rc;
+}
+
+void vq_packer_close(vq_packer *p)
+{
+    if (p == NULL) return;
+    (void)ZSTD_freeCCtx(p->pack);
+    (void)ZSTD_freeDCtx(p->unpack);
+    vq_mem_free(p);
+}
+
+vq_status vq_packer_pack(vq_packer *p, void *out, size_t cap, size_t *out_len, const void *in,
+                         size_t len, vq_error *err)
+{
+    size_t n = ZSTD_compress2(p->pack, out, cap, in, len);
+    if (ZSTD_isError(n))
+        return vq_fail(err,
+                       ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? VQ_ENOMEM : VQ_EINVAL,
+                       "zstd: packing %zu bytes: %s", len, ZSTD_getErrorName(n));
+    *out_len = n;
+    return VQ_OK;
+}
+
+vq_status vq_packer_unpack(vq_packer *p, void *out, size_t out_len, const void *in, size_t len,
+                           vq_error *err)
+{
+    size_t n = ZSTD_decompressDCtx(p->unpack, out, out_len, in, len);
+    return check_unpacked(n, out_len, len, err);
+}
+
+size_t vq_pack_train(void *dictionary, size_t cap, const void *bytes, const size_t *sizes, size_t n)
+{
+    if (n > UINT_MAX) return 0;
+    size_t len = ZDICT_trainFromBuffer(dictionary, cap, bytes, sizes, (unsigned)n);
+    return ZDICT_isError(len) ? 0 : len;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pack.h -- zstd: a byte stream from a file or standard input that is decompressed if it is zstd,
- * and blocks of cold bytes.  pack.c is the only file that includes zstd.h. */
+ * and blocks of cold bytes.  pack.c is the only file that includes
+ * zstd.h and zdict.h. */
 #ifndef VQ_BASE_PACK_H
 #define VQ_BASE_PACK_H
 
@@ -34,5 +35,23 @@ vq_status vq_pack(void *out, size_t cap, size_t *out_len, const void *in, size_t
                   vq_error *err);
 /* out_len must be the exact size; anything else is VQ_ECORRUPT. */
 vq_status vq_unpack(void *out, size_t out_len, const void *in, size_t len, vq_error *err);
+
+/* Many small blocks of a kind, with a dictionary made of some of them; or without (len = 0).  A
+ * frame holds neither its size, nor a checksum, nor which dictionary it needs: the caller knows.
+ * One thread at a time. */
+typedef struct vq_packer vq_packer;
+/* The dictionary is copied. */
+vq_status vq_packer_open(vq_packer **out, const void *dictionary, size_t len, vq_error *err);
+void vq_packer_close(vq_packer *p); /* accepts NULL */
+/* cap: vq_pack_bound(len). */
+vq_status vq_packer_pack(vq_packer *p, void *out, size_t cap, size_t *out_len, const void *in,
+                         size_t len, vq_error *err);
+/* Like vq_unpack. */
+vq_status vq_packer_unpack(vq_packer *p, void *out, size_t out_len, const void *in, size_t len,
+                           vq_error *err);
+/* A dictionary of at most cap bytes for blocks like these n (one after the other at bytes, sizes of
+ * each).  Returns its length; 0: nothing is to be gained, or there are too few. */
+size_t vq_pack_train(void *dictionary, size_t cap, const void *bytes, const size_t *sizes,
+                     size_t n);
 
 #endif

@@ -4,6 +4,7 @@
 #define VQ_TESTS_INDEX_LIVE_H
 
 #include "src/math/score.h"
+#include "tests/index/chooser.h"
 #include "tests/index/fixture.h"
 
 enum { UNIVERSE = 600, MOST_AT_ONCE = 9, MOST_D = 2048 };
@@ -15,9 +16,17 @@ typedef struct live_config {
     uint32_t bytes; /* of code; 0: the codec's choice */
 } live_config;
 
+typedef struct carried { /* beside the coordinates */
+    uint32_t tags;       /* bit i: chooser_tags[i] */
+    uint32_t payload;    /* 0: none */
+    int64_t time;
+} carried;
+#define NOTHING ((carried){.time = VQ_NO_TIME})
+
 typedef struct state {
     bool there[UNIVERSE];
     uint32_t row[UNIVERSE]; /* its number in a table of rows */
+    carried doc[UNIVERSE];
     size_t n;
 } state;
 
@@ -44,6 +53,54 @@ static inline uint32_t live_of_name(const char *name)
     return i;
 }
 
+/* Alike, so that they pack; the text of payload p. */
+static inline size_t live_payload(uint32_t p, char room[128])
+{
+    if (p == 0) return 0;
+    return (size_t)snprintf(room, 128, "{\"title\": \"the story of %u\", \"price\": %u}%.*s", p,
+                            p * 7919u % 1000u, (int)(p % 50),
+                            "...................................................");
+}
+
+static inline carried live_carried(vq_rng *r)
+{
+    carried c = NOTHING;
+    c.tags = (uint32_t)vq_rng_below(r, 1u << (CHOOSER_TAGS - 1));
+    if (vq_rng_below(r, 3) > 0) c.time = (int64_t)vq_rng_below(r, 21) - 10;
+    if (vq_rng_below(r, 3) > 0) c.payload = 1 + (uint32_t)vq_rng_below(r, 1000);
+    return c;
+}
+
+typedef struct live_attributes { /* room for what vq_attributes points to */
+    vq_attributes a;
+    const char *tags[UNIVERSE * CHOOSER_TAGS];
+    uint64_t begins[UNIVERSE + 1];
+    int64_t times[UNIVERSE];
+    char text[UNIVERSE][128];
+    const void *payloads[UNIVERSE];
+    uint64_t bytes[UNIVERSE];
+} live_attributes;
+
+/* Row i is of c[i]; kinds: bits 0 tags, 1 times, 2 payloads. */
+static inline void live_attribute(live_attributes *l, const carried *c, size_t n, uint32_t kinds)
+{
+    uint64_t at = 0;
+    l->a = (vq_attributes)VQ_ATTRIBUTES_INIT;
+    l->a.n = n;
+    l->begins[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t t = 0; t < CHOOSER_TAGS; t++)
+            if ((c[i].tags >> t & 1) != 0) l->tags[at++] = chooser_tags[t];
+        l->begins[i + 1] = at;
+        l->times[i] = c[i].time;
+        l->bytes[i] = live_payload(c[i].payload, l->text[i]);
+        l->payloads[i] = l->text[i];
+    }
+    if ((kinds & 1) != 0) l->a.tags = l->tags, l->a.tag_begins = l->begins;
+    if ((kinds & 2) != 0) l->a.times = l->times;
+    if ((kinds & 4) != 0) l->a.payloads = l->payloads, l->a.payload_bytes = l->bytes;
+}
+
 static inline void live_build(const char *path, const live_config *c, size_t n, state *s)
 {
     vq_build_opts o = VQ_BUILD_OPTS_INIT;
@@ -53,7 +110,7 @@ static inline void live_build(const char *path, const live_config *c, size_t n, 
     memset(s, 0, sizeof *s);
     for (uint32_t i = 0; i < n; i++) {
         live_row(i, c->d, x + i * c->d);
-        s->there[i] = true, s->row[i] = i;
+        s->there[i] = true, s->row[i] = i, s->doc[i] = NOTHING;
         list[i] = live_name(i, names[i]);
     }
     s->n = n;
@@ -129,6 +186,34 @@ static inline void live_compare(const live_config *c, const state *s, vq_searche
     cr_assert(live_matches(c, s, q, of, scores, k, all), "%s: an answer is wrong", c->codec);
 }
 
+static inline void live_carries(vq_searcher *s, uint64_t id, const carried *c)
+{
+    vq_document d = VQ_DOCUMENT_INIT;
+    char text[128];
+    size_t bytes = live_payload(c->payload, text);
+    uint32_t tags = 0;
+    OK(vq_get_attributes(s, id, &d, &err));
+    for (uint64_t i = 0; i < d.ntags; i++)
+        for (uint32_t t = 0; t < CHOOSER_TAGS; t++)
+            if (strcmp(d.tags[i], chooser_tags[t]) == 0) tags ^= 1u << t;
+    cr_assert(tags == c->tags && d.ntags == (uint64_t)__builtin_popcount(tags), "other tags");
+    cr_assert_eq(d.time, c->time);
+    cr_assert(d.payload_bytes == bytes && (bytes == 0) == (d.payload == NULL), "another payload");
+    cr_assert(bytes == 0 || memcmp(d.payload, text, bytes) == 0, "another payload");
+}
+
+/* What a filter leaves of a state. */
+static inline state live_chosen(const state *s, const chooser *c)
+{
+    state left = *s;
+    left.n = 0;
+    for (uint32_t i = 0; i < UNIVERSE; i++) {
+        left.there[i] = s->there[i] && chooser_holds(c, 0, s->doc[i].tags, s->doc[i].time);
+        left.n += left.there[i];
+    }
+    return left;
+}
+
 /* Is everything of the state there, and nothing else? */
 static inline void live_holds(const live_config *c, const state *s, vq_searcher *searcher)
 {
@@ -143,6 +228,7 @@ static inline void live_holds(const live_config *c, const state *s, vq_searcher 
         OK(vq_get(searcher, id, row, &err));
         live_row(s->row[i], c->d, want);
         cr_assert(memcmp(row, want, c->d * sizeof *row) == 0, "id %u: another row", i);
+        live_carries(searcher, id, &s->doc[i]);
     }
 }
 

@@ -15,7 +15,7 @@ typedef struct run {
     state now, next, was; /* committed, with what is gathered, what `old` sees */
     uint64_t next_id;     /* that a vector without an id gets */
     uint32_t rows;        /* that were made so far */
-    uint64_t commits, aborts, added, deleted, replaced, searches, refused;
+    uint64_t commits, aborts, added, deleted, replaced, searches, refused, set;
 } run;
 
 static uint32_t below(run *r, uint32_t n)
@@ -105,6 +105,7 @@ static vq_status put(run *r, const uint32_t *ids, uint32_t n, bool upsert, bool 
     vq_source_close(src);
     for (uint32_t i = 0; i < n && rc == VQ_OK; i++) {
         r->next.n += !r->next.there[ids[i]];
+        if (!r->next.there[ids[i]]) r->next.doc[ids[i]] = NOTHING;
         r->next.there[ids[i]] = true;
         r->next.row[ids[i]] = r->rows + i;
         r->next_id = VQ_MAX(r->next_id, (uint64_t)ids[i] + 1);
@@ -144,6 +145,28 @@ static void delete (run *r)
     for (uint32_t i = 0; i < n; i++) r->next.there[ids[i]] = false;
     r->next.n -= n;
     r->deleted += n;
+}
+
+/* Tags, times, payloads of some, as they are or as they have just been added. */
+static void set(run *r)
+{
+    static live_attributes l;
+    uint32_t ids[MOST_AT_ONCE], n = choose(r, 1 + below(r, MOST_AT_ONCE), 1, ids);
+    uint32_t kinds = below(r, 8);
+    carried c[MOST_AT_ONCE];
+    call of;
+    make_call(&of, ids, n);
+    for (uint32_t i = 0; i < n; i++) c[i] = below(r, 5) > 0 ? live_carried(&r->rng) : NOTHING;
+    live_attribute(&l, c, n, kinds);
+    l.a.ids = r->c->strings ? NULL : of.numbers, l.a.names = r->c->strings ? of.names : NULL;
+    OK(vq_writer_set(r->w, &l.a, &err));
+    for (uint32_t i = 0; i < n; i++) {
+        carried *to = &r->next.doc[ids[i]];
+        if ((kinds & 1) != 0) to->tags = c[i].tags;
+        if ((kinds & 2) != 0) to->time = c[i].time;
+        if ((kinds & 4) != 0) to->payload = c[i].payload;
+    }
+    r->set += n;
 }
 
 /* Now and then nearly all goes, and comes back by the adds that follow. */
@@ -200,11 +223,27 @@ static void ask(run *r, vq_searcher *s, const state *st, bool all)
     r->searches++;
 }
 
+static void ask_chosen(run *r)
+{
+    chooser c;
+    chooser_draw(&c, &r->rng);
+    vq_searcher *of[] = {r->all, r->some, r->old};
+    const state *st[] = {&r->now, &r->now, &r->was};
+    for (size_t i = 0; i < VQ_COUNT(of); i++) {
+        state left = live_chosen(st[i], &c);
+        OK(vq_searcher_filter_text(of[i], c.text, &err));
+        ask(r, of[i], &left, of[i] != r->some);
+        OK(vq_searcher_filter_text(of[i], NULL, &err));
+    }
+}
+
 static void step(run *r)
 {
     uint32_t what = below(r, 100);
-    if (what < 22)
+    if (what < 18)
         add(r);
+    else if (what < 26)
+        set(r);
     else if (what < 36)
         delete (r);
     else if (what < 48)
@@ -217,6 +256,7 @@ static void step(run *r)
         ask(r, r->all, &r->now, true);
         ask(r, r->some, &r->now, false);
         ask(r, r->old, &r->was, true);
+        ask_chosen(r);
     } else if (what < 93) {
         vq_writer_abort(r->w);
         forget(r);
@@ -254,12 +294,14 @@ static void walk(const live_config *c, uint64_t steps, size_t n)
     if (getenv("VQ_TEST_STEPS") != NULL)
         (void)fprintf(stderr,
                       "%s: %llu steps: %llu commits, %llu aborts, %llu added, %llu deleted, %llu "
-                      "replaced, %llu searches, %llu refused\n",
+                      "replaced, %llu searches, %llu refused, %llu set\n",
                       c->codec, (unsigned long long)steps, (unsigned long long)r.commits,
                       (unsigned long long)r.aborts, (unsigned long long)r.added,
                       (unsigned long long)r.deleted, (unsigned long long)r.replaced,
-                      (unsigned long long)r.searches, (unsigned long long)r.refused);
+                      (unsigned long long)r.searches, (unsigned long long)r.refused,
+                      (unsigned long long)r.set);
     cr_assert(r.commits > steps / 10 && r.added > 0 && r.deleted > 0 && r.replaced > 0);
+    cr_assert(r.set > 0);
     free(path);
     test_rmdir(dir);
 }
