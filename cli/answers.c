@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/report.h"
 #include "cli/util.h"
+#include "src/io/jsonl.h"
 
 #define NAME_ROOM 512
 
@@ -42,7 +43,33 @@ static int trec_word(const char *what, const char *word)
                 word);
 }
 
-static void hit_json(answers *a, json *j, uint64_t id, const char *name, float score)
+static void carried_json(json *j, const vq_document *d)
+{
+    if (d->ntags > 0) json_open(j, "tags", '[');
+    for (uint64_t i = 0; i < d->ntags; i++) json_text(j, NULL, d->tags[i]);
+    if (d->ntags > 0) json_close(j, ']');
+    if (d->time != VQ_NO_TIME) json_int(j, "time", d->time);
+    if (d->payload == NULL) return;
+    if (vq_json_valid(d->payload, d->payload_bytes))
+        json_raw(j, "payload", d->payload, d->payload_bytes);
+    else
+        json_text(j, "payload", d->payload);
+}
+
+static void carried_text(FILE *f, const vq_document *d)
+{
+    if (d->ntags > 0) (void)fprintf(f, "        tags");
+    for (uint64_t i = 0; i < d->ntags; i++) (void)fprintf(f, "%s %s", i > 0 ? "," : "", d->tags[i]);
+    if (d->ntags > 0) (void)fprintf(f, "\n");
+    if (d->time != VQ_NO_TIME) (void)fprintf(f, "        time %" PRId64 "\n", d->time);
+    if (d->payload == NULL) return;
+    (void)fprintf(f, "        ");
+    (void)fwrite(d->payload, 1, d->payload_bytes, f);
+    (void)fprintf(f, "\n");
+}
+
+static void hit_json(answers *a, json *j, uint64_t id, const char *name, float score,
+                     const vq_document *d)
 {
     json_open(j, NULL, '{');
     if (a->strings)
@@ -50,6 +77,7 @@ static void hit_json(answers *a, json *j, uint64_t id, const char *name, float s
     else
         json_count(j, "id", id);
     json_real(j, "score", (double)score);
+    carried_json(j, d);
     json_close(j, '}');
 }
 
@@ -59,19 +87,25 @@ static int hit(answers *a, json *j, const char *query, uint32_t rank, uint64_t i
     vq_error err = {0};
     FILE *f = a->out.f;
     double x = (double)score;
+    vq_document d = VQ_DOCUMENT_INIT;
+    d.time = VQ_NO_TIME;
     vq_status rc = vq_id_name(a->s, id, name, sizeof name, &err);
+    if (rc == VQ_OK && a->payload) rc = vq_get_attributes(a->s, id, &d, &err);
     if (rc != VQ_OK) return fail_status(rc, &err);
     if (a->format == ANSWERS_TREC) {
         int code = trec_word("id", name);
         if (code != CLI_DONE) return code;
     }
     switch (a->format) {
-    case ANSWERS_TEXT: (void)fprintf(f, "%4u  %12.6g  %s\n", rank, x, name); break;
+    case ANSWERS_TEXT:
+        (void)fprintf(f, "%4u  %12.6g  %s\n", rank, x, name);
+        carried_text(f, &d);
+        break;
     case ANSWERS_TSV: (void)fprintf(f, "%s\t%u\t%s\t%.9g\n", query, rank, name, x); break;
     case ANSWERS_TREC:
         (void)fprintf(f, "%s Q0 %s %u %.9g vq\n", query, name, rank, a->smaller ? 0 - x : x);
         break;
-    default: hit_json(a, j, id, name, score); break;
+    default: hit_json(a, j, id, name, score, &d); break;
     }
     return CLI_DONE;
 }

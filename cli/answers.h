@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* answers.h -- ranked answers in the formats of vq search.
  *   text   a heading a query, then rank, score and id
+ *          and with payloads, in lines of their own, tags, time and payload
  *   tsv    query, rank (from 1), id, score
- *   jsonl  {"query": .., "hits": [{"id": .., "score": ..}, ..]} a line
+ *   jsonl  {"query": .., "hits": [{"id": .., "score": ..}, ..]} a line; a hit has with payloads
+ * what there is of "tags": [..], "time": .. and "payload": a JSON value where it is one, else text
  *   trec   query, Q0, id, rank, score, "vq"; l2 scores are negated, so that larger is nearer
  *   ibin   u32 nq, u32 k, then nq x k i32 ids, then nq x k f32 scores
  *   npy    nq x k u64 ids
@@ -25,6 +27,7 @@ typedef struct answers {
     vq_searcher *s; /* borrowed: names of ids */
     bool strings;   /* ids are strings */
     bool smaller;   /* smaller scores are nearer */
+    bool payload;   /* text and jsonl: what each answer carries, too; set after the opening */
     bool numbered;  /* queries are row numbers */
     uint64_t n;     /* queries so far */
     uint64_t *ids;  /* n x k and scores, kept for the binary formats; owned */

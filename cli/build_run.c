@@ -61,7 +61,8 @@ static int summary(const char *path, double seconds, uint64_t skipped)
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
 }
 
-static vq_build_opts build_options(const build_args *a, const lessons *l, const vq_ids *ids)
+static vq_build_opts build_options(const build_args *a, const lessons *l, const attach *at,
+                                   const vq_ids *ids)
 {
     vq_build_opts opts = VQ_BUILD_OPTS_INIT;
     opts.codec = codecs[a->codec];
@@ -88,13 +89,15 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.queries = l->queries;
     opts.nqueries = l->nqueries;
     opts.copies = a->copies;
+    opts.attributes = at->attributes;
+    opts.nattributes = (uint32_t)at->n;
     opts.force = (uint32_t)a->force;
     opts.no_tune = (uint32_t)a->no_tune;
     return opts;
 }
 
 static int build(const build_args *a, const char *input, vq_source *src, const lessons *l,
-                 vq_ids *ids)
+                 const attach *at, vq_ids *ids)
 {
     vq_error err = {0};
     uint64_t n;
@@ -107,7 +110,7 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
     epoch_log log = {.path = a->log, .p = &p};
     progress_begin(&p, a->quiet);
     progress_catch();
-    vq_build_opts opts = build_options(a, l, ids);
+    vq_build_opts opts = build_options(a, l, at, ids);
     opts.progress = progress_fn;
     opts.progress_ctx = &p;
     opts.log = epoch_log_row;
@@ -177,6 +180,7 @@ int build_check(const build_args *a, const char *input, bool in_place)
 int build_run(const build_args *a, const char *input, vq_source *src, vq_ids *ids)
 {
     lessons l = {0};
+    attach at = {0};
     lesson_files files = {.input = input,
                           .queries = &a->queries,
                           .ids = a->ids,
@@ -184,7 +188,9 @@ int build_run(const build_args *a, const char *input, vq_source *src, vq_ids *id
                           .teacher = a->teacher,
                           .qrels = a->qrels};
     int code = lessons_open(&l, &files, src, ids);
-    if (code == CLI_DONE) code = build(a, input, src, &l, ids);
+    if (code == CLI_DONE) code = attach_open(&at, &a->attached, ids->names != NULL);
+    if (code == CLI_DONE) code = build(a, input, src, &l, &at, ids);
+    attach_close(&at);
     lessons_close(&l);
     return code;
 }

@@ -4,11 +4,13 @@
 #ifndef VQ_CLI_BUILD_RUN_H
 #define VQ_CLI_BUILD_RUN_H
 
+#include "cli/attach.h"
 #include "cli/cli.h"
 #include "src/io/ids.h"
 
 typedef struct build_args {
     const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels, *query_ids;
+    attach_files attached;
     opt_texts queries;
     double bits;
     uint32_t metric, codec, bytes, rotation, nlist, store, train, threads, epochs, fixed_queries,

@@ -9,6 +9,7 @@ const opt add_opts[] = {
     {"ids", 0, OPT_TEXT, "FILE", WRITE_AT(ids), 0, 0, NULL,
      "ids of the vectors, one a line; default: from the largest in the index on. An index with "
      "string ids needs it"},
+    ATTACH_ROWS(WRITE_AT(attached)),
     {"upsert", 0, OPT_FLAG, NULL, WRITE_AT(upsert), 0, 0, NULL,
      "replace the vectors of ids that are there, instead of refusing them"},
     {"threads", 0, OPT_U32, "T", WRITE_AT(threads), 1, 1024, NULL, "default: all processors"},
@@ -28,7 +29,11 @@ static int add(const write_args *a, const char *index, vq_source *src, const vq_
     if (code != CLI_DONE) return code;
     vq_status rc = (a->upsert ? vq_writer_upsert : vq_writer_add)(
         w, src, ids->numbers, (const char *const *)ids->names, ids->n, &err);
-    code = write_finish(a, index, w, &p, rc, &err);
+    code = rc == VQ_OK ? write_attach(a, index, w) : CLI_DONE;
+    if (code == CLI_DONE)
+        code = write_finish(a, index, w, &p, rc, &err);
+    else
+        (void)progress_end(&p);
     vq_writer_close(w);
     return code;
 }

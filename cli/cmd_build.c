@@ -14,6 +14,7 @@ const opt build_opts[] = {
      "how vectors are compared; default l2"},
     {"ids", 0, OPT_TEXT, "FILE", BUILD_AT(ids), 0, 0, NULL,
      "ids of the rows, one a line: numbers or strings; default 0, 1, 2.."},
+    ATTACH_ROWS(BUILD_AT(attached)),
     BUILD_ROWS_CODES("auto: from the dimension", "from the dimension", "auto",
                      "2 times the square root of the number of vectors, 4 times where "
                      "queries train, 6 times with codes of 20 bytes or fewer"),

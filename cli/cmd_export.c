@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/attach.h"
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -11,6 +12,7 @@
 
 typedef struct export_args {
     const char *output, *ids;
+    attach_files carried;
     int quiet;
 } export_args;
 
@@ -20,6 +22,12 @@ const opt export_opts[] = {
     {"output", 'o', OPT_TEXT, "OUT", AT(output), 0, 0, NULL,
      "the file of vectors to write, in the format that its ending names; required"},
     {"ids", 0, OPT_TEXT, "FILE", AT(ids), 0, 0, NULL, "write the ids to FILE, one a line"},
+    {"tags", 0, OPT_TEXT, "FILE", AT(carried.tags), 0, 0, NULL,
+     "write the tags to FILE, as vq add --tags reads them"},
+    {"times", 0, OPT_TEXT, "FILE", AT(carried.times), 0, 0, NULL,
+     "write the times to FILE, as vq add --times reads them"},
+    {"payload", 0, OPT_TEXT, "FILE", AT(carried.payload), 0, 0, NULL,
+     "write the payloads to FILE, one a line"},
     {"quiet", 'q', OPT_FLAG, NULL, AT(quiet), 0, 0, NULL, "print errors only"},
     {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
 
@@ -43,6 +51,46 @@ static int write_ids(const char *path, const vq_source *src)
     return output_close(&o, CLI_DONE);
 }
 
+/* What vectors carry of a kind, in the order of their ids. */
+static int write_carried(const char *path, vq_attrs_kind kind, vq_searcher *s, const vq_source *src)
+{
+    vq_error err = {0};
+    const uint64_t *ids;
+    const char *const *names;
+    uint64_t n;
+    char number[24];
+    output o;
+    if (path == NULL) return CLI_DONE;
+    vq_status rc = vq_source_ids(src, &ids, &names, &n, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    int code = output_open(&o, path);
+    if (code != CLI_DONE) return code;
+    for (uint64_t i = 0; i < n && code == CLI_DONE; i++) {
+        vq_document d = VQ_DOCUMENT_INIT;
+        uint64_t id = ids != NULL ? ids[i] : i;
+        if (names == NULL) (void)snprintf(number, sizeof number, "%" PRIu64, id);
+        if (names != NULL) rc = vq_id_find(s, names[i], &id, &err);
+        if (rc == VQ_OK) rc = vq_get_attributes(s, id, &d, &err);
+        if (rc != VQ_OK) code = fail_status(rc, &err);
+        if (rc == VQ_OK) (void)attach_print(o.f, kind, names != NULL ? names[i] : number, &d);
+    }
+    return output_close(&o, code);
+}
+
+static int export_carried(const attach_files *f, vq_index *ix, const vq_source *src)
+{
+    vq_error err = {0};
+    vq_searcher *s = NULL;
+    if (!attach_any(f)) return CLI_DONE;
+    vq_status rc = vq_searcher_open(&s, ix, NULL, &err);
+    if (rc != VQ_OK) return fail_status(rc, &err);
+    int code = write_carried(f->tags, VQ_ATTRS_TAGS, s, src);
+    if (code == CLI_DONE) code = write_carried(f->times, VQ_ATTRS_TIMES, s, src);
+    if (code == CLI_DONE) code = write_carried(f->payload, VQ_ATTRS_PAYLOAD, s, src);
+    vq_searcher_close(s);
+    return code;
+}
+
 static int export_rows(const export_args *a, vq_index *ix)
 {
     vq_error err = {0};
@@ -59,6 +107,7 @@ static int export_rows(const export_args *a, vq_index *ix)
     }
     if (rc != VQ_OK && code == CLI_DONE) code = fail_status(rc, &err);
     if (code == CLI_DONE && a->ids != NULL) code = write_ids(a->ids, src);
+    if (code == CLI_DONE) code = export_carried(&a->carried, ix, src);
     if (code == CLI_DONE && !a->quiet)
         (void)printf("%s: %s vectors of %u dimensions\n", a->output, report_count(count, rows), d);
     vq_source_close(src);
@@ -72,16 +121,17 @@ int cmd_export(const cmd *self, int argc, char **argv)
     int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
     if (code >= 0) return code;
     if (a.output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
-    const char *files[] = {a.output, a.ids};
-    for (int i = 0; i < 2; i++) {
+    const char *files[] = {a.output, a.ids, a.carried.tags, a.carried.times, a.carried.payload};
+    for (int i = 0; i < 5; i++) {
         if (files[i] == NULL) continue;
+        for (int j = 0; j < i; j++)
+            if (files[j] != NULL && same_file(files[i], files[j]))
+                return fail(CLI_USAGE, "%s cannot hold two of what is to be written", files[i]);
         if (same_file(rest[0], files[i]))
             return fail(CLI_USAGE, "%s is both input and output", files[i]);
         code = output_folder(files[i]);
         if (code != CLI_DONE) return code;
     }
-    if (a.ids != NULL && same_file(a.output, a.ids))
-        return fail(CLI_USAGE, "%s cannot hold both vectors and ids", a.ids);
     vq_error err = {0};
     vq_index *ix = NULL;
     vq_status rc = vq_open(&ix, rest[0], 0, &err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/attach.h"
 #include "cli/cli.h"
 #include "cli/inputs.h"
 #include "cli/output.h"
@@ -12,12 +13,19 @@
 
 typedef struct get_args {
     const char *output;
+    int tags, times, payload;
 } get_args;
 
 const opt get_opts[] = {
     {"output", 'o', OPT_TEXT, "FILE", offsetof(get_args, output), 0, 0, NULL,
      "write a file of vectors in the format that its ending names; default: numbers as text, a "
      "vector a line"},
+    {"tags", 0, OPT_FLAG, NULL, offsetof(get_args, tags), 0, 0, NULL,
+     "print the tags in place of the vectors, as lines that vq set --tags reads"},
+    {"times", 0, OPT_FLAG, NULL, offsetof(get_args, times), 0, 0, NULL,
+     "print the times, as lines that vq set --times reads"},
+    {"payload", 0, OPT_FLAG, NULL, offsetof(get_args, payload), 0, 0, NULL,
+     "print the payloads, one a line"},
     {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
 
 static vq_status fetch(vq_searcher *s, char **names, size_t n, uint32_t d, float *rows,
@@ -50,12 +58,30 @@ static void print_rows(const float *rows, size_t n, uint32_t d)
             (void)printf("%.9g%c", (double)rows[i * d + j], j + 1 < d ? ' ' : '\n');
 }
 
+/* In place of the vectors. */
+static int print_carried(const get_args *a, vq_searcher *s, char **names, size_t n)
+{
+    vq_error err = {0};
+    vq_attrs_kind kind = a->tags ? VQ_ATTRS_TAGS : a->times ? VQ_ATTRS_TIMES : VQ_ATTRS_PAYLOAD;
+    for (size_t i = 0; i < n; i++) {
+        vq_document d = VQ_DOCUMENT_INIT;
+        uint64_t id;
+        vq_status rc = vq_id_find(s, names[i], &id, &err);
+        if (rc == VQ_OK) rc = vq_get_attributes(s, id, &d, &err);
+        if (rc != VQ_OK) return fail_status(rc, &err);
+        (void)attach_print(stdout, kind, names[i], &d);
+    }
+    return CLI_DONE;
+}
+
 int cmd_get(const cmd *self, int argc, char **argv)
 {
     get_args a = {0};
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, INT_MAX, &rest, &nrest);
     if (code >= 0) return code;
+    if (a.tags + a.times + a.payload + (a.output != NULL) > 1)
+        return fail(CLI_USAGE, "-o, --tags, --times and --payload exclude each other");
     if (a.output != NULL && same_file(rest[0], a.output))
         return fail(CLI_USAGE, "%s is both input and output", a.output);
     if (a.output != NULL) code = output_folder(a.output);
@@ -66,7 +92,9 @@ int cmd_get(const cmd *self, int argc, char **argv)
     size_t n = (size_t)nrest - 1;
     code = index_set_open(&set, rest, 1);
     if (code == CLI_DONE) code = index_set_searcher(&set, &s, &(effort){0}, 1);
-    if (code == CLI_DONE) {
+    if (code == CLI_DONE && (a.tags || a.times || a.payload)) {
+        code = print_carried(&a, s, rest + 1, n);
+    } else if (code == CLI_DONE) {
         vq_error err = {0};
         rows = xmalloc(n, (size_t)set.first.d * sizeof *rows);
         vq_status rc = fetch(s, rest + 1, n, set.first.d, rows, &err);

@@ -46,7 +46,44 @@ static char *next_reason(char **rest)
     return line;
 }
 
-static void print_text(const char *path, vq_info *i, const curve *c)
+enum { SHOWN_TAGS = 20 };
+
+typedef struct tag_list { /* the most frequent tags */
+    struct {
+        char name[VQ_TAG_MAX + 1];
+        uint64_t vectors;
+    } at[SHOWN_TAGS];
+    size_t n;
+    uint64_t all;
+} tag_list;
+
+static int note_tag(void *ctx, const char *tag, uint64_t vectors)
+{
+    tag_list *l = ctx;
+    size_t i = l->n;
+    l->all++;
+    while (i > 0 && l->at[i - 1].vectors < vectors) i--;
+    if (i == SHOWN_TAGS) return 0;
+    if (l->n < SHOWN_TAGS) l->n++;
+    memmove(&l->at[i + 1], &l->at[i], (l->n - 1 - i) * sizeof l->at[0]);
+    (void)snprintf(l->at[i].name, sizeof l->at[i].name, "%s", tag);
+    l->at[i].vectors = vectors;
+    return 0;
+}
+
+static void print_tags(const vq_info *i, const tag_list *l)
+{
+    char a[32], b[32];
+    if (i->described > 0)
+        report_line(stdout, "described", "%s vectors have tags, a time or a payload, %s in all",
+                    report_count(a, i->described), report_bytes(b, i->attributes_bytes));
+    for (size_t t = 0; t < l->n; t++)
+        report_line(stdout, t == 0 ? "tags" : "", "%s: %s", l->at[t].name,
+                    report_count(a, l->at[t].vectors));
+    if (l->all > l->n) report_line(stdout, "", "and %s rarer ones", report_count(a, l->all - l->n));
+}
+
+static void print_text(const char *path, vq_info *i, const curve *c, const tag_list *tags)
 {
     char a[32], b[32];
     report_line(stdout, "file", "%s, %s, format %u", path, report_bytes(a, i->file_bytes),
@@ -83,13 +120,14 @@ static void print_text(const char *path, vq_info *i, const curve *c)
         report_line(stdout, "readers",
                     "%u; the oldest, of process %u, sees snapshot %" PRIu64 " of %" PRIu64,
                     i->readers, i->oldest_pid, i->oldest_snapshot, i->snapshot);
+    print_tags(i, tags);
     report_line(stdout, "seed", "%" PRIu64, i->seed);
     char *rest = i->why, *reason;
     for (const char *label = "chosen"; (reason = next_reason(&rest)) != NULL; label = "")
         report_line(stdout, label, "%s", reason);
 }
 
-static void print_json(const char *path, vq_info *i, const curve *c)
+static void print_json(const char *path, vq_info *i, const curve *c, const tag_list *tags)
 {
     json j = {.f = stdout, .pretty = true};
     json_open(&j, NULL, '{');
@@ -122,6 +160,12 @@ static void print_json(const char *path, vq_info *i, const curve *c)
     json_count(&j, "oldest_snapshot", i->oldest_snapshot);
     json_count(&j, "readers", i->readers);
     json_count(&j, "oldest_pid", i->oldest_pid);
+    json_count(&j, "described", i->described);
+    json_count(&j, "attributes_bytes", i->attributes_bytes);
+    json_count(&j, "tags", tags->all);
+    json_open(&j, "frequent_tags", '{');
+    for (size_t t = 0; t < tags->n; t++) json_count(&j, tags->at[t].name, tags->at[t].vectors);
+    json_close(&j, '}');
     json_open(&j, "why", '[');
     char *rest = i->why;
     for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);
@@ -140,19 +184,21 @@ int cmd_info(const cmd *self, int argc, char **argv)
     vq_index *ix = NULL;
     vq_info info = VQ_INFO_INIT;
     curve c = {0};
+    static tag_list tags;
     char hex[33];
     vq_status rc = vq_open(&ix, rest[0], 0, &err);
     if (rc == VQ_OK)
         rc = a.digest ? vq_index_digest(ix, hex, &err) : vq_index_info(ix, &info, &err);
     if (rc == VQ_OK && !a.digest) rc = curve_read(&c, ix, &err);
+    if (rc == VQ_OK && !a.digest) rc = vq_tags(ix, note_tag, &tags, &err);
     vq_close(ix);
     if (rc != VQ_OK) return fail_status(rc, &err);
     if (a.digest)
         (void)printf("%s\n", hex);
     else if (a.json)
-        print_json(rest[0], &info, &c);
+        print_json(rest[0], &info, &c, &tags);
     else
-        print_text(rest[0], &info, &c);
+        print_text(rest[0], &info, &c, &tags);
     curve_free(&c);
     return CLI_DONE;
 }

@@ -15,10 +15,10 @@
 #define BLOCK_ROWS 1024
 
 typedef struct search_args {
-    const char *query_ids, *like, *output, *allow, *deny;
+    const char *query_ids, *like, *output, *allow, *deny, *filter;
     effort effort;
     uint32_t k, threads, format;
-    int stats;
+    int stats, payload;
 } search_args;
 
 #define AT(field) offsetof(search_args, field)
@@ -58,6 +58,11 @@ const opt search_opts[] = {
     {"allow", 0, OPT_TEXT, "FILE", AT(allow), 0, 0, NULL,
      "answer with these ids alone, one a line; still K of them, if there are as many"},
     {"deny", 0, OPT_TEXT, "FILE", AT(deny), 0, 0, NULL, "answer with none of these ids"},
+    {"filter", 0, OPT_TEXT, "EXPR", AT(filter), 0, 0, NULL,
+     "answer only with vectors for which EXPR holds, as 'tag:en & !tag:draft & time>=1700000000'; "
+     "with | for or, and parentheses"},
+    {"payload", 0, OPT_FLAG, NULL, AT(payload), 0, 0, NULL,
+     "print what each answer carries, too, in the formats text and jsonl"},
     {"format", 0, OPT_WORD, "text|tsv|jsonl|trec|ibin|npy", AT(format), 0, 0, formats,
      "how to print; default text"},
     {"stats", 0, OPT_FLAG, NULL, AT(stats), 0, 0, NULL,
@@ -141,12 +146,14 @@ static int tell_stats(const vq_searcher *s, uint32_t k, double seconds, page_fau
     return CLI_DONE;
 }
 
-/* --allow and --deny. */
+/* --filter, --allow and --deny. */
 static int set_filter(const search_args *a, vq_searcher *s, bool strings)
 {
     vq_error err = {0};
     vq_ids ids = {0};
     const char *path = a->allow != NULL ? a->allow : a->deny;
+    if (a->filter != NULL && vq_searcher_filter_text(s, a->filter, &err) != VQ_OK)
+        return fail_status((vq_status)err.code, &err);
     if (path == NULL) return CLI_DONE;
     vq_status rc = vq_ids_read(&ids, path, strings, &err);
     if (rc == VQ_OK)
@@ -171,6 +178,7 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     if (code == CLI_DONE) {
         code = answers_open(&to, a->output, a->format, a->k, s, &set.first);
         if (code == CLI_DONE) {
+            to.payload = a->payload != 0;
             to.numbered = from != NULL && !q.named;
             code = from != NULL ? search_file(a, s, &q, &to) : search_like(a, s, set.first.d, &to);
             code = answers_close(&to, code);
@@ -201,6 +209,8 @@ int cmd_search(const cmd *self, int argc, char **argv)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.allow != NULL && a.deny != NULL)
         return fail(CLI_USAGE, "--allow and --deny exclude each other");
+    if (a.payload && a.format != ANSWERS_TEXT && a.format != ANSWERS_JSONL)
+        return fail(CLI_USAGE, "--payload is for the formats text and jsonl");
     if (a.like != NULL) return search(&a, rest, nrest, NULL);
     if (nrest < 2)
         return fail(CLI_USAGE, "which queries? usage: vq search %s, or --like ID", self->synopsis);

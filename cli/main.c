@@ -13,6 +13,8 @@ static const cmd cmds[] = {
      cmd_add},
     {"delete", "INDEX ID...|--ids FILE [OPTION]...", "take vectors out of an index", delete_opts,
      cmd_delete},
+    {"set", "INDEX --tags|--times|--payload FILE [OPTION]...",
+     "set tags, times and payloads of vectors", set_opts, cmd_set},
     {"compact", "INDEX [-o OUT] [OPTION]...", "copy an index without the space that is free in it",
      compact_opts, cmd_compact},
     {"export", "INDEX -o OUT [OPTION]...", "write the stored vectors and ids of an index to files",

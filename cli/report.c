@@ -75,6 +75,18 @@ void json_count(json *j, const char *key, uint64_t x)
     (void)fprintf(j->f, "%" PRIu64, x);
 }
 
+void json_int(json *j, const char *key, int64_t x)
+{
+    begin(j, key);
+    (void)fprintf(j->f, "%" PRId64, x);
+}
+
+void json_raw(json *j, const char *key, const char *bytes, size_t len)
+{
+    begin(j, key);
+    (void)fwrite(bytes, 1, len, j->f);
+}
+
 void json_bool(json *j, const char *key, bool x)
 {
     begin(j, key);

@@ -4,6 +4,7 @@
 #define VQ_CLI_REPORT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -22,6 +23,8 @@ void json_close(json *j, char bracket); /* '}' or ']' */
 void json_text(json *j, const char *key, const char *text);
 void json_real(json *j, const char *key, double x); /* 9 digits; null if it is not finite */
 void json_count(json *j, const char *key, uint64_t x);
+void json_int(json *j, const char *key, int64_t x);
+void json_raw(json *j, const char *key, const char *bytes, size_t len); /* that are JSON */
 void json_bool(json *j, const char *key, bool x);
 
 /* "label           value" */

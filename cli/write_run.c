@@ -41,7 +41,10 @@ static void tell(const write_args *a, const char *index, const vq_write_report *
     const struct {
         uint64_t n;
         const char *what;
-    } done[] = {{r->added, "added"}, {r->replaced, "replaced"}, {r->deleted, "deleted"}};
+    } done[] = {{r->added, "added"},
+                {r->replaced, "replaced"},
+                {r->deleted, "deleted"},
+                {r->set, "described"}};
     for (size_t i = 0; i < sizeof done / sizeof done[0]; i++) {
         if (done[i].n == 0) continue;
         (void)printf("%s%s %s", between, report_count(n, done[i].n), done[i].what);
@@ -54,6 +57,28 @@ static void tell(const write_args *a, const char *index, const vq_write_report *
         (void)printf("  %s of the new rows have coordinates that the i8 rows of this index cannot "
                      "hold, and were clamped; build it anew to give them room\n",
                      report_count(n, r->clamped));
+}
+
+int write_attach(const write_args *a, const char *index, vq_writer *w)
+{
+    vq_error err = {0};
+    vq_info info = VQ_INFO_INIT;
+    vq_index *ix = NULL;
+    attach at = {0};
+    if (!attach_any(&a->attached)) return CLI_DONE;
+    vq_status rc = vq_open(&ix, index, 0, &err);
+    if (rc == VQ_OK) rc = vq_index_info(ix, &info, &err);
+    vq_close(ix);
+    int code =
+        rc == VQ_OK ? attach_open(&at, &a->attached, info.string_ids != 0) : fail_data(rc, &err);
+    for (size_t i = 0; i < at.n && code == CLI_DONE; i++) {
+        rc = vq_writer_set(w, at.attributes[i], &err);
+        if (rc != VQ_OK)
+            code =
+                fail(rc == VQ_EINVAL ? CLI_DATA : exit_code(rc), "%s: %s", at.paths[i], err.text);
+    }
+    attach_close(&at);
+    return code;
 }
 
 int write_finish(const write_args *a, const char *index, vq_writer *w, progress *p, vq_status rc,

@@ -4,12 +4,14 @@
 #ifndef VQ_CLI_WRITE_RUN_H
 #define VQ_CLI_WRITE_RUN_H
 
+#include "cli/attach.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "src/io/ids.h"
 
 typedef struct write_args {
     const char *ids;
+    attach_files attached;
     double wait; /* seconds */
     uint32_t threads;
     int upsert, skip_bad, no_sync, quiet;
@@ -44,6 +46,8 @@ typedef struct write_args {
 /* Ids from a file, as the index has them: strings, if it has strings.  An exit code. */
 int write_read_ids(const char *index, const char *path, vq_ids *ids);
 int write_open(const write_args *a, const char *index, progress *p, vq_writer **out);
+/* What --tags, --times and --payload say, to be committed with the rest; tells what is wrong. */
+int write_attach(const write_args *a, const char *index, vq_writer *w);
 /* Commits and tells; rc is of what was done before it. */
 int write_finish(const write_args *a, const char *index, vq_writer *w, progress *p, vq_status rc,
                  vq_error *err);

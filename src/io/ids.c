@@ -23,6 +23,11 @@ static bool canonical_number(const char *text, uint64_t *out)
     return true;
 }
 
+bool vq_id_number(const char *text, uint64_t *out)
+{
+    return canonical_number(text, out) && *out != VQ_NO_ID;
+}
+
 /* The code point at p and its length; 0 if it is not valid UTF-8 (RFC 3629). */
 static size_t decode_utf8(const uint8_t *p, uint32_t *code)
 {
@@ -45,23 +50,22 @@ static size_t decode_utf8(const uint8_t *p, uint32_t *code)
     return valid ? len : 0;
 }
 
-static vq_status check_id(const vq_text *t, const char *id, vq_error *err)
+vq_status vq_id_check(const char *file, size_t line, const char *id, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t bytes = strlen(id), step;
-    VQ_REQUIRE(bytes > 0, VQ_ECORRUPT, "%s:%zu: an empty line, expected an id", t->name, t->line);
+    VQ_REQUIRE(bytes > 0, VQ_ECORRUPT, "%s:%zu: an empty line, expected an id", file, line);
     VQ_REQUIRE(bytes <= VQ_ID_MAX, VQ_ECORRUPT,
-               "%s:%zu: an id of %zu bytes, at most %u are possible", t->name, t->line, bytes,
-               VQ_ID_MAX);
+               "%s:%zu: an id of %zu bytes, at most %u are possible", file, line, bytes, VQ_ID_MAX);
     for (const uint8_t *p = (const uint8_t *)id; *p != 0; p += step) {
         uint32_t code;
         step = decode_utf8(p, &code);
         size_t at = (size_t)(p - (const uint8_t *)id);
         VQ_REQUIRE(step != 0, VQ_ECORRUPT, "%s:%zu: byte %zu of the id is not valid UTF-8 (0x%02x)",
-                   t->name, t->line, at + 1, *p);
+                   file, line, at + 1, *p);
         VQ_REQUIRE(code >= 0x20 && (code < 0x7f || code > 0x9f), VQ_ECORRUPT,
-                   "%s:%zu: a control character (U+%04" PRIX32 ") at byte %zu of the id", t->name,
-                   t->line, code, at + 1);
+                   "%s:%zu: a control character (U+%04" PRIX32 ") at byte %zu of the id", file,
+                   line, code, at + 1);
     }
 out:
     return rc;
@@ -74,7 +78,7 @@ static vq_status take_lines(vq_ids *ids, vq_text *t, vq_error *err)
     size_t room = 0;
     for (char *line; (line = vq_text_line(t)) != NULL; ids->n++) {
         uint64_t number;
-        VQ_TRY(check_id(t, line, err));
+        VQ_TRY(vq_id_check(t->name, t->line, line, err));
         if (!canonical_number(line, &number)) ids->strings = true;
         char **names = vq_reserve(ids->names, ids->n, ids->n + 1, &room, sizeof *names);
         VQ_REQUIRE(names != NULL, VQ_ENOMEM, "%s: no memory for %zu ids", t->name, ids->n + 1);

@@ -26,6 +26,12 @@ typedef struct vq_ids {
 vq_status vq_ids_read(vq_ids *ids, const char *path, bool force_strings, vq_error *err);
 void vq_ids_fini(vq_ids *ids);
 
+/* Is text an id as it may stand in a file: names file and line if it is none. */
+vq_status vq_id_check(const char *file, size_t line, const char *text, vq_error *err);
+/* Is it a number as numbers are written here: "0", or digits without a zero in front, below 2^64 -
+ * 1? */
+bool vq_id_number(const char *text, uint64_t *out);
+
 /* Makes the two below possible; does nothing the second time. */
 vq_status vq_ids_sort(vq_ids *ids, vq_error *err);
 /* The line, from 0, of an id as it is written there (the first of equals); SIZE_MAX: none. */
