@@ -21,8 +21,15 @@ typedef struct plan {
 
 static vq_status find(const plan *p, uint64_t label, vq_doc *out, vq_error *err)
 {
+    vq_status rc = VQ_OK;
     *out = VQ_DOC_NONE;
-    return p->any ? vq_doc_find(p->s, label, out, err) : VQ_OK;
+    if (!p->any) goto out;
+    VQ_TRY(vq_doc_find(p->s, label, out, err));
+    uint32_t last = out->ntags > 0 ? vq_le32(out->tags + 4 * (size_t)(out->ntags - 1)) : 0;
+    VQ_REQUIRE(out->ntags == 0 || last < p->d->first_tag, VQ_ECORRUPT,
+               "documents: tag number %u of %u", last, p->d->first_tag);
+out:
+    return rc;
 }
 
 static vq_status number_of(plan *p, uint32_t tag, uint32_t *number, vq_error *err)

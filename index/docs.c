@@ -41,7 +41,8 @@ vq_status vq_times_parse(const uint8_t *value, size_t len, uint32_t capacity, ui
                       .greatest = (int64_t)vq_le64(value + 32),
                       .at = value + VQ_TIMES_HEADER};
     VQ_REQUIRE(out->n >= 1 && out->n <= capacity && len == VQ_TIMES_HEADER + 8 * (size_t)out->n &&
-                   vq_le32(value + 12) == list && vq_le32(value + 16) == chunk,
+                   vq_le32(value + 12) == list && vq_le32(value + 16) == chunk &&
+                   vq_le32(value + 20) == 0 && vq_le64(value + 40) == 0,
                VQ_ECORRUPT, "times %u/%u: %u of chunk %u/%u in %zu bytes", list, chunk, out->n,
                vq_le32(value + 12), vq_le32(value + 16), len);
 out:
@@ -51,7 +52,8 @@ out:
 vq_status vq_tag_parse(const uint8_t *value, size_t len, uint32_t *number, uint64_t *vectors,
                        vq_error *err)
 {
-    if (len != VQ_TAG_VALUE) return vq_fail(err, VQ_ECORRUPT, "tags: a value of %zu bytes", len);
+    if (len != VQ_TAG_VALUE || vq_le32(value + 12) != 0)
+        return vq_fail(err, VQ_ECORRUPT, "tags: a value of %zu bytes", len);
     *number = vq_le32(value + 8);
     *vectors = vq_le64(value + 16);
     return VQ_OK;
@@ -178,6 +180,7 @@ out:
 vq_status vq_doc_unpack(vq_packer *p, const vq_doc *d, void *out, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    if (d->bytes == 0) return VQ_OK;
     if (d->packed == d->bytes)
         memcpy(out, d->payload, d->bytes);
     else

@@ -27,7 +27,7 @@ typedef struct tile {
     vq_shard *shard; /* the one at work */
     uint32_t shard_no;
     vq_effort effort;
-    bool few;              /* matches of a filter: all are scored, none scanned */
+    bool few;              /* matches of a filter: all are scored, none scanned, no list probed */
     size_t n;              /* queries */
     size_t batch;          /* so many are scanned at once; 1: each alone */
     vq_query *queries;     /* n */
@@ -107,6 +107,7 @@ static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
     void *scratch = vq_arena_take(arena, vq_probe_scratch(m), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
     vq_query_prepare(t->shard, t->s->k, &t->queries[task], scratch);
+    if (t->few) goto out;
     vq_query_probe(t->shard, t->s->k, &t->queries[task], first_lists(t), t->batch == 1, scratch);
 out:
     return rc;
@@ -197,10 +198,11 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     uint32_t lists;
     size_t best_cap = 2 * (size_t)t->effort.k + 64;
     vq_arena_reset(arena);
-    const void *tables = vq_shard_tables(t->shard, t->s->k, x, arena);
+    const void *tables = t->few ? NULL : vq_shard_tables(t->shard, t->s->k, x, arena);
     vq_hit *final = vq_arena_take(arena, best_cap, sizeof *final);
-    VQ_REQUIRE(tables != NULL && final != NULL, VQ_ENOMEM, "search: %u answers", t->effort.k);
-    if (t->effort.adaptive)
+    VQ_REQUIRE((tables != NULL || t->few) && final != NULL, VQ_ENOMEM, "search: %u answers",
+               t->effort.k);
+    if (t->effort.adaptive && !t->few)
         VQ_REQUIRE(vq_stop_init(&stop, &t->effort, m, t->s->k, x->y, arena), VQ_ENOMEM,
                    "search: k = %u", t->effort.k);
     if (t->few) { /* they are scored in full straight away */
@@ -321,7 +323,7 @@ static vq_status search_shard(tile *t, vq_error *err)
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
-    for (size_t i = 0; i < t->n && !t->effort.adaptive; i++)
+    for (size_t i = 0; i < t->n && !t->effort.adaptive && !t->few; i++)
         VQ_TRY(load_lists(t, &t->queries[i], err));
     if (spreads(t->s, &t->effort, t->shard))
         VQ_TRY(spread_all(t, err));

@@ -136,7 +136,7 @@ static vq_status run(selection *x, uint32_t list, uint32_t n, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t nwords = vq_bitmap_words(n), top = 0, next = 0;
-    size_t need = x->e->stack * nwords;
+    size_t need = x->e->stack * VQ_MAX(nwords, (size_t)1);
     if (need > x->room) {
         vq_mem_free(x->words);
         x->words = vq_mem_alloc(2 * need, sizeof *x->words);

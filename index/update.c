@@ -266,7 +266,7 @@ static vq_status plan_ids(vq_update *u, vq_error *err)
     u->copies.stale = vq_mem_alloc(n, sizeof *u->copies.stale);
     VQ_REQUIRE(u->copies.stale != NULL, VQ_ENOMEM, "%zu moves", n);
     for (size_t i = 0; i < n; i++) VQ_TRY(tell(u, &t[i], err));
-    qsort_r(u->ids, u->nids, sizeof *u->ids, by_key, u->keys);
+    if (u->nids > 0) qsort_r(u->ids, u->nids, sizeof *u->ids, by_key, u->keys);
 out:
     vq_mem_free(t);
     return rc;

@@ -111,6 +111,8 @@ vq_status vq_bitmap_read(const uint8_t *bytes, size_t len, uint64_t *words, uint
     const uint8_t *heads = vq_rd_take(&r, 4 * (size_t)n);
     const uint8_t *offsets = !some || n >= NO_OFFSETS ? vq_rd_take(&r, 4 * (size_t)n) : NULL;
     VQ_REQUIRE(r.ok, VQ_ECORRUPT, "bitmap: cut short");
+    VQ_REQUIRE(!some || n % 8 == 0 || runs[n / 8] >> n % 8 == 0, VQ_ECORRUPT,
+               "bitmap: runs in no container");
     for (uint32_t i = 0, last = 0; i < n; i++) {
         uint32_t key = vq_le16(heads + 4 * (size_t)i);
         container c = {.base = (uint64_t)key * SPAN,

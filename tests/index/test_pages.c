@@ -55,6 +55,25 @@ static void make_file(const char *path, uint64_t nkeys)
     vq_store_free(st);
 }
 
+/* A cursor finds the entry of another by its key, and by what lies just before it; and goes on. */
+static void sought(const vq_pages *p, const vq_tree *t, const vq_cursor *at)
+{
+    vq_cursor c, next = *at;
+    uint8_t key[512];
+    OK(vq_cursor_seek(&c, p, t, at->node.key, at->node.key_len, &err));
+    cr_assert(c.depth > 0 && c.node.value == at->node.value);
+    memcpy(key, at->node.key, at->node.key_len);
+    key[at->node.key_len] = 0; /* the least key behind it */
+    OK(vq_cursor_next(&next, &err));
+    OK(vq_cursor_seek(&c, p, t, key, at->node.key_len + 1, &err));
+    cr_assert_eq(c.depth == 0, next.depth == 0);
+    if (c.depth > 0) cr_assert(c.node.key == next.node.key);
+    if (c.depth == 0) return;
+    OK(vq_cursor_next(&c, &err));
+    OK(vq_cursor_next(&next, &err));
+    cr_assert(c.depth == next.depth && (c.depth == 0 || c.node.key == next.node.key));
+}
+
 /* All of one database by LMDB's cursor and by ours, and each key by our search. */
 static void compare_db(MDB_txn *txn, const char *name, const vq_pages *p, uint64_t *count)
 {
@@ -77,6 +96,7 @@ static void compare_db(MDB_txn *txn, const char *name, const vq_pages *p, uint64
         cr_assert(memcmp(ours.node.value, value.mv_data, value.mv_size) == 0);
         OK(vq_tree_get(p, &t, key.mv_data, key.mv_size, &got, &len, &err));
         cr_assert(got == ours.node.value && len == ours.node.len);
+        sought(p, &t, &ours);
         OK(vq_cursor_next(&ours, &err));
         ++*count;
     }

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What vectors carry through everything that happens to an index. */
+#include "index/docs.h"
+
+#include "index/change.h"
+#include "src/base/bytes.h"
+#include "src/io/source.h"
+#include "tests/index/live.h"
+
+enum { N = 400, D = 16, K = 20 };
+
+static const live_config number_ids = {"sq8", VQ_METRIC_L2, VQ_F32, 7, D, false, true, 0};
+static const live_config string_ids = {"pq4", VQ_METRIC_IP, VQ_F32, 5, D, true, false, 0};
+
+/* A state with random attributes, and the index as built with them. */
+static void build_described(const char *path, const live_config *c, state *s)
+{
+    static live_attributes tags, rest;
+    static char rooms[N][16];
+    static const char *names[N];
+    static uint64_t ids[N];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 81);
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    float *x = vq_alloc_f32(N, D);
+    memset(s, 0, sizeof *s);
+    for (uint32_t i = 0; i < UNIVERSE; i++) s->doc[i] = NOTHING;
+    for (uint32_t i = 0; i < N; i++) {
+        live_row(i, D, x + i * D);
+        names[i] = live_name(i, rooms[i]);
+        ids[i] = i;
+        s->there[i] = true, s->row[i] = i, s->n++;
+        s->doc[i] = live_carried(&r);
+    }
+    live_attribute(&tags, s->doc, N, 1);
+    live_attribute(&rest, s->doc, N, 6);
+    tags.a.ids = rest.a.ids = c->strings ? NULL : ids;
+    tags.a.names = rest.a.names = c->strings ? names : NULL;
+    const vq_attributes *given[] = {&tags.a, &rest.a};
+    o.codec = c->codec, o.metric = c->metric, o.store = c->store, o.nlist = c->nlist;
+    o.copies = c->copies ? VQ_COPIES_YES : VQ_COPIES_NO;
+    o.no_tune = 1, o.force = 1, o.rotation = VQ_ROTATION_NONE;
+    o.attributes = given, o.nattributes = 2;
+    if (c->strings) o.names = names, o.nids = N;
+    build(path, x, N, D, VQ_F32, &o);
+    vq_mem_free(x);
+}
+
+static vq_searcher *exact(vq_index *ix)
+{
+    vq_searcher *s = NULL;
+    vq_search_opts o = VQ_SEARCH_OPTS_INIT;
+    o.recall = 1;
+    OK(vq_searcher_open(&s, ix, &o, &err));
+    return s;
+}
+
+static void ask(const live_config *c, vq_searcher *s, const state *st, const char *filter,
+                uint64_t seed)
+{
+    float q[D], scores[K];
+    uint64_t ids[K];
+    live_row(1000000 + (uint32_t)seed, D, q);
+    OK(vq_searcher_filter_text(s, filter, &err));
+    OK(vq_search(s, q, 1, K, ids, scores, &err));
+    live_compare(c, st, s, q, ids, scores, K, true);
+}
+
+/* Is all there that the state says, and do filters choose by it? */
+static void holds(const char *path, const live_config *c, const state *s)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 82);
+    vq_index *ix = open_index(path);
+    vq_searcher *all = exact(ix);
+    OK(vq_search(all, (float[D]){0}, 1, 1, (uint64_t[1]){0}, NULL, &err));
+    live_holds(c, s, all);
+    for (int i = 0; i < 60; i++) {
+        chooser f;
+        chooser_draw(&f, &r);
+        state left = live_chosen(s, &f);
+        ask(c, all, &left, f.text, (uint64_t)i);
+    }
+    vq_searcher_close(all);
+    vq_close(ix);
+    cr_assert_eq(problems_of(path), 0);
+}
+
+Test(docs, through_everything, .timeout = 120)
+{
+    static const live_config *const configs[] = {&number_ids, &string_ids};
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *other = test_path(dir, "y.vq");
+    for (size_t i = 0; i < 2; i++) {
+        state s;
+        char a[33], b[33];
+        vq_source *src;
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        vq_compact_opts co = VQ_COMPACT_OPTS_INIT;
+        build_described(path, configs[i], &s);
+        holds(path, configs[i], &s);
+        co.force = 1;
+        OK(vq_compact(path, other, &co, &err));
+        holds(other, configs[i], &s);
+        digest_of(path, a), digest_of(other, b);
+        cr_assert_str_eq(a, b);
+        vq_index *ix = open_index(path);
+        OK(vq_source_open_index(&src, ix, &err));
+        o.force = 1, o.no_tune = 1, o.codec = "flat", o.nlist = 3;
+        OK(vq_build(other, src, &o, &err));
+        vq_source_close(src);
+        vq_close(ix);
+        holds(other, configs[i], &s);
+    }
+    free(path), free(other);
+    test_rmdir(dir);
+}
+
+/* The same vectors with the same attributes, at once or later, say the same. */
+Test(docs, set_later, .timeout = 60)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *bare = test_path(dir, "y.vq");
+    static live_attributes l;
+    static uint64_t ids[N];
+    state s, nothing;
+    vq_writer *w;
+    vq_info info = VQ_INFO_INIT;
+    vq_write_report report = VQ_WRITE_REPORT_INIT;
+    build_described(path, &number_ids, &s);
+    live_build(bare, &number_ids, N, &nothing);
+    vq_index *ix = open_index(bare);
+    OK(vq_index_info(ix, &info, &err));
+    cr_assert(info.format_version <= 3 && info.described == 0 && info.attributes_bytes == 0);
+    vq_searcher *all = exact(ix);
+    state none = nothing;
+    none.n = 0;
+    memset(none.there, 0, sizeof none.there);
+    ask(&number_ids, all, &none, "tag:en", 1); /* no vector carries anything */
+    ask(&number_ids, all, &nothing, "!tag:en & !(time < 5)", 1);
+    for (uint32_t i = 0; i < N; i++) ids[i] = i;
+    live_attribute(&l, s.doc, N, 7);
+    l.a.ids = ids;
+    OK(vq_writer_open(&w, bare, NULL, &err));
+    OK(vq_writer_set(w, &l.a, &err));
+    OK(vq_writer_commit(w, &report, &err));
+    cr_assert(report.set == N && report.n == N && report.added + report.deleted == 0);
+    chooser f;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 83);
+    chooser_draw(&f, &r);
+    state left = live_chosen(&s, &f);
+    ask(&number_ids, all, &left, f.text, 2); /* the searcher has moved on */
+    vq_searcher_close(all);
+    OK(vq_index_info(ix, &info, &err));
+    size_t described = 0;
+    for (uint32_t i = 0; i < N; i++)
+        described += s.doc[i].tags != 0 || s.doc[i].payload != 0 || s.doc[i].time != VQ_NO_TIME;
+    cr_assert(info.format_version == 4 && info.described == described && info.tags == 5);
+    vq_close(ix);
+    holds(bare, &number_ids, &s);
+    for (uint32_t i = 0; i < N; i++) s.doc[i] = NOTHING; /* and all goes again */
+    live_attribute(&l, s.doc, N, 7);
+    l.a.ids = ids;
+    OK(vq_writer_set(w, &l.a, &err));
+    OK(vq_writer_commit(w, &report, &err));
+    vq_writer_close(w);
+    holds(bare, &number_ids, &s);
+    free(path), free(bare);
+    test_rmdir(dir);
+}
+
+static uint64_t bytes_of(const char *path)
+{
+    vq_index *ix = open_index(path);
+    vq_info info = VQ_INFO_INIT;
+    OK(vq_index_info(ix, &info, &err));
+    vq_close(ix);
+    return info.attributes_bytes;
+}
+
+/* Payloads that are alike take a part of their bytes, whether they come at once or one by one. */
+Test(docs, payloads_are_packed)
+{
+    enum { MANY = 3000 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_attributes a = VQ_ATTRIBUTES_INIT;
+    const vq_attributes *given[] = {&a};
+    char(*text)[400] = malloc(MANY * sizeof *text);
+    const void **payloads = malloc(MANY * sizeof *payloads);
+    uint64_t *sizes = malloc(MANY * sizeof *sizes), *ids = malloc(MANY * sizeof *ids), total = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        int n = snprintf(text[i], sizeof text[i],
+                         "{\"id\": %zu, \"url\": \"https://example.org/wiki/article-%zu\", "
+                         "\"title\": \"On the number %zu\", \"language\": \"en\", \"license\": "
+                         "\"CC BY-SA\", \"section\": \"introduction\", \"author\": \"nobody\"}",
+                         i, i * 7919 % 10007, i * i);
+        ids[i] = i, payloads[i] = text[i], sizes[i] = (uint64_t)n, total += (uint64_t)n;
+    }
+    a.ids = ids, a.n = MANY, a.payloads = payloads, a.payload_bytes = sizes;
+    o.no_tune = 1, o.codec = "sq8", o.attributes = given, o.nattributes = 1;
+    build_clusters(path, 3, MANY, 8, &o);
+    cr_assert(bytes_of(path) < total * 6 / 10, "%llu of %llu", (unsigned long long)bytes_of(path),
+              (unsigned long long)total);
+    cr_assert_eq(problems_of(path), 0);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, 0, 0);
+    for (size_t i = 0; i < MANY; i += 7) {
+        vq_document d = VQ_DOCUMENT_INIT;
+        OK(vq_get_attributes(s, i, &d, &err));
+        cr_assert(d.payload_bytes == sizes[i] && memcmp(d.payload, text[i], sizes[i] + 1) == 0);
+    }
+    vq_document d = VQ_DOCUMENT_INIT;
+    FAILS(VQ_ENOENT, vq_get_attributes(s, MANY, &d, &err));
+    vq_searcher_close(s);
+    vq_close(ix);
+    free(text), free(payloads), free(sizes), free(ids), free(path);
+    test_rmdir(dir);
+}
+
+static vq_status try_given(const char *path, const vq_attributes *a, const vq_build_opts *with)
+{
+    const vq_attributes *given[] = {a, a};
+    vq_build_opts o = *with;
+    float *x = clusters(5, 50, 8);
+    if (with->seed == 7) x[3 * 8] = NAN;
+    vq_source *src;
+    OK(vq_source_open_array(&src, x, 50, 8, VQ_F32, &err));
+    src->skip_bad = with->seed == 7;
+    o.no_tune = 1, o.force = 1;
+    o.attributes = given;
+    if (o.nattributes == 0) o.nattributes = 1;
+    vq_status rc = vq_build(path, src, &o, &err);
+    vq_source_close(src);
+    vq_mem_free(x);
+    return rc;
+}
+
+Test(docs, what_is_refused)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), long_tag[300];
+    const uint64_t ids[] = {1, 3, 50}, begins[] = {0, 1, 2}, falling[] = {0, 2, 1};
+    const char *tags[] = {"a", "b"}, *names[] = {"x", "y"};
+    vq_build_opts o = VQ_BUILD_OPTS_INIT, twice = o, bad_row = o;
+    vq_attributes a = VQ_ATTRIBUTES_INIT, good;
+    a.ids = ids, a.n = 2, a.tags = tags, a.tag_begins = begins;
+    good = a;
+    OK(try_given(path, &good, &o));
+    twice.nattributes = 2;
+    FAILS(VQ_EINVAL, try_given(path, &a, &twice));
+    bad_row.seed = 7;
+    OK(try_given(path, &a, &bad_row)); /* 3 has been left out */
+    cr_assert_eq(problems_of(path), 0);
+    a.ids = ids + 1;
+    FAILS(VQ_ENOENT, try_given(path, &a, &o));
+    cr_assert(strstr(err.text, "no id 50") != NULL, "%s", err.text);
+    a = good, a.names = names;
+    FAILS(VQ_EINVAL, try_given(path, &a, &o));
+    a.ids = NULL;
+    FAILS(VQ_EINVAL, try_given(path, &a, &o));
+    a = good, a.tag_begins = falling;
+    FAILS(VQ_EINVAL, try_given(path, &a, &o));
+    a.tag_begins = NULL;
+    FAILS(VQ_EINVAL, try_given(path, &a, &o));
+    const char *const wrong[] = {"", "a\tb", "\x7f", long_tag, NULL};
+    memset(long_tag, 'x', sizeof long_tag);
+    long_tag[256] = '\0';
+    for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
+        a = good, tags[1] = wrong[i];
+        FAILS(VQ_EINVAL, try_given(path, &a, &o));
+    }
+    long_tag[255] = '\0', tags[1] = long_tag;
+    OK(try_given(path, &good, &o));
+    a = good, a.tags = NULL, a.payloads = (const void *const *)names;
+    FAILS(VQ_EINVAL, try_given(path, &a, &o));
+    vq_writer *w;
+    OK(vq_writer_open(&w, path, NULL, &err));
+    a = good, a.ids = ids + 1;
+    FAILS(VQ_ENOENT, vq_writer_set(w, &a, &err));
+    a.ids = (const uint64_t[]){4, 4};
+    FAILS(VQ_EINVAL, vq_writer_set(w, &a, &err));
+    FAILS(VQ_EINVAL, vq_writer_set(NULL, &a, &err));
+    vq_write_report report = VQ_WRITE_REPORT_INIT;
+    OK(vq_writer_commit(w, &report, &err));
+    cr_assert_eq(report.set, 0);
+    vq_writer_close(w);
+    vq_searcher *s;
+    vq_index *ix = open_index(path);
+    OK(vq_searcher_open(&s, ix, NULL, &err));
+    FAILS(VQ_EINVAL, vq_searcher_filter_text(s, "tag:", &err));
+    FAILS(VQ_EINVAL, vq_searcher_filter_text(NULL, "tag:x", &err));
+    vq_searcher_close(s);
+    vq_close(ix);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Both kinds of filter at once. */
+Test(docs, with_ids, .timeout = 60)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    state s;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 84);
+    build_described(path, &number_ids, &s);
+    vq_index *ix = open_index(path);
+    vq_searcher *all = exact(ix);
+    for (int i = 0; i < 40; i++) {
+        chooser f;
+        uint64_t ids[N], n = 0;
+        uint32_t kind = VQ_FILTER_ALLOW + (uint32_t)(i % 2);
+        bool named[UNIVERSE] = {false};
+        for (uint64_t id = 0; id < N; id++)
+            if (vq_rng_below(&r, 3) == 0) named[id] = true, ids[n++] = id;
+        chooser_draw(&f, &r);
+        state left = live_chosen(&s, &f);
+        for (uint32_t id = 0; id < N; id++)
+            if (left.there[id] && named[id] != (kind == VQ_FILTER_ALLOW))
+                left.there[id] = false, left.n--;
+        OK(vq_searcher_filter(all, kind, ids, NULL, n, &err));
+        ask(&number_ids, all, &left, f.text, (uint64_t)i);
+    }
+    vq_searcher_close(all);
+    vq_close(ix);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* ---- damage ---- */
+
+typedef struct damage {
+    vq_db db;
+    uint64_t entry, byte, bits;
+    bool sealed;
+} damage;
+
+/* A byte of a record of a database is changed, in a transaction of its own; sealed: its checksum
+ * says that this is right. */
+static vq_status spoil(void *ctx, vq_change *c, vq_error *e)
+{
+    damage *d = ctx;
+    vq_snapshot s;
+    vq_cursor at;
+    uint8_t key[512], *room;
+    OK(vq_snapshot_begin(&s, vq_change_file(c), &err));
+    OK(vq_cursor_first(&at, &s.pages, &s.db[d->db], &err));
+    for (uint64_t i = d->entry % s.db[d->db].entries; i > 0; i--) OK(vq_cursor_next(&at, &err));
+    size_t len = at.node.len, key_len = at.node.key_len;
+    uint8_t *value = malloc(len);
+    memcpy(value, at.node.value, len);
+    memcpy(key, at.node.key, key_len);
+    vq_snapshot_end(&s);
+    value[8 + d->byte % (len - 8)] ^= (uint8_t)(1 + d->bits % 255);
+    if (d->sealed) vq_record_seal(value, len);
+    vq_status rc = vq_change_put(c, d->db, key, key_len, len, &room, e);
+    if (rc == VQ_OK) memcpy(room, value, len);
+    free(value);
+    return rc;
+}
+
+/* Uses whatever there is of attributes; any answer will do. */
+static void use(const char *path)
+{
+    static const char *const filters[] = {"tag:en", "!tag:draft & time>0", "time<=2 | tag:none"};
+    vq_index *ix;
+    vq_searcher *s;
+    float q[D] = {1}, scores[K];
+    uint64_t ids[K];
+    if (vq_open(&ix, path, 0, &err) != VQ_OK) return;
+    if (vq_searcher_open(&s, ix, NULL, &err) == VQ_OK) {
+        for (size_t i = 0; i < VQ_COUNT(filters); i++) {
+            OK(vq_searcher_filter_text(s, filters[i], &err));
+            (void)vq_search(s, q, 1, K, ids, scores, &err);
+        }
+        for (uint64_t id = 0; id < N; id += 3) {
+            vq_document d = VQ_DOCUMENT_INIT;
+            (void)vq_get_attributes(s, id, &d, &err);
+        }
+        vq_searcher_close(s);
+    }
+    vq_close(ix);
+}
+
+Test(docs, damage_is_found, .timeout = 300)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *bad = test_path(dir, "y.vq");
+    state s;
+    vq_rng r;
+    size_t len;
+    vq_rng_init(&r, test_seed(), 85);
+    build_described(path, &number_ids, &s);
+    uint8_t *bytes = test_read(path, &len);
+    for (int round = 0; round < 240; round++) {
+        vq_change *c;
+        damage d = {.db = (vq_db)(VQ_DB_DOCUMENTS + round % 4),
+                    .entry = vq_rng_u64(&r) >> 1,
+                    .byte = vq_rng_u64(&r) >> 1,
+                    .bits = vq_rng_u64(&r) >> 1,
+                    .sealed = round % 8 >= 4};
+        test_write(bad, bytes, len);
+        OK(vq_change_begin(&c, bad, 0, &err));
+        OK(vq_change_apply(c, spoil, &d, &err));
+        vq_change_end(c);
+        uint64_t problems = problems_of(bad);
+        /* Bytes of a payload as it is, and of a dictionary, may be any. */
+        if (!d.sealed || d.db != VQ_DB_DOCUMENTS)
+            cr_assert(problems > 0 && problems != UINT64_MAX, "%s: nothing found, round %d",
+                      vq_db_names[d.db], round);
+        use(bad);
+        vq_writer *w; /* a change refuses what is damaged, or does no harm */
+        uint64_t ids[] = {1, 2, 5, 8};
+        if (vq_writer_open(&w, bad, NULL, &err) != VQ_OK) continue;
+        if (vq_writer_delete(w, ids, NULL, 4, &err) == VQ_OK) (void)vq_writer_commit(w, NULL, &err);
+        vq_writer_close(w);
+    }
+    free(bytes), free(path), free(bad);
+    test_rmdir(dir);
+}
+
+/* ---- memory ---- */
+
+Test(docs, out_of_memory, .timeout = 120)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    static live_attributes l;
+    state s;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 86);
+    build_described(path, &number_ids, &s);
+    vq_writer *w;
+    uint64_t ids[] = {3, 7, 9}, n = 1, fails = 0;
+    carried c[3];
+    OK(vq_writer_open(&w, path, NULL, &err));
+    for (;; n += 1 + n / 20) { /* a set and a commit, whichever allocation fails */
+        for (int i = 0; i < 3; i++) c[i] = live_carried(&r);
+        live_attribute(&l, c, 3, 7);
+        l.a.ids = ids;
+        vq_mem_fail_after(n);
+        vq_status rc = vq_writer_set(w, &l.a, &err);
+        if (rc == VQ_OK) rc = vq_writer_commit(w, NULL, &err);
+        vq_mem_fail_after(0);
+        cr_assert(rc == VQ_OK || rc == VQ_ENOMEM, "%d: %s", (int)rc, err.text);
+        if (rc == VQ_OK)
+            for (int i = 0; i < 3; i++) s.doc[ids[i]] = c[i];
+        if (rc == VQ_OK) break;
+        fails++;
+        vq_writer_abort(w);
+    }
+    cr_assert(fails > 20);
+    vq_writer_close(w);
+    holds(path, &number_ids, &s);
+    vq_index *ix = open_index(path);
+    for (n = 1;; n++) { /* and a filtered search */
+        vq_searcher *all = exact(ix);
+        float q[D] = {1};
+        uint64_t found[K];
+        vq_document d = VQ_DOCUMENT_INIT;
+        vq_mem_fail_after(n);
+        vq_status rc = vq_searcher_filter_text(all, "tag:en | !tag:draft & time>1", &err);
+        if (rc == VQ_OK) rc = vq_search(all, q, 1, K, found, NULL, &err);
+        if (rc == VQ_OK) rc = vq_get_attributes(all, 3, &d, &err);
+        vq_mem_fail_after(0);
+        vq_searcher_close(all);
+        cr_assert(rc == VQ_OK || rc == VQ_ENOMEM, "%d: %s", (int)rc, err.text);
+        if (rc == VQ_OK) break;
+    }
+    cr_assert(n > 20);
+    vq_close(ix);
+    free(path);
+    test_rmdir(dir);
+}
