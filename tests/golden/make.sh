@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v1-saq,
-# v2-copies, v3-changed) and their answers anew, by the program VQ.  Only for a format that no release has written yet:
+# v2-copies, v3-changed, v4-attributes) and their answers anew, by the program VQ.  Only for a format that no release has written yet:
 # after that they stay as they are.
 set -eu
 vq=$1
@@ -47,10 +47,30 @@ open(dir + "/gone", "w").write("".join("caf\u00e9 %02d\n" % i for i in range(20,
 PY
 "$vq" delete "$dir/v3-changed.vq" --ids "$dir/gone" --quiet
 "$vq" add "$dir/v3-changed.vq" "$dir/more.fvecs" --ids "$dir/more" --upsert --quiet
+# Tags, times and payloads, of vectors that have moved.
+cp "$dir/v3-changed.vq" "$dir/v4-attributes.vq"
+python3 - "$dir" <<'PY'
+import sys
+dir = sys.argv[1]
+ids = ["caf\u00e9 %02d" % (i * 37 % 96) for i in range(96)]
+ids = [i for i in ids if not "caf\u00e9 20" <= i < "caf\u00e9 30"]
+with open(dir + "/tags", "w") as t, open(dir + "/times", "w") as m, open(dir + "/payload", "w") as p:
+    for n, i in enumerate(ids):
+        if n % 3: t.write(i + ("\ten" if n % 2 else "\tfr\tthe other half") + "\n")
+        if n % 4: m.write("%s\t%d\n" % (i, n - 20))
+        p.write('{"id": "%s", "drink": "coffee", "cups": %d, "text": "served in the year %d"}\n' % (i, n, 1900 + n))
+        p.write('{"id": "tea %02d"}\n' % n if n < 10 else "")
+PY
+"$vq" set "$dir/v4-attributes.vq" --tags "$dir/tags" --times "$dir/times" --payload "$dir/payload" --quiet
+printf 'caf\303\251 03\ncaf\303\251 04\ntea 05\n' >"$dir/few"
+"$vq" delete "$dir/v4-attributes.vq" --ids "$dir/few" --quiet
 for name; do
-    effort=
-    case $name in v2-copies | v3-changed) effort="--nprobe 2" ;; esac # where all lists are read no copy is
-    "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 $effort --format tsv >"$name.tsv"
+    effort= filter=
+    case $name in # where all lists are read no copy is
+    v2-copies | v3-changed) effort="--nprobe 2" ;;
+    v4-attributes) filter='tag:en & time>=-10 | tag:"the other half" & !(time<20)' ;;
+    esac
+    "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 $effort ${filter:+--filter "$filter"} --format tsv >"$name.tsv"
     "$vq" info --digest "$dir/$name.vq" >>"$name.tsv"
     zstd -q -19 -f "$dir/$name.vq" -o "$name.vq.zst"
 done

@@ -36,7 +36,8 @@ static char *next_line(char **at)
 }
 
 /* Answers and digest against NAME.tsv: query, rank, id, score; then the digest. */
-static void compare(const char *name, vq_index *ix, const float *q, uint32_t nprobe)
+static void compare(const char *name, vq_index *ix, const float *q, uint32_t nprobe,
+                    const char *filter)
 {
     char table[500], id[501], hex[33], *at, *line;
     uint64_t ids[NQ * K];
@@ -46,6 +47,7 @@ static void compare(const char *name, vq_index *ix, const float *q, uint32_t npr
     char *text = (char *)test_read(table, &len);
     at = text;
     vq_searcher *s = open_searcher(ix, nprobe, 0);
+    OK(vq_searcher_filter_text(s, filter, &err));
     OK(vq_search(s, q, NQ, K, ids, scores, &err));
     for (size_t i = 0; i < NQ * K; i++) {
         line = next_line(&at);
@@ -64,17 +66,41 @@ static void compare(const char *name, vq_index *ix, const float *q, uint32_t npr
     free(text);
 }
 
+/* One of the vectors that moved when others were deleted, and one that came later. */
+static void carries(vq_index *ix)
+{
+    static const char payload[] =
+        "{\"id\": \"caf\xc3\xa9 92\", \"drink\": \"coffee\", \"cups\": 41, \"text\": "
+        "\"served in the year 1941\"}";
+    vq_document d = VQ_DOCUMENT_INIT;
+    uint64_t id;
+    vq_searcher *s = open_searcher(ix, 0, 0);
+    OK(vq_id_find(s, "caf\xc3\xa9 92", &id, &err));
+    OK(vq_get_attributes(s, id, &d, &err));
+    cr_assert(d.ntags == 1 && d.time == 21);
+    cr_assert_str_eq(d.payload, payload);
+    OK(vq_id_find(s, "tea 09", &id, &err));
+    OK(vq_get_attributes(s, id, &d, &err));
+    cr_assert(d.ntags == 0 && d.time == VQ_NO_TIME);
+    cr_assert_str_eq(d.payload, "{\"id\": \"tea 09\"}");
+    vq_searcher_close(s);
+}
+
 Test(golden, files_of_each_format)
 {
     static const struct {
         const char *name;
         uint32_t format, strings, nprobe;
         bool copies;
-    } files[] = {{"v1-strings", 1, 1, 0, false},
-                 {"v1-numbers", 1, 0, 0, false},
-                 {"v1-saq", 1, 0, 0, false},
-                 {"v2-copies", 2, 1, 2, true},
-                 {"v3-changed", 3, 1, 2, true}};
+        const char *filter;
+        uint64_t n;
+    } files[] = {{"v1-strings", 1, 1, 0, false, NULL, 96},
+                 {"v1-numbers", 1, 0, 0, false, NULL, 96},
+                 {"v1-saq", 1, 0, 0, false, NULL, 96},
+                 {"v2-copies", 2, 1, 2, true, NULL, 96},
+                 {"v3-changed", 3, 1, 2, true, NULL, 96},
+                 {"v4-attributes", 4, 1, 0, true,
+                  "tag:en & time>=-10 | tag:\"the other half\" & !(time<20)", 93}};
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     float q[NQ * D];
     size_t got;
@@ -89,9 +115,10 @@ Test(golden, files_of_each_format)
         cr_assert_eq(problems_of(path), 0, "%s: %s", files[i].name, err.text);
         vq_index *ix = open_index(path);
         OK(vq_index_info(ix, &info, &err));
-        cr_assert(info.format_version == files[i].format && info.n == 96 && info.d == D);
+        cr_assert(info.format_version == files[i].format && info.n == files[i].n && info.d == D);
         cr_assert(info.string_ids == files[i].strings && (info.copies > 0) == files[i].copies);
-        compare(files[i].name, ix, q, files[i].nprobe);
+        compare(files[i].name, ix, q, files[i].nprobe, files[i].filter);
+        if (files[i].format >= VQ_FORMAT_DOCUMENTS) carries(ix);
         vq_close(ix);
     }
     free(path);

@@ -279,6 +279,48 @@ Test(pack, blocks)
     cr_assert(vq_pack(small, sizeof small, &n, "0123456789", 10, 3, &err) == VQ_EINVAL && n == 77);
 }
 
+/* Small blocks of a kind, with a dictionary and without. */
+Test(pack, small_blocks)
+{
+    enum { BLOCKS = 2000, MOST = 120 };
+    vq_error err = {0};
+    char *text = malloc(BLOCKS * MOST), dictionary[8192];
+    size_t *sizes = malloc(BLOCKS * sizeof *sizes), total = 0, packed[2] = {0};
+    for (int i = 0; i < BLOCKS; i++) {
+        sizes[i] = (size_t)snprintf(text + total, MOST,
+                                    "{\"id\": %d, \"kind\": \"a record of many\", \"at\": %d}", i,
+                                    i * 7919 % 1009);
+        total += sizes[i];
+    }
+    size_t len = vq_pack_train(dictionary, sizeof dictionary, text, sizes, BLOCKS);
+    cr_assert(len > 100 && len <= sizeof dictionary);
+    cr_assert_eq(vq_pack_train(dictionary, sizeof dictionary, text, sizes, 1), 0);
+    len = vq_pack_train(dictionary, sizeof dictionary, text, sizes, BLOCKS);
+    for (int with = 0; with < 2; with++) {
+        vq_packer *p, *other;
+        cr_assert_eq(vq_packer_open(&p, dictionary, with ? len : 0, &err), VQ_OK);
+        cr_assert_eq(vq_packer_open(&other, dictionary, with ? 0 : len, &err), VQ_OK);
+        for (size_t i = 0, at = 0; i < BLOCKS; at += sizes[i++]) {
+            uint8_t frame[512], out[MOST + 1];
+            size_t n = 0;
+            cr_assert(vq_pack_bound(MOST) <= sizeof frame);
+            cr_assert_eq(vq_packer_pack(p, frame, sizeof frame, &n, text + at, sizes[i], &err),
+                         VQ_OK);
+            packed[with] += n;
+            cr_assert_eq(vq_packer_unpack(p, out, sizes[i], frame, n, &err), VQ_OK, "%s", err.text);
+            cr_assert(memcmp(out, text + at, sizes[i]) == 0);
+            cr_assert_eq(vq_packer_unpack(p, out, sizes[i] + 1, frame, n, &err), VQ_ECORRUPT);
+            cr_assert_eq(vq_packer_unpack(p, out, sizes[i], frame, n - 1, &err), VQ_ECORRUPT);
+            if (!with) /* who has a dictionary can read what was packed without */
+                cr_assert_eq(vq_packer_unpack(other, out, sizes[i], frame, n, &err), VQ_OK);
+        }
+        vq_packer_close(p), vq_packer_close(other);
+    }
+    cr_assert(packed[1] < packed[0] / 2, "%zu, %zu", packed[0], packed[1]);
+    vq_packer_close(NULL);
+    free(text), free(sizes);
+}
+
 Test(pack, out_of_memory)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x");
