@@ -110,10 +110,11 @@ static inline void live_build(const char *path, const live_config *c, size_t n, 
     memset(s, 0, sizeof *s);
     for (uint32_t i = 0; i < n; i++) {
         live_row(i, c->d, x + i * c->d);
-        s->there[i] = true, s->row[i] = i, s->doc[i] = NOTHING;
+        s->there[i] = true, s->row[i] = i;
         list[i] = live_name(i, names[i]);
     }
     s->n = n;
+    for (uint32_t i = 0; i < UNIVERSE; i++) s->doc[i] = NOTHING;
     o.codec = c->codec, o.metric = c->metric, o.store = c->store, o.nlist = c->nlist;
     o.code_bytes = c->bytes;
     o.copies = c->copies ? VQ_COPIES_YES : VQ_COPIES_NO;

@@ -140,7 +140,7 @@ Test(model, values_that_cannot_be)
         vq_status rc;
         const char *key, *text, *says;
     } cases[] = {
-        {VQ_EVERSION, "format", "4", "newer"},
+        {VQ_EVERSION, "format", "5", "newer"},
         {VQ_EVERSION, "format", "4294967295", "newer"},
         {VQ_ECORRUPT, "format", "0", "format"},
         {VQ_ECORRUPT, "format", "1x", "format"},
