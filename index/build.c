@@ -418,7 +418,7 @@ static vq_status write_copies(build *b, vq_error *err)
     vq_model *m = &b->plan.model;
     m->copies = vq_list_writer_count(&b->copies);
     if (m->copies == 0) goto out;
-    m->format = VQ_FORMAT_COPIES;
+    m->format = VQ_MAX(m->format, VQ_FORMAT_COPIES);
     VQ_TRY(vq_idmap_expect_copies(&b->idmap, err));
     VQ_TRY(vq_list_writer_flush(&b->copies, b->store, &b->idmap, &b->ticker, err));
     vq_plan_note(&b->plan, "copies of %.0f %% of the vectors",
@@ -442,6 +442,9 @@ static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
     if (learns(b)) VQ_TRY(learn(b, err));
+    vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
+    b->plan.model.row_chunk = vq_row_chunk_choose(&b->plan.model.shape);
+    if (b->plan.model.row_chunk != 0) b->plan.model.format = VQ_FORMAT_DOCUMENTS;
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
     VQ_TRY(begin_writers(b, err));

@@ -26,6 +26,7 @@ static vq_status check_chunks(check *c, vq_db db, vq_error *err)
     vq_cursor at;
     uint32_t list = 0, chunk = 0, last_n = 0;
     bool any = false;
+    uint32_t full = db == VQ_DB_VECTORS ? c->shard->row_capacity : c->shard->capacity;
     VQ_TRY(vq_cursor_first(&at, &s->pages, &s->db[db], err));
     for (; at.depth > 0; c->values++) {
         vq_error e = {0};
@@ -34,7 +35,7 @@ static vq_status check_chunks(check *c, vq_db db, vq_error *err)
         VQ_REQUIRE(at.node.key_len == 8, VQ_ECORRUPT, "%s: a key of %zu bytes", vq_db_names[db],
                    at.node.key_len);
         uint32_t l = vq_be32(at.node.key), ch = vq_be32(at.node.key + 4);
-        bool follows = any && l == list && ch == chunk + 1 && last_n == c->shard->capacity;
+        bool follows = any && l == list && ch == chunk + 1 && last_n == full;
         if (l >= m->nlist || !(follows || (ch == 0 && (!any || l > list))))
             vq_problem(&c->problems, "%s: chunk %u/%u is out of place", vq_db_names[db], l, ch);
         rc = vq_record_verify(at.node.value, at.node.len, vq_db_names[db], &e);
@@ -196,7 +197,10 @@ static void check_counts(check *c)
     want[VQ_DB_META] = vq_meta_fields(m);
     want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL);
     want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
+    /* As many as codes; where their chunks are others check_rows counts them. */
     want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;
+    if (m->store != VQ_ELEM_NONE && c->shard->row_capacity != c->shard->capacity)
+        want[VQ_DB_VECTORS] = s->db[VQ_DB_VECTORS].entries;
     want[VQ_DB_IDS] = m->n;
     want[VQ_DB_COPIES] = m->copies > 0 ? s->db[VQ_DB_COPIES].entries : 0;
     if (m->string_ids) want[VQ_DB_NAMES] = (m->n + VQ_NAMES_PER_BLOCK - 1) / VQ_NAMES_PER_BLOCK;
@@ -225,6 +229,27 @@ static void check_counts(check *c)
                    m->n);
 }
 
+/* As many rows as codes, list by list; loads the lists. */
+static vq_status check_rows(vq_shard *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t chunks = 0;
+    bool rows = s->model.shape.row_bytes != 0;
+    for (uint32_t l = 0; l < s->model.nlist; l++) {
+        VQ_TRY(vq_shard_load(s, l, err));
+        for (uint64_t slot = 0; rows && slot < s->lists[l].n; slot += s->row_capacity, chunks++) {
+            const uint8_t *row;
+            VQ_TRY(vq_shard_row(s, (uint64_t)l << 32 | slot, &row, err));
+        }
+    }
+    VQ_REQUIRE(!rows || chunks == s->snapshot.db[VQ_DB_VECTORS].entries ||
+                   s->snapshot.db[VQ_DB_VECTORS].root == VQ_NO_PAGE,
+               VQ_ECORRUPT, "vectors: %" PRIu64 " entries, expected %" PRIu64,
+               s->snapshot.db[VQ_DB_VECTORS].entries, chunks);
+out:
+    return rc;
+}
+
 static vq_status check_content(check *c, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -234,14 +259,7 @@ static vq_status check_content(check *c, vq_error *err)
     VQ_TRY(check_chunks(c, VQ_DB_COPIES, err));
     check_counts(c);
     if (c->problems.count > 0) goto out;
-    for (uint32_t l = 0; l < s->model.nlist; l++) {
-        VQ_TRY(vq_shard_load(s, l, err));
-        for (uint32_t chunk = 0; s->model.shape.row_bytes != 0 && chunk < s->lists[l].nchunks;
-             chunk++) {
-            const uint8_t *row; /* as many rows as codes */
-            VQ_TRY(vq_shard_row(s, (uint64_t)l << 32 | (uint64_t)chunk * s->capacity, &row, err));
-        }
-    }
+    VQ_TRY(check_rows(s, err));
     VQ_TRY(check_ids(c, err));
     VQ_TRY(vq_check_docs(s, &c->values, err));
 out:

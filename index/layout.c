@@ -11,11 +11,30 @@
 #include "src/io/ids.h"
 #include "src/math/kernels.h"
 
+/* A large value begins that far behind the start of a page. */
+enum { PAGE_HEAD = 16, ROW_CHUNK_BYTES = 16 << 10, ROW_CHUNK_MOST = 64 << 10 };
+#define ROW_WASTE (1.0 / 32)
+
 uint32_t vq_chunk_capacity(const vq_shape *s)
 {
     uint32_t n = VQ_CHUNK_CODE_BYTES / s->code_bytes;
     if (s->row_bytes != 0) n = VQ_MIN(n, VQ_CHUNK_ROW_BYTES / s->row_bytes);
     return VQ_MAX(n / VQ_BLOCK * VQ_BLOCK, VQ_BLOCK);
+}
+
+uint32_t vq_row_chunk_choose(const vq_shape *s)
+{
+    size_t page = 2 * s->value_min, head = PAGE_HEAD + VQ_RECORD_HEADER;
+    size_t best = vq_chunk_capacity(s);
+    double least = 1e9; /* what is left of the pages, over what is used */
+    if (s->row_bytes == 0) return 0;
+    for (size_t n = 1; n <= vq_chunk_capacity(s); n++) {
+        size_t used = head + n * s->row_bytes;
+        double waste = (double)(vq_round_up(used, page) - used) / (double)used;
+        if (n > 1 && used > ROW_CHUNK_BYTES && (least < ROW_WASTE || used > ROW_CHUNK_MOST)) break;
+        if (used > ROW_CHUNK_BYTES / 2 && waste < least) least = waste, best = n;
+    }
+    return (uint32_t)best;
 }
 
 void vq_chunk_key(uint8_t key[8], uint32_t list, uint32_t chunk)
@@ -45,7 +64,8 @@ static void chunk_header(uint8_t *value, uint32_t list, uint32_t chunk, uint32_t
     vq_put_le32(value + 16, chunk);
 }
 
-static vq_status chunk_check(const char *what, const vq_shape *s, const uint8_t *value, size_t len,
+/* most: of a full one. */
+static vq_status chunk_check(const char *what, uint32_t most, const uint8_t *value, size_t len,
                              uint32_t list, uint32_t chunk, uint32_t *n, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -54,8 +74,8 @@ static vq_status chunk_check(const char *what, const vq_shape *s, const uint8_t 
     VQ_REQUIRE(((uintptr_t)value + VQ_RECORD_HEADER) % VQ_CACHELINE == 0, VQ_ECORRUPT,
                "%s %u/%u: not at the start of a page", what, list, chunk);
     *n = vq_le32(value + 8);
-    VQ_REQUIRE(*n - 1 < vq_chunk_capacity(s), VQ_ECORRUPT, "%s %u/%u: %u vectors, at most %u fit",
-               what, list, chunk, *n, vq_chunk_capacity(s));
+    VQ_REQUIRE(*n - 1 < most, VQ_ECORRUPT, "%s %u/%u: %u vectors, at most %u fit", what, list,
+               chunk, *n, most);
     VQ_REQUIRE(vq_le32(value + 12) == list && vq_le32(value + 16) == chunk, VQ_ECORRUPT,
                "%s %u/%u: the value says it is %u/%u", what, list, chunk, vq_le32(value + 12),
                vq_le32(value + 16));
@@ -103,7 +123,7 @@ vq_status vq_list_chunk_parse(const vq_shape *s, const uint8_t *value, size_t le
 {
     vq_status rc = VQ_OK;
     uint32_t n = 0;
-    VQ_TRY(chunk_check("list", s, value, len, list, chunk, &n, err));
+    VQ_TRY(chunk_check("list", vq_chunk_capacity(s), value, len, list, chunk, &n, err));
     VQ_REQUIRE(len == vq_list_chunk_size(s, n), VQ_ECORRUPT,
                "list %u/%u: %zu bytes for %u vectors, expected %zu", list, chunk, len, n,
                vq_list_chunk_size(s, n));
@@ -136,7 +156,7 @@ vq_status vq_row_chunk_parse(const vq_shape *s, const uint8_t *value, size_t len
 {
     vq_status rc = VQ_OK;
     uint32_t n = 0;
-    VQ_TRY(chunk_check("rows", s, value, len, list, chunk, &n, err));
+    VQ_TRY(chunk_check("rows", vq_row_capacity(s), value, len, list, chunk, &n, err));
     VQ_REQUIRE(vq_le32(value + 20) == s->row_bytes, VQ_ECORRUPT,
                "rows %u/%u: rows of %u bytes, expected %u", list, chunk, vq_le32(value + 20),
                s->row_bytes);

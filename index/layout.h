@@ -20,7 +20,7 @@
  * Copy chunk: value in `copies` under key be32 list | be32 chunk: a list chunk whose labels are
  * places, list << 32 | slot, of the vectors that it copies.                         (FORMAT.md 9)
  *
- * Row chunk: value in `vectors` under the same key.                                 (FORMAT.md 6)
+ * Row chunk: value in `vectors` under a key of the same kind.                       (FORMAT.md 6)
  *        0  20            as above
  *       20  4             row      bytes of a row
  *       24  24            zero
@@ -54,7 +54,7 @@
 #define VQ_FORMAT_PLAIN     1u
 #define VQ_FORMAT_COPIES    2u /* there are copies */
 #define VQ_FORMAT_CHANGED   3u /* fewer vectors than lists, or labels that are no ranks */
-#define VQ_FORMAT_DOCUMENTS 4u /* tags, times, payloads: docs.h */
+#define VQ_FORMAT_DOCUMENTS 4u /* tags, times, payloads: docs.h; or a meta field row_chunk */
 #define VQ_RECORD_HEADER    48u
 #define VQ_CHUNK_CODE_BYTES (256u << 10) /* a chunk's codes take at most this.. */
 #define VQ_CHUNK_ROW_BYTES  (1u << 20)   /* ..and its rows this, if 32 of them fit */
@@ -65,10 +65,20 @@ typedef struct vq_shape {
     uint32_t code_bytes; /* without factor */
     uint32_t row_bytes;  /* 0: no rows are stored */
     bool factors;
-    size_t value_min; /* bytes a record is padded to: half a page */
+    size_t value_min;   /* bytes a record is padded to: half a page */
+    uint32_t row_chunk; /* rows of a full chunk of rows; 0: as many as codes of a chunk of codes */
 } vq_shape;
 
 uint32_t vq_chunk_capacity(const vq_shape *s); /* vectors of a full chunk, a multiple of 32 */
+
+/* Rows of a full chunk of them. */
+static inline uint32_t vq_row_capacity(const vq_shape *s)
+{
+    return s->row_chunk != 0 ? s->row_chunk : vq_chunk_capacity(s);
+}
+/* What new files have for row_chunk: about 16 KiB of rows, so that a change of a few slots rewrites
+ * little, in a number that fills its pages; no more than a chunk of codes has. */
+uint32_t vq_row_chunk_choose(const vq_shape *s);
 
 void vq_chunk_key(uint8_t key[8], uint32_t list, uint32_t chunk);
 

@@ -61,6 +61,7 @@ static const field fields[] = {
     {"query_map", FIELD_NAME, OFFSET(query_map), NAMES(query_map_names)},
     {"rerank", FIELD_U32, OFFSET(rerank), NULL, 0},
     {"rotation", FIELD_NAME, OFFSET(rotation), NAMES(rotation_names)},
+    {"row_chunk", FIELD_COUNT, OFFSET(row_chunk), NULL, 0},
     {"seed", FIELD_U64, OFFSET(seed), NULL, 0},
     {"store", FIELD_NAME, OFFSET(store), NAMES(elem_names)},
     {"store_scale", FIELD_F32, OFFSET(store_scale), NULL, 0},
@@ -118,7 +119,8 @@ void vq_model_derive(vq_model *m, size_t value_min)
     m->shape = (vq_shape){.code_bytes = m->code.code_bytes,
                           .row_bytes = m->d * (uint32_t)vq_elem_size(m->store),
                           .factors = m->metric == VQ_METRIC_L2,
-                          .value_min = value_min};
+                          .value_min = value_min,
+                          .row_chunk = (uint32_t)VQ_MIN(m->row_chunk, (uint64_t)UINT32_MAX)};
 }
 
 uint32_t vq_model_code_bytes(const vq_model *m)
@@ -393,6 +395,9 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known
     if (m->codec->check != NULL) VQ_TRY(m->codec->check(m->d_code, m->m, m->params, err));
     VQ_TRY(read_tune(m, s, err));
     vq_model_derive(m, s->pages.size / 2);
+    VQ_REQUIRE(m->row_chunk == 0 || (m->format >= VQ_FORMAT_DOCUMENTS && m->shape.row_bytes != 0 &&
+                                     m->row_chunk <= vq_chunk_capacity(&m->shape)),
+               VQ_ECORRUPT, "meta: chunks of %" PRIu64 " rows", m->row_chunk);
 out:
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->file));
 }

@@ -12,8 +12,9 @@
 typedef struct vq_model {
     /* meta: every field is a row of the table in model.c */
     uint64_t n, seed;
-    uint64_t copies; /* vectors that a second list holds too */
-    uint64_t labels; /* of names: those from here on have not been given; 0: n of them have */
+    uint64_t copies;    /* vectors that a second list holds too */
+    uint64_t row_chunk; /* see vq_shape; 0: as all files of formats 1 to 3 have it */
+    uint64_t labels;    /* of names: those from here on have not been given; 0: n of them have */
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
     uint32_t rotation;       /* VQ_ROTATION_* */

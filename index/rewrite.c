@@ -54,14 +54,14 @@ static size_t first_edit(const vq_half *h, uint64_t place)
     return lo;
 }
 
-/* What the slots of a chunk will hold. */
-static void find_sources(rewrite *w, const vq_half *h, uint64_t chunk)
+/* What the slots of a chunk, with room for `capacity`, will hold. */
+static void find_sources(rewrite *w, const vq_half *h, uint32_t capacity, uint64_t chunk)
 {
     w->list = (uint32_t)(chunk >> 32);
     w->chunk = (uint32_t)chunk;
-    uint32_t first = w->chunk * w->capacity, is = slots_of(w, h, w->list);
+    uint32_t first = w->chunk * capacity, is = slots_of(w, h, w->list);
     uint64_t place = (uint64_t)w->list << 32 | first;
-    w->n = VQ_MIN(is - first, w->capacity);
+    w->n = VQ_MIN(is - first, capacity);
     for (uint32_t i = 0; i < w->n; i++) w->from[i] = place + i;
     for (size_t e = first_edit(h, place); e < h->nedits && h->edits[e].at < place + w->n; e++)
         w->from[h->edits[e].at - place] = h->edits[e].from;
@@ -80,22 +80,17 @@ static const vq_chunk_view *view_at(const rewrite *w, const vq_half *h, uint64_t
 static vq_status verify_sources(const rewrite *w, const vq_half *h, bool rows, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_shape *shape = &w->s->model.shape;
-    const vq_chunk_view *last = NULL;
+    uint32_t capacity = rows ? w->s->row_capacity : w->capacity;
+    uint64_t last = UINT64_MAX;
     for (uint32_t i = 0; i < w->n; i++) {
         uint32_t slot;
-        if ((w->from[i] & VQ_FRESH) != 0) continue;
-        const vq_chunk_view *v = view_at(w, h, w->from[i], &slot);
-        if (v == last) continue;
-        last = v;
-        const uint8_t *row, *at = v->codes;
-        size_t size = vq_list_chunk_size(shape, v->n);
-        if (rows) {
-            VQ_TRY(vq_shard_row(w->s, w->from[i], &row, err));
-            at = row - (size_t)slot * shape->row_bytes;
-            size = vq_row_chunk_size(shape, v->n);
-        }
-        rc = vq_record_verify(at - VQ_RECORD_HEADER, size, rows ? "vectors" : "lists", err);
+        uint64_t from = w->from[i], chunk = (from >> 32 << 32) | (uint32_t)from / capacity;
+        if ((from & VQ_FRESH) != 0 || chunk == last) continue;
+        last = chunk;
+        const vq_chunk_view *v = view_at(w, h, from, &slot);
+        rc = rows ? vq_shard_row_verify(w->s, from, err)
+                  : vq_record_verify(v->codes - VQ_RECORD_HEADER,
+                                     vq_list_chunk_size(&w->s->model.shape, v->n), "lists", err);
         if (rc != VQ_OK) {
             rc = vq_fail_context(err, rc, "list %u", w->list);
             goto out;
@@ -168,12 +163,13 @@ out:
 }
 
 /* The chunks that a list has no more. */
-static vq_status drop_chunks(rewrite *w, const vq_half *h, vq_db db, vq_error *err)
+static vq_status drop_chunks(rewrite *w, const vq_half *h, vq_db db, uint32_t capacity,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
     for (size_t i = 0; i < h->nresizes; i++) {
         const vq_resize *r = &h->resizes[i];
-        uint64_t c = w->capacity, had = (r->was + c - 1) / c, has = (r->is + c - 1) / c;
+        uint64_t c = capacity, had = (r->was + c - 1) / c, has = (r->is + c - 1) / c;
         for (uint64_t chunk = has; chunk < had; chunk++) {
             uint8_t key[8];
             vq_chunk_key(key, r->list, (uint32_t)chunk);
@@ -190,11 +186,13 @@ static vq_status write_half(rewrite *w, const vq_half *h, vq_error *err)
     bool rows = !h->copies && w->s->model.shape.row_bytes != 0;
     for (int pass = 0; pass < (rows ? 2 : 1); pass++) {
         vq_db db = pass == 1 ? VQ_DB_VECTORS : h->copies ? VQ_DB_COPIES : VQ_DB_LISTS;
-        for (size_t i = 0; i < h->nchunks; i++) {
-            find_sources(w, h, h->chunks[i]);
+        uint32_t capacity = pass == 1 ? w->s->row_capacity : w->capacity;
+        size_t n = pass == 1 ? h->nrow_chunks : h->nchunks;
+        for (size_t i = 0; i < n; i++) {
+            find_sources(w, h, capacity, (pass == 1 ? h->row_chunks : h->chunks)[i]);
             VQ_TRY(pass == 1 ? write_rows(w, h, err) : write_codes(w, h, err));
         }
-        VQ_TRY(drop_chunks(w, h, db, err));
+        VQ_TRY(drop_chunks(w, h, db, capacity, err));
     }
 out:
     return rc;

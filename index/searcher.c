@@ -17,6 +17,7 @@ static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_m
     s->snapshot = *snapshot;
     VQ_TRY(vq_model_read(&s->model, &s->snapshot, known, err));
     s->capacity = vq_chunk_capacity(&s->model.shape);
+    s->row_capacity = vq_row_capacity(&s->model.shape);
     s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
     s->lock = vq_mem_alloc(1, sizeof *s->lock);
     VQ_REQUIRE(s->lists != NULL && s->lock != NULL, VQ_ENOMEM, "searcher: %u lists",
@@ -69,7 +70,7 @@ out:
 void vq_shard_close(vq_shard *s)
 {
     for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++)
-        vq_mem_free(s->lists[l].chunks);
+        vq_mem_free(s->lists[l].chunks), vq_mem_free(s->lists[l].rows);
     vq_mem_free(s->lists);
     if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
     vq_mem_free(s->lock);
@@ -102,20 +103,27 @@ out:
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->snapshot.file));
 }
 
-static vq_status find_rows(const vq_shard *s, uint32_t list, uint32_t chunk, uint32_t n,
-                           const uint8_t **rows, vq_error *err)
+/* Rows of a chunk of a list that has been looked up. */
+static uint32_t rows_of(const vq_shard *s, uint32_t list, uint32_t chunk)
+{
+    return VQ_MIN(s->lists[list].n - chunk * s->row_capacity, s->row_capacity);
+}
+
+static vq_status find_rows(const vq_shard *s, uint32_t list, uint32_t chunk, const uint8_t **rows,
+                           vq_error *err)
 {
     vq_status rc = VQ_OK;
     const uint8_t *value;
     size_t len;
     uint8_t key[8];
+    uint32_t n = rows_of(s, list, chunk);
     vq_row_chunk found;
     vq_chunk_key(key, list, chunk);
     rc = vq_snapshot_get(&s->snapshot, VQ_DB_VECTORS, key, sizeof key, &value, &len, err);
     VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "rows %u/%u: there are none", list, chunk);
     if (rc != VQ_OK) return rc;
     VQ_TRY(vq_row_chunk_parse(&s->model.shape, value, len, list, chunk, &found, err));
-    VQ_REQUIRE(found.n == n, VQ_ECORRUPT, "rows %u/%u: %u for %u codes", list, chunk, found.n, n);
+    VQ_REQUIRE(found.n == n, VQ_ECORRUPT, "rows %u/%u: %u, expected %u", list, chunk, found.n, n);
     *rows = found.rows;
 out:
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(s->snapshot.file));
@@ -125,15 +133,29 @@ vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, v
 {
     vq_status rc = VQ_OK;
     uint32_t list = (uint32_t)(place >> 32), slot = (uint32_t)place;
-    vq_chunk_view *v = &s->lists[list].chunks[slot / s->capacity];
+    uint32_t chunk = slot / s->row_capacity;
     VQ_REQUIRE(s->model.shape.row_bytes != 0, VQ_EUNSUPPORTED,
                "%s: it was built without stored rows", vq_file_path(s->snapshot.file));
-    const uint8_t *rows = VQ_ATOMIC_LOAD(&v->rows);
+    const uint8_t **at = &s->lists[list].rows[chunk], *rows = VQ_ATOMIC_LOAD(at);
     if (rows == NULL) {
-        VQ_TRY(find_rows(s, list, slot / s->capacity, v->n, &rows, err));
-        VQ_ATOMIC_STORE(&v->rows, rows);
+        VQ_TRY(find_rows(s, list, chunk, &rows, err));
+        VQ_ATOMIC_STORE(at, rows);
     }
-    *row = rows + (size_t)(slot % s->capacity) * s->model.shape.row_bytes;
+    *row = rows + (size_t)(slot - chunk * s->row_capacity) * s->model.shape.row_bytes;
+out:
+    return rc;
+}
+
+vq_status vq_shard_row_verify(const vq_shard *s, uint64_t place, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint32_t list = (uint32_t)(place >> 32), chunk = (uint32_t)place / s->row_capacity;
+    uint64_t first = (uint64_t)list << 32 | (uint64_t)chunk * s->row_capacity;
+    const uint8_t *rows = NULL;
+    VQ_TRY(vq_shard_row(s, first, &rows, err));
+    VQ_TRY(vq_record_verify(rows - VQ_RECORD_HEADER,
+                            vq_row_chunk_size(&s->model.shape, rows_of(s, list, chunk)), "rows",
+                            err));
 out:
     return rc;
 }
@@ -170,7 +192,13 @@ static vq_status load_list(vq_shard *s, uint32_t list, vq_error *err)
     VQ_TRY(load_chunks(s, VQ_DB_LISTS, list, &fresh, &fresh.nchunks, &fresh.n, err));
     if (s->model.copies > 0)
         VQ_TRY(load_chunks(s, VQ_DB_COPIES, list, &fresh, &fresh.ncopied, &fresh.copies, err));
+    if (s->model.shape.row_bytes != 0) {
+        size_t count = (fresh.n + (uint64_t)s->row_capacity - 1) / s->row_capacity;
+        fresh.rows = vq_mem_calloc(count, sizeof *fresh.rows);
+        VQ_REQUIRE(fresh.rows != NULL, VQ_ENOMEM, "searcher: list %u", list);
+    }
     l->chunks = fresh.chunks;
+    l->rows = fresh.rows;
     l->nchunks = fresh.nchunks, l->ncopied = fresh.ncopied;
     l->n = fresh.n, l->copies = fresh.copies;
     fresh.chunks = NULL;

@@ -19,13 +19,14 @@ typedef struct vq_chunk_view {
     const uint8_t *codes;
     const float *factors;  /* or NULL */
     const uint8_t *labels; /* of copies: places */
-    const uint8_t *rows;   /* NULL until vq_chunk_rows has found them; shared by the workers */
 } vq_chunk_view;
 
 typedef struct vq_list_view {
     vq_chunk_view *chunks;     /* owned; first those of vectors, then those of copies */
     uint32_t nchunks, ncopied; /* of each */
     uint32_t n, copies;        /* vectors and copies in them */
+    const uint8_t **rows;      /* of each chunk of rows, where they begin; NULL until vq_shard_row
+                                  has found them; shared by the workers; owned */
     bool loaded;
 } vq_list_view;
 
@@ -42,6 +43,7 @@ typedef struct vq_shard { /* one index */
     vq_list_view *lists;   /* nlist; filled by vq_shard_load */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
     uint32_t capacity;     /* vectors of a full chunk */
+    uint32_t row_capacity; /* rows of a full chunk of rows */
     vq_mask *mask;         /* of the searcher's filter for this snapshot; NULL: no filter; owned */
     uint8_t *names;        /* the last block of names that was unpacked; NULL at first */
     uint32_t names_block, names_count;
@@ -70,6 +72,14 @@ static inline const vq_chunk_view *vq_shard_at(const vq_shard *s, uint64_t place
  * touch the rows of any.  Any thread; two that look at once find the same.  VQ_EUNSUPPORTED: none
  * are stored. */
 vq_status vq_shard_row(const vq_shard *s, uint64_t place, const uint8_t **row, vq_error *err);
+/* Whether the chunk of that row has been looked up. */
+static inline bool vq_shard_row_seen(const vq_shard *s, uint64_t place)
+{
+    const vq_list_view *l = &s->lists[place >> 32];
+    return VQ_ATOMIC_LOAD(&l->rows[(uint32_t)place / s->row_capacity]) != NULL;
+}
+/* Sums the chunk of a row. */
+vq_status vq_shard_row_verify(const vq_shard *s, uint64_t place, vq_error *err);
 
 /* ids.c: external ids */
 /* What a value of `ids` says: list << 32 | slot of the vector, checked to exist, the list loaded.

@@ -89,16 +89,12 @@ static vq_status next_row(stored *s, uint64_t label, const uint8_t **row, vq_err
 {
     vq_status rc = VQ_OK;
     const vq_node *node = &s->next.node;
-    const vq_shape *shape = &s->shard.model.shape;
     uint64_t place = 0;
     uint32_t slot;
     VQ_TRY(vq_shard_place(&s->shard, node->value, node->len, &place, err));
     const vq_chunk_view *v = vq_shard_at(&s->shard, place, &slot);
-    bool touched = v->rows != NULL;
+    if (!vq_shard_row_seen(&s->shard, place)) VQ_TRY(vq_shard_row_verify(&s->shard, place, err));
     VQ_TRY(vq_shard_row(&s->shard, place, row, err));
-    if (!touched)
-        VQ_TRY(vq_record_verify(v->rows - VQ_RECORD_HEADER, vq_row_chunk_size(shape, v->n), "rows",
-                                err));
     if (s->names == NULL) label = vq_be64(node->key);
     bool ranks = s->names == NULL || s->shard.model.labels == 0; /* else only vq check can tell */
     VQ_REQUIRE(!ranks || vq_le64(v->labels + 8 * (size_t)slot) == label, VQ_ECORRUPT,

@@ -312,25 +312,26 @@ out:
 /* ---- chunks ---- */
 
 /* Those in which a slot changes, or the number of slots: a full last chunk keeps its own. */
-static vq_status plan_chunks(vq_half *h, uint32_t capacity, vq_error *err)
+static vq_status plan_chunks(const vq_half *h, uint32_t capacity, uint64_t **out, size_t *count,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t n = 0, most = h->nedits + 2 * h->nresizes + h->nstale;
-    h->chunks = vq_mem_alloc(most, sizeof *h->chunks);
-    VQ_REQUIRE(h->chunks != NULL, VQ_ENOMEM, "%zu chunks", most);
-    for (size_t i = 0; i < h->nedits; i++) h->chunks[n++] = h->edits[i].at;
-    for (size_t i = 0; i < h->nstale; i++) h->chunks[n++] = h->stale[i];
+    uint64_t *chunks = *out = vq_mem_alloc(most, sizeof *chunks);
+    VQ_REQUIRE(chunks != NULL, VQ_ENOMEM, "%zu chunks", most);
+    for (size_t i = 0; i < h->nedits; i++) chunks[n++] = h->edits[i].at;
+    for (size_t i = 0; i < h->nstale; i++) chunks[n++] = h->stale[i];
     for (size_t i = 0; i < h->nresizes; i++) {
         const vq_resize *r = &h->resizes[i];
         uint64_t base = (uint64_t)r->list << 32;
-        if (r->is % capacity != 0) h->chunks[n++] = base | (r->is - 1);
-        if (r->was < r->is && r->was % capacity != 0) h->chunks[n++] = base | (r->was - 1);
+        if (r->is % capacity != 0) chunks[n++] = base | (r->is - 1);
+        if (r->was < r->is && r->was % capacity != 0) chunks[n++] = base | (r->was - 1);
     }
     for (size_t i = 0; i < n; i++) {
-        uint32_t slot = (uint32_t)h->chunks[i];
-        h->chunks[i] = (h->chunks[i] >> 32 << 32) | slot / capacity;
+        uint32_t slot = (uint32_t)chunks[i];
+        chunks[i] = (chunks[i] >> 32 << 32) | slot / capacity;
     }
-    h->nchunks = unique(h->chunks, n);
+    *count = unique(chunks, n);
 out:
     return rc;
 }
@@ -359,8 +360,11 @@ vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err)
     VQ_TRY(plan_slots(u, err));
     VQ_TRY(plan_labels(u, err));
     VQ_TRY(plan_ids(u, err));
-    VQ_TRY(plan_chunks(&u->vectors, u->shard->capacity, err));
-    VQ_TRY(plan_chunks(&u->copies, u->shard->capacity, err));
+    vq_half *v = &u->vectors, *c = &u->copies;
+    VQ_TRY(plan_chunks(v, u->shard->capacity, &v->chunks, &v->nchunks, err));
+    VQ_TRY(plan_chunks(c, u->shard->capacity, &c->chunks, &c->nchunks, err));
+    if (u->model.shape.row_bytes != 0)
+        VQ_TRY(plan_chunks(v, u->shard->row_capacity, &v->row_chunks, &v->nrow_chunks, err));
     VQ_TRY(vq_update_docs(u, err));
     plan_counts(u);
     VQ_REQUIRE(u->model.n <= UINT32_MAX, VQ_EINVAL, "more than 2^32 - 1 vectors in one index");
@@ -375,6 +379,7 @@ static void half_fini(vq_half *h)
     vq_mem_free(h->stale);
     vq_mem_free(h->places);
     vq_mem_free(h->chunks);
+    vq_mem_free(h->row_chunks);
     vq_table_fini(&h->moved);
 }
 

@@ -30,6 +30,8 @@ typedef struct vq_half { /* of the plan: all vectors, or all copies */
     uint64_t *places; /* of the batch's vectors, or their copies; VQ_NO_PLACE where there is none */
     uint64_t *chunks; /* to be written: list << 32 | chunk, by place */
     size_t nchunks;
+    uint64_t *row_chunks; /* of rows, where there are any; those of copies have none */
+    size_t nrow_chunks;
 } vq_half;
 
 typedef struct vq_id_edit { /* a key of `ids` */

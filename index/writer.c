@@ -144,7 +144,8 @@ static vq_status push(chunk_task *t, const uint8_t *record, vq_error *err)
 {
     vq_status rc = VQ_OK;
     t->records[t->n++] = record;
-    if (t->n == t->capacity) VQ_TRY(write_chunk(t, err));
+    uint32_t most = t->rows ? vq_row_capacity(&t->w->model->shape) : t->capacity;
+    if (t->n == most) VQ_TRY(write_chunk(t, err));
 out:
     return rc;
 }

@@ -129,7 +129,7 @@ Test(docs, set_later, .timeout = 60)
     live_build(bare, &number_ids, N, &nothing);
     vq_index *ix = open_index(bare);
     OK(vq_index_info(ix, &info, &err));
-    cr_assert(info.format_version <= 3 && info.described == 0 && info.attributes_bytes == 0);
+    cr_assert(info.described == 0 && info.attributes_bytes == 0);
     vq_searcher *all = exact(ix);
     state none = nothing;
     none.n = 0;
