@@ -113,6 +113,25 @@ Test(layout, wrong_list_chunks)
     vq_mem_free(block);
 }
 
+/* A chunk of rows is small and fills its pages, if rows are not too large for either. */
+Test(layout, the_choice_of_row_chunks)
+{
+    for (uint32_t row = 1; row <= 70000; row += 1 + row / 7)
+        for (uint32_t code = 4; code <= 4096; code *= 4) {
+            vq_shape s = {.code_bytes = code, .row_bytes = row, .value_min = PAGE / 2};
+            uint32_t n = vq_row_chunk_choose(&s), most = vq_chunk_capacity(&s);
+            cr_assert(n >= 1 && n <= most, "%u rows of %u bytes", n, row);
+            size_t used = 16 + 48 + (size_t)n * row, pages = vq_round_up(used, PAGE);
+            if ((size_t)most * row < 16384) continue; /* all of them are few bytes */
+            cr_assert(used > 8192 && (used <= 65536 || n <= 1), "%u rows of %u bytes", n, row);
+            if (row <= 4096) cr_assert((pages - used) * 25 <= used, "%u rows of %u bytes", n, row);
+            s.row_chunk = n;
+            cr_assert_eq(vq_row_capacity(&s), n);
+        }
+    vq_shape none = {.code_bytes = 4, .value_min = PAGE / 2};
+    cr_assert_eq(vq_row_chunk_choose(&none), 0);
+}
+
 Test(layout, row_chunks)
 {
     uint8_t *block, *value = page_room(&block);
