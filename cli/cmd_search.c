@@ -3,6 +3,7 @@
  * the printers of answers.h. */
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +14,14 @@
 #include "cli/util.h"
 
 #define BLOCK_ROWS 1024
+#define NO_BOUND   (-HUGE_VAL)
 
 typedef struct search_args {
     const char *query_ids, *like, *output, *allow, *deny, *filter;
     effort effort;
     uint32_t k, threads, format;
+    double min_score, max_distance; /* NO_BOUND: not given */
+    bool within;                    /* one of them is; k is 0 where it has no bound */
     int stats, payload;
 } search_args;
 
@@ -34,7 +38,14 @@ static const opt_word formats[] = {{"text", ANSWERS_TEXT},
                                    {NULL, 0}};
 
 const opt search_opts[] = {
-    {"k", 'k', OPT_U32, "K", AT(k), 1, 1000000, NULL, "answers a query; default 10"},
+    {"k", 'k', OPT_U32, "K", AT(k), 1, 1000000, NULL,
+     "answers a query; default 10, or all within --min-score or --max-distance"},
+    {"min-score", 0, OPT_REAL, "S", AT(min_score), 0, 0, NULL,
+     "metrics ip and cosine: answer with all vectors whose score is S or more, at most K where -k "
+     "is "
+     "given; all there are with --recall 1, else about that share of them"},
+    {"max-distance", 0, OPT_REAL, "D", AT(max_distance), 0, 0, NULL,
+     "metric l2: the same with all vectors whose squared distance is D or less"},
     {"recall", 0, OPT_REAL, "R", AT(effort.recall), 0, 1, NULL,
      "find this share of the true answers, on the average: each query gets the lists and rows that "
      "it needs; 1 = exact search. Default 0.95, if the index is tuned"},
@@ -79,6 +90,51 @@ static int search_block(vq_searcher *s, const float *rows, size_t n, uint32_t k,
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
 }
 
+typedef struct hits {
+    uint64_t *ids;
+    float *scores;
+    size_t n, room;
+} hits;
+
+static int take_hit(void *ctx, uint64_t id, float score)
+{
+    hits *h = ctx;
+    if (h->n == h->room) {
+        h->room = 2 * h->room + 64;
+        h->ids = xrealloc(h->ids, h->room, sizeof *h->ids);
+        h->scores = xrealloc(h->scores, h->room, sizeof *h->scores);
+    }
+    h->ids[h->n] = id;
+    h->scores[h->n++] = score;
+    return 0;
+}
+
+/* All within the bound of one query. */
+static int answer_within(const search_args *a, vq_searcher *s, const float *row, const char *query,
+                         answers *to)
+{
+    vq_error err = {0};
+    hits h = {0};
+    double bound = a->min_score > NO_BOUND ? a->min_score : a->max_distance;
+    vq_status rc = vq_search_within(s, row, (float)bound, a->k, take_hit, &h, &err);
+    to->k = (uint32_t)h.n;
+    int code = rc == VQ_OK ? answers_add(to, query, h.ids, h.scores) : fail_status(rc, &err);
+    free(h.ids);
+    free(h.scores);
+    return code;
+}
+
+static int search_block_within(const search_args *a, vq_searcher *s, const queries *q,
+                               uint64_t done, const float *rows, size_t n, answers *to)
+{
+    int code = CLI_DONE;
+    for (size_t i = 0; i < n && code == CLI_DONE; i++) {
+        char room[24];
+        code = answer_within(a, s, rows + i * q->d, queries_id(q, done + i, room), to);
+    }
+    return code;
+}
+
 static int search_file(const search_args *a, vq_searcher *s, queries *q, answers *to)
 {
     vq_error err = {0};
@@ -95,8 +151,10 @@ static int search_file(const search_args *a, vq_searcher *s, queries *q, answers
         if (rc != VQ_OK || got == 0) break;
         if (q->named && done + got > q->names.n)
             code = fail(CLI_DATA, "more queries than the %zu query ids", q->names.n);
-        if (code == CLI_DONE) code = search_block(s, rows, got, a->k, ids, scores);
-        for (size_t i = 0; i < got && code == CLI_DONE; i++) {
+        if (code == CLI_DONE)
+            code = a->within ? search_block_within(a, s, q, done, rows, got, to)
+                             : search_block(s, rows, got, a->k, ids, scores);
+        for (size_t i = 0; i < got && !a->within && code == CLI_DONE; i++) {
             char room[24];
             code =
                 answers_add(to, queries_id(q, done + i, room), ids + i * a->k, scores + i * a->k);
@@ -120,8 +178,13 @@ static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers
     float *scores = xmalloc(a->k, sizeof *scores);
     vq_status rc = vq_id_find(s, a->like, &id, &err);
     if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
-    int code = rc == VQ_OK ? search_block(s, row, 1, a->k, ids, scores) : fail_data(rc, &err);
-    if (code == CLI_DONE) code = answers_add(to, a->like, ids, scores);
+    int code = rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
+    if (code == CLI_DONE && a->within) {
+        code = answer_within(a, s, row, a->like, to);
+    } else if (code == CLI_DONE) {
+        code = search_block(s, row, 1, a->k, ids, scores);
+        if (code == CLI_DONE) code = answers_add(to, a->like, ids, scores);
+    }
     free(row);
     free(ids);
     free(scores);
@@ -172,6 +235,10 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     int code = index_set_open(&set, paths, count);
     if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
     if (code == CLI_DONE) code = index_set_searcher(&set, &s, &a->effort, a->threads);
+    if (code == CLI_DONE && a->within &&
+        (a->max_distance > NO_BOUND) != (set.first.metric == VQ_METRIC_L2))
+        code = fail(CLI_USAGE, "%s has metric %s: %s", paths[0], vq_metric_name(set.first.metric),
+                    set.first.metric == VQ_METRIC_L2 ? "give --max-distance" : "give --min-score");
     if (code == CLI_DONE) code = set_filter(a, s, set.first.string_ids != 0);
     double from_time = now_seconds();
     page_faults before = faults_since((page_faults){0, 0});
@@ -191,10 +258,24 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     return code;
 }
 
+static int check_bounds(search_args *a)
+{
+    bool score = a->min_score > NO_BOUND, distance = a->max_distance > NO_BOUND;
+    a->within = score || distance;
+    if (score && distance)
+        return fail(CLI_USAGE, "--min-score and --max-distance exclude each other");
+    if (a->within && (a->format == ANSWERS_IBIN || a->format == ANSWERS_NPY))
+        return fail(CLI_USAGE, "--min-score and --max-distance have no fixed number of answers, as "
+                               "the formats ibin and npy need");
+    if (!a->within && a->k == 0) a->k = 10;
+    return CLI_DONE;
+}
+
 int cmd_search(const cmd *self, int argc, char **argv)
 {
     search_args a = {.effort = {.recall = RECALL_NOT_GIVEN},
-                     .k = 10,
+                     .min_score = NO_BOUND,
+                     .max_distance = NO_BOUND,
                      .format = ANSWERS_TEXT,
                      .threads = processors()};
     char **rest;
@@ -205,6 +286,8 @@ int cmd_search(const cmd *self, int argc, char **argv)
     if (a.effort.latency && a.effort.nprobe == 0)
         return fail(CLI_USAGE,
                     "--latency needs --nprobe: by --recall a query decides list by list");
+    code = check_bounds(&a);
+    if (code != CLI_DONE) return code;
     if (a.like != NULL && a.query_ids != NULL)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.allow != NULL && a.deny != NULL)

@@ -69,6 +69,8 @@ static int bad(const opt *o, const char *word, char *text, size_t cap)
     else if (o->kind == OPT_SIZE)
         (void)snprintf(text, cap, "%s%s needs a size like 200M or 2G, not '%s'", dash, o->name,
                        word);
+    else if (o->min >= o->max)
+        (void)snprintf(text, cap, "%s%s needs a number, not '%s'", dash, o->name, word);
     else
         (void)snprintf(text, cap,
                        "%s%s needs a %snumber from %" PRIu64 " to %" PRIu64 "%s, not '%s'", dash,
@@ -118,7 +120,8 @@ static int store(const opt *o, void *args, const char *word, char *text, size_t 
         *(uint64_t *)(void *)at = number;
         return OPT_OK;
     case OPT_REAL:
-        if (w == NULL && (real(word, &x) || x < (double)o->min || x > (double)o->max))
+        if (w == NULL &&
+            (real(word, &x) || (o->min < o->max && (x < (double)o->min || x > (double)o->max))))
             return bad(o, word, text, cap);
         *(double *)(void *)at = w != NULL ? w->value : x;
         return OPT_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api.c -- the public functions about an index: check arguments, call below; no algorithm. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,6 +335,19 @@ vq_status vq_search(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint6
                "search: %zu queries with %u results each", nq, k);
     VQ_TRY(s->pinned ? mask_all(s, err) : refresh(s, err));
     VQ_TRY(vq_search_run(s, q, nq, k, ids, scores, err));
+out:
+    return rc;
+}
+
+vq_status vq_search_within(vq_searcher *s, const float *q, float bound, uint64_t most, vq_hit_fn fn,
+                           void *ctx, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_REQUIRE(s != NULL && q != NULL && fn != NULL, VQ_EINVAL,
+               "search: a searcher, a query and a function are needed");
+    VQ_REQUIRE(!isnan(bound), VQ_EINVAL, "search: the bound is no number");
+    VQ_TRY(s->pinned ? mask_all(s, err) : refresh(s, err));
+    VQ_TRY(vq_range_run(s, q, bound, most, fn, ctx, err));
 out:
     return rc;
 }

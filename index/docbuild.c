@@ -9,6 +9,7 @@
 #include "index/opts.h"
 #include "src/base/bytes.h"
 #include "src/base/hash.h"
+#include "src/base/mem.h"
 
 enum { TAGS, TIME, PAYLOAD, ROW_BITS = 48 };
 

@@ -4,8 +4,10 @@
 
 #include <string.h>
 
+#include "index/layout.h"
 #include "index/opts.h"
 #include "src/base/bytes.h"
+#include "src/base/mem.h"
 
 vq_status vq_doc_parse(const uint8_t *value, size_t len, vq_doc *out, vq_error *err)
 {

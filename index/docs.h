@@ -25,7 +25,7 @@
 #ifndef VQ_INDEX_DOCS_H
 #define VQ_INDEX_DOCS_H
 
-#include "index/searcher.h"
+#include "index/file.h"
 #include "src/base/pack.h"
 
 #define VQ_DOC_HEADER   24u
@@ -83,6 +83,7 @@ vq_status vq_docs_packer(const vq_snapshot *s, vq_packer **out, bool *has, vq_er
 vq_status vq_doc_unpack(vq_packer *p, const vq_doc *d, void *out, vq_error *err);
 
 /* A document as users see it; lives until the next one is read into the same room. */
+typedef struct vq_doc_room vq_doc_room;
 struct vq_doc_room {
     vq_packer *packer;
     const char **tags;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index/searcher.h"
 #include "src/base/bitmap.h"
 #include "src/base/bytes.h"
 

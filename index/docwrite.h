@@ -7,6 +7,8 @@
 #include "index/change.h"
 #include "index/docs.h"
 
+typedef struct vq_shard vq_shard; /* searcher.h */
+
 typedef struct vq_doc_edit { /* the record of a label */
     uint64_t label;
     bool gone;

@@ -297,5 +297,8 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
 /* nq x k ids and scores; scores may be NULL. */
 vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                         float *scores, vq_error *err);
+/* range.c: see vq_search_within. */
+vq_status vq_range_run(vq_searcher *s, const float *q, float bound, uint64_t most, vq_hit_fn fn,
+                       void *ctx, vq_error *err);
 
 #endif

@@ -67,6 +67,34 @@ static void read_tsv(answer want[NQ][K])
     test_run_fini(&r);
 }
 
+/* All within a bound: as many of the best as lie there. */
+Test(search, within, .timeout = 60)
+{
+    char *folder = test_tmpdir();
+    DONE(folder,
+         "\"$VQ\" gen a.fbin -n 500 -d 8 --seed 1 && \"$VQ\" gen q.fbin -n 9 -d 8 --seed 2 && "
+         "\"$VQ\" build a.fbin -o x.vq -q && \"$VQ\" build a.fbin -o c.vq -q --metric cosine");
+    DONE(folder, "\"$VQ\" search x.vq q.fbin -k 500 --recall 1 --format tsv | awk '$4 <= 20' >1 && "
+                 "test -s 1 && "
+                 "\"$VQ\" search x.vq q.fbin --max-distance 20 --recall 1 --format tsv | cmp - 1");
+    DONE(
+        folder,
+        "\"$VQ\" search c.vq q.fbin -k 500 --recall 1 --format tsv | awk '$4 >= -.25 && $2 <= 300' "
+        ">1 && \"$VQ\" search c.vq q.fbin -k 300 --min-score -.25 --recall 1 --format tsv | "
+        "cmp - 1");
+    PRINTS(folder, "\"hits\": []", "\"$VQ\" search x.vq q.fbin --max-distance -1 --format jsonl");
+    PRINTS(folder, "   1             0  17\n", "\"$VQ\" search x.vq --like 17 --max-distance 0");
+    REFUSED(folder, 2, "x.vq has metric l2: give --max-distance",
+            "\"$VQ\" search x.vq q.fbin --min-score 1");
+    REFUSED(folder, 2, "give --min-score", "\"$VQ\" search c.vq q.fbin --max-distance 1");
+    REFUSED(folder, 2, "exclude each other",
+            "\"$VQ\" search x.vq q.fbin --min-score 1 --max-distance 1");
+    REFUSED(folder, 2, "needs a number, not 'far'",
+            "\"$VQ\" search x.vq q.fbin --max-distance far");
+    REFUSED(folder, 2, "ibin and npy", "\"$VQ\" search x.vq q.fbin --max-distance 1 --format npy");
+    test_rmdir(folder);
+}
+
 Test(search, text_and_jsonl_agree_with_tsv)
 {
     static answer want[NQ][K];
