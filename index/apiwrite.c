@@ -165,9 +165,35 @@ vq_status vq_compact(const char *path, const char *out, const vq_compact_opts *o
     VQ_REQUIRE(path != NULL && path[0] != '\0' && (out == NULL || out[0] != '\0'), VQ_EINVAL,
                "compact: a path is needed");
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
-    VQ_TRY(vq_compact_file(path, out, &o, err));
+    VQ_TRY(vq_compact_file(path, out, false, &o, err));
 out:
     return rc;
+}
+
+/* Of a path that is read and one that is written. */
+static vq_status copy_to(const char *path, const char *out, const vq_compact_opts *opts,
+                         vq_compact_opts *o, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_REQUIRE(path != NULL && path[0] != '\0' && out != NULL && out[0] != '\0', VQ_EINVAL,
+               "two paths are needed");
+    VQ_TRY(vq_opts_import(o, sizeof *o, opts, err));
+out:
+    return rc;
+}
+
+vq_status vq_backup(const char *path, const char *out, const vq_compact_opts *opts, vq_error *err)
+{
+    vq_compact_opts o;
+    vq_status rc = copy_to(path, out, opts, &o, err);
+    return rc == VQ_OK ? vq_backup_file(path, out, &o, err) : rc;
+}
+
+vq_status vq_restore(const char *path, const char *out, const vq_compact_opts *opts, vq_error *err)
+{
+    vq_compact_opts o;
+    vq_status rc = copy_to(path, out, opts, &o, err);
+    return rc == VQ_OK ? vq_restore_file(path, out, &o, err) : rc;
 }
 
 void vq_writer_abort(vq_writer *w)

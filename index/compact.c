@@ -59,7 +59,7 @@ out:
     return rc;
 }
 
-vq_status vq_compact_file(const char *path, const char *out, const vq_compact_opts *o,
+vq_status vq_compact_file(const char *path, const char *out, bool private, const vq_compact_opts *o,
                           vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -70,7 +70,7 @@ vq_status vq_compact_file(const char *path, const char *out, const vq_compact_op
     uint32_t wait = o->wait_ms == VQ_NONE ? 0 : o->wait_ms == 0 ? VQ_CHANGE_WAIT_MS : o->wait_ms;
     if (out == NULL) VQ_TRY(vq_change_begin(&change, path, wait, err));
     if (out != NULL && o->force != 0) VQ_TRY(vq_change_claim(&claim, out, wait, err));
-    VQ_TRY(vq_file_open(&file, path, err));
+    VQ_TRY((private ? vq_file_open_private : vq_file_open)(&file, path, err));
     VQ_TRY(vq_shard_open(&c.shard, file, err));
     VQ_TRY(vq_store_create(&c.store, out != NULL ? out : path, out == NULL || o->force != 0, err));
     VQ_TRY(copy_all(&c, err));

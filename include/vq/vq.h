@@ -542,6 +542,19 @@ typedef struct vq_compact_opts { /* 0 in any field means the default stated ther
 VQ_API vq_status vq_compact(const char *path, const char *out, const vq_compact_opts *opts,
                             vq_error *err);
 
+/* A backup of an index that may be in use: one snapshot, every value summed on the way, as a file
+ * that is compressed and checksummed if its name ends in .zst (zstd -d makes an index of it, too).
+ * Needs as much space beside out as the index has, while it runs.  wait_ms is not used; force: as
+ * in vq_compact.  Whenever this fails out is as before.  Expected errors: VQ_ENOENT, VQ_ECORRUPT,
+ * VQ_EIO (disk full), VQ_EBUSY (out exists and force is 0), VQ_ECANCELED. */
+VQ_API vq_status vq_backup(const char *path, const char *out, const vq_compact_opts *opts,
+                           vq_error *err);
+/* The index that a backup (path; "-": standard input) holds, to out; its digest is the one that it
+ * had.  Every value is summed before out gets its name.  Who has an index open at out, with force,
+ * keeps the old file; no writer may hold it: VQ_EBUSY after wait_ms.  Errors as above. */
+VQ_API vq_status vq_restore(const char *path, const char *out, const vq_compact_opts *opts,
+                            vq_error *err);
+
 /* ---- tuning ------------------------------------------------------------------------------- */
 
 typedef struct vq_tune_opts {

@@ -5,9 +5,9 @@
 
 #include "vq/vq.h"
 
-static const char *const commands[] = {"build",   "add",   "delete", "set",  "compact", "export",
-                                       "retrain", "tune",  "search", "eval", "gt",      "convert",
-                                       "info",    "check", "get",    "gen"};
+static const char *const commands[] = {
+    "build", "add",    "delete", "set", "compact", "backup", "restore", "export", "retrain",
+    "tune",  "search", "eval",   "gt",  "convert", "info",   "check",   "get",    "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 Test(usage, overview_and_version)
@@ -201,11 +201,11 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES(
-        "<build add delete set compact export retrain tune search eval gt convert info check get "
-        "gen help "
-        "--help --version>",
-        "''");
+    COMPLETES("<build add delete set compact backup restore export retrain tune search eval gt "
+              "convert info check get "
+              "gen help "
+              "--help --version>",
+              "''");
     COMPLETES("<build>", "bu");
     COMPLETES("<gt get gen>", "help g");
     COMPLETES("<--metric --memory>", "build --me");

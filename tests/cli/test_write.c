@@ -112,6 +112,36 @@ Test(write, compact, .timeout = 120)
     test_rmdir(dir);
 }
 
+/* What is backed up comes back, and nothing that is damaged does. */
+Test(write, backup, .timeout = 120)
+{
+    char *dir = test_tmpdir();
+    DONE(dir, MAKE
+         "\"$VQ\" build a.fbin -o x.vq -q --no-tune --copies yes && "
+         "\"$VQ\" delete x.vq 1 2 3 -q && printf '7\\ten\\n' | \"$VQ\" set x.vq --tags - -q && "
+         "\"$VQ\" info x.vq --digest >1 && cp x.vq was.vq");
+    PRINTS(dir, "b.zst: ", "\"$VQ\" backup x.vq -o b.zst");
+    DONE(dir, "cmp x.vq was.vq && test $(stat -c %%s b.zst) -lt $(stat -c %%s x.vq) && "
+              "! ls | grep -e index- -e tmp");
+    PRINTS(dir, "y.vq: ", "\"$VQ\" restore b.zst -o y.vq");
+    DONE(dir, "\"$VQ\" info y.vq --digest | cmp - 1 && \"$VQ\" check y.vq && ! ls | grep -e index- "
+              "-e tmp");
+    DONE(dir, "zstd -dqf b.zst -o z.vq && \"$VQ\" info z.vq --digest | cmp - 1");
+    DONE(dir, "\"$VQ\" restore - -o y.vq --force -q <b.zst && \"$VQ\" add y.vq b.fbin -q");
+    REFUSED(dir, 2, "exists; give --force", "\"$VQ\" restore b.zst -o y.vq");
+    REFUSED(dir, 2, "exists; give --force", "\"$VQ\" backup x.vq -o b.zst");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" backup x.vq -o x.vq --force");
+    REFUSED(dir, 2, "-o OUT is missing", "\"$VQ\" backup x.vq");
+    REFUSED(dir, 1, "nothere.vq", "\"$VQ\" backup nothere.vq -o n.zst");
+    REFUSED(dir, 1, "cut short", "head -c 5000 b.zst >c.zst && \"$VQ\" restore c.zst -o n.vq");
+    REFUSED(dir, 1, "zstd",
+            "cp b.zst c.zst && printf X | dd of=c.zst bs=1 seek=9000 conv=notrunc 2>/dev/null && "
+            "\"$VQ\" restore c.zst -o n.vq");
+    REFUSED(dir, 1, "restore of a.fbin", "\"$VQ\" restore a.fbin -o n.vq");
+    DONE(dir, "! ls | grep -e index- -e tmp -e '^n'");
+    test_rmdir(dir);
+}
+
 Test(write, what_does_not_fit, .timeout = 120)
 {
     char *dir = test_tmpdir();

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* copy_run.c -- see copy_run.h. */
+#include "cli/copy_run.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "cli/util.h"
+
+static int tell(const copy_args *a, double seconds)
+{
+    struct stat st;
+    char bytes[32];
+    if (a->quiet || stat(a->output, &st) != 0) return CLI_DONE;
+    (void)printf("%s: %s, %.1f s\n", a->output, report_bytes(bytes, (uint64_t)st.st_size), seconds);
+    return CLI_DONE;
+}
+
+int copy_run(const cmd *self, int argc, char **argv, copy_fn fn)
+{
+    copy_args a = {0};
+    char **rest;
+    int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
+    if (code >= 0) return code;
+    if (a.output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
+    if (same_file(rest[0], a.output))
+        return fail(CLI_USAGE, "%s is both input and output", a.output);
+    if (!a.force && access(a.output, F_OK) == 0)
+        return fail(CLI_USAGE, "%s exists; give --force to replace it", a.output);
+    code = output_folder(a.output);
+    if (code != CLI_DONE) return code;
+    vq_error err = {0};
+    progress p;
+    progress_begin(&p, a.quiet);
+    progress_catch();
+    vq_compact_opts opts = VQ_COMPACT_OPTS_INIT;
+    opts.force = (uint32_t)a.force;
+    opts.progress = progress_fn;
+    opts.progress_ctx = &p;
+    vq_status rc = fn(rest[0], a.output, &opts, &err);
+    double seconds = progress_end(&p);
+    if (rc == VQ_ECANCELED && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
+    return rc == VQ_OK ? tell(&a, seconds) : fail_data(rc, &err);
+}
