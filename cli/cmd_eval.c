@@ -137,9 +137,10 @@ static void print_text(const eval_job *job, const eval_result *r)
         report_line(stdout, "rerank", "%s%u rows", most, r->rerank);
     report_line(stdout, "a query takes", "%.1f lists, %s vectors, %.1f rows, on the average",
                 r->lists, report_count(n, (uint64_t)(r->vectors + 0.5)), r->rows);
-    report_line(stdout, "..and reads", "at most %.1f kB, %.2f GB/s; page faults: %.2f, from disk %.2f",
-                r->bytes / 1e3, r->bytes / r->latency.mean / 1e3,
-                r->faults.minor / (double)job->q.n, r->faults.major / (double)job->q.n);
+    report_line(stdout, "..and reads",
+                "at most %.1f kB, %.2f GB/s; page faults: %.2f, from disk %.2f", r->bytes / 1e3,
+                r->bytes / r->latency.mean / 1e3, r->faults.minor / (double)job->q.n,
+                r->faults.major / (double)job->q.n);
     line("exact", "recall@1", r->recall_1);
     line("exact", "recall@10", r->recall_10);
     line("exact", "recall@100", r->recall_100);

@@ -251,7 +251,8 @@ static int search(const search_args *a, char **paths, int count, const char *fro
             code = answers_close(&to, code);
         }
     }
-    if (code == CLI_DONE && a->stats) code = tell_stats(s, a->k, now_seconds() - from_time, faults_since(before));
+    if (code == CLI_DONE && a->stats)
+        code = tell_stats(s, a->k, now_seconds() - from_time, faults_since(before));
     vq_searcher_close(s);
     queries_close(&q);
     index_set_close(&set);

@@ -28,7 +28,7 @@ double now_seconds(void);
 typedef struct page_faults { /* of this process: pages found in memory, and read from a disk */
     double minor, major;
 } page_faults;
-page_faults faults_since(page_faults before); /* {0}: since it began */                     /* monotonic */
+page_faults faults_since(page_faults before); /* {0}: since it began */ /* monotonic */
 uint32_t processors(void);                    /* that this process may run on; at least 1 */
 bool same_file(const char *a, const char *b); /* are one, or would be if they were there */
 char *folder_of(const char *path);            /* free it */
