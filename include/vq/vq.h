@@ -490,7 +490,8 @@ VQ_API vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writ
  * VQ_ECORRUPT (the source, or the list of an id), VQ_ENOMEM, VQ_ECANCELED. */
 VQ_API vq_status vq_writer_add(vq_writer *w, vq_source *src, const uint64_t *ids,
                                const char *const *names, uint64_t nids, vq_error *err);
-/* The same, but a vector that is there under an id is replaced; a string keeps its label. */
+/* The same, but a vector that is there under an id is replaced; a string keeps its label, and the
+ * id what it carries. */
 VQ_API vq_status vq_writer_upsert(vq_writer *w, vq_source *src, const uint64_t *ids,
                                   const char *const *names, uint64_t nids, vq_error *err);
 /* Expected errors: VQ_ENOENT (an id is not there), VQ_EINVAL (an id twice): nothing is gathered. */

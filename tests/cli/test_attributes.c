@@ -13,8 +13,8 @@
 Test(attributes, built_and_found, .timeout = 120)
 {
     char *dir = test_tmpdir();
-    DONE(dir,
-         MAKE "\"$VQ\" build a.fbin -o x.vq -q --tags a.tags --times a.times --payload a.jsonl");
+    DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q --no-tune --tags a.tags --times a.times "
+                   "--payload a.jsonl");
     PRINTS(dir, "sound: 300 vectors", "\"$VQ\" check x.vq");
     PRINTS(dir, "en: 150", "\"$VQ\" info x.vq");
     test_run r = type(dir, 0, "\"$VQ\" info x.vq --json");
