@@ -105,6 +105,12 @@ static void print_text(const char *path, vq_info *i, const curve *c, const tag_l
     report_line(stdout, "bytes a vector", "%u codes, %.1f with copies, %.1f stored row, %.1f file",
                 i->code_bytes, (double)i->code_bytes * (1.0 + per_vector(i->copies, i)),
                 per_vector(i->rows_bytes, i), per_vector(i->file_bytes, i));
+    if (i->added > 0)
+        report_line(stdout, "drift",
+                    "%s vectors added, %.0f %% further from their lists' centres%s",
+                    report_count(a, i->added), 100.0 * (double)i->drift,
+                    (double)i->drift > DRIFT_HINT ? ": vq retrain fits lists and codes to them"
+                                                  : " than the build's");
     if (c->n > 0)
         report_line(stdout, "search by default", "recall %g", (double)VQ_RECALL_DEFAULT);
     else if (i->default_rerank == VQ_NONE)
@@ -160,6 +166,8 @@ static void print_json(const char *path, vq_info *i, const curve *c, const tag_l
     json_count(&j, "oldest_snapshot", i->oldest_snapshot);
     json_count(&j, "readers", i->readers);
     json_count(&j, "oldest_pid", i->oldest_pid);
+    json_count(&j, "added", i->added);
+    json_real(&j, "drift", (double)i->drift);
     json_count(&j, "described", i->described);
     json_count(&j, "attributes_bytes", i->attributes_bytes);
     json_count(&j, "tags", tags->all);

@@ -27,6 +27,9 @@ void json_int(json *j, const char *key, int64_t x);
 void json_raw(json *j, const char *key, const char *bytes, size_t len); /* that are JSON */
 void json_bool(json *j, const char *key, bool x);
 
+/* From this drift on (vq_info) a user is told of vq retrain. */
+#define DRIFT_HINT 0.2
+
 /* "label           value" */
 void report_line(FILE *f, const char *label, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

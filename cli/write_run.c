@@ -57,6 +57,11 @@ static void tell(const write_args *a, const char *index, const vq_write_report *
         (void)printf("  %s of the new rows have coordinates that the i8 rows of this index cannot "
                      "hold, and were clamped; build it anew to give them room\n",
                      report_count(n, r->clamped));
+    if ((double)r->drift > DRIFT_HINT)
+        (void)printf(
+            "  what was added since the build lies %.0f %% further from its lists' centres "
+            "than what the build saw; vq retrain fits lists and codes to it\n",
+            100.0 * (double)r->drift);
 }
 
 int write_attach(const write_args *a, const char *index, vq_writer *w)

@@ -21,7 +21,7 @@
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, attributes);
 NO_TAIL(vq_search_opts, bars);
-NO_TAIL(vq_info, attributes_bytes);
+NO_TAIL(vq_info, reserved);
 NO_TAIL(vq_search_stats, codes);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
@@ -140,6 +140,8 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.copies_bytes = db_bytes(&shard.snapshot, VQ_DB_COPIES);
     for (vq_db db = VQ_DB_DOCUMENTS; db <= VQ_DB_TIMES; db++)
         i.attributes_bytes += db_bytes(&shard.snapshot, db);
+    i.added = m->added;
+    i.drift = vq_model_drift(m);
     i.tags = vq_docs_tags(&shard.snapshot);
     VQ_TRY(vq_docs_count(&shard.snapshot, &i.described, err));
     VQ_TRY(describe_space(&shard, &i, err));

@@ -17,7 +17,7 @@ _Static_assert(offsetof(vq_writer_opts, progress_ctx) + sizeof(void *) == sizeof
                "no padding after the last field");
 _Static_assert(offsetof(vq_compact_opts, progress_ctx) + sizeof(void *) == sizeof(vq_compact_opts),
                "no padding after the last field");
-_Static_assert(offsetof(vq_write_report, set) + sizeof(uint64_t) == sizeof(vq_write_report),
+_Static_assert(offsetof(vq_write_report, reserved) + sizeof(uint32_t) == sizeof(vq_write_report),
                "no padding after the last field");
 
 vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts *opts,
@@ -142,6 +142,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     VQ_TRY(catch_up(w, err));
     if (report != NULL) VQ_TRY(vq_opts_export(report, &r, sizeof r, err)); /* can it be told? */
     r.n = w->shard.model.n;
+    r.drift = vq_model_drift(&w->shard.model);
     if (!vq_pending_empty(&w->batch)) {
         VQ_TRY(vq_update_plan(&u, &w->batch, err));
         VQ_TRY(vq_change_apply(w->change, vq_update_write, &u, err));
@@ -149,6 +150,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
         r.clamped = w->batch.clamped;
         r.set = u.set;
         r.n = u.model.n;
+        r.drift = vq_model_drift(&u.model);
     }
     w->behind = true;
     (void)catch_up(w, &ignored); /* the commit is made, whatever comes of this */

@@ -357,6 +357,7 @@ static vq_status learn(build *b, vq_error *err)
     vq_teacher_part(&b->teacher, &b->queries, m->d, vq_judges(b->queries.n));
     o.copies = b->plan.copies && !part;
     VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &b->teacher, c, &o, &b->ticker, err));
+    m->spread = vq_corpus_spread(m, c);
     vq_mem_free(c->coded);
     c->coded = NULL;
     if (part) vq_corpus_fini(c);
@@ -441,6 +442,7 @@ out:
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    double far = 0.0;
     if (learns(b)) VQ_TRY(learn(b, err));
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     b->plan.model.row_chunk = vq_row_chunk_choose(&b->plan.model.shape);
@@ -458,8 +460,10 @@ static vq_status write_all(build *b, vq_error *err)
                          .writer = &b->writer,
                          .copies = b->plan.copies ? &b->copies : NULL,
                          .corpus = b->corpus.codes != NULL ? &b->corpus : NULL,
+                         .far = b->corpus.codes != NULL ? NULL : &far,
                          .known = b->corpus.codes != NULL};
     VQ_TRY(vq_encode_all(&job, err));
+    if (!job.known) b->plan.model.spread = vq_mean_of(far, b->plan.model.n);
     VQ_TRY(vq_list_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
     if (b->plan.copies) VQ_TRY(write_copies(b, err));
     VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));

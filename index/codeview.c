@@ -18,6 +18,16 @@ void vq_corpus_fini(vq_corpus *c)
     memset(c, 0, sizeof *c);
 }
 
+float vq_corpus_spread(const vq_model *m, const vq_corpus *c)
+{
+    const vq_kernels *k = vq_kernels_get();
+    size_t d = m->d_code;
+    double sum = 0.0;
+    for (size_t i = 0; i < c->n; i++)
+        sum += (double)k->l2sq_f32(c->coded + i * d, m->centroids + (size_t)c->lists[i] * d, d);
+    return vq_mean_of(sum, c->n);
+}
+
 void vq_codeview_fini(vq_codeview *v)
 {
     vq_mem_free(v->rows);

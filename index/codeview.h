@@ -19,6 +19,8 @@ typedef struct vq_corpus { /* encoded vectors, in the order of the source */
     float *copy_factors;
 } vq_corpus;
 void vq_corpus_fini(vq_corpus *c);
+/* The mean squared distance of the vectors to their lists' centroids. */
+float vq_corpus_spread(const vq_model *m, const vq_corpus *c);
 
 typedef struct vq_codeview {
     const vq_model *model;

@@ -19,6 +19,7 @@ typedef struct coded_block { /* a block's place in lists, or that of its copies 
     uint32_t *lists;
     float *factors; /* or NULL */
     uint8_t *codes; /* code_bytes each */
+    float *far;     /* squared distances to the centroids, or NULL */
 } coded_block;
 
 typedef struct encoder {
@@ -59,6 +60,7 @@ static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b
         const float *c = m->centroids + (size_t)b->lists[rows[i]] * d;
         const float *r = t->residuals + i * d;
         float *h = t->decoded + i * d;
+        if (b->far != NULL) b->far[rows[i]] = (float)e->k->sq_row_f32(r, d);
         if (b->factors != NULL)
             b->factors[rows[i]] = m->codec->bar != NULL ? vq_factor_of_bars(e->k, c, r, h, d)
                                                         : vq_factor(e->k, c, r, h, d);
@@ -175,6 +177,8 @@ static vq_status encoder_init(encoder *e, int threads, vq_error *err)
     VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && (e->stored != NULL || !convert), VQ_ENOMEM,
                "encoding: a block of %zu rows", block);
     VQ_TRY(block_init(&e->own[0], m, block, err));
+    e->own[0].far = vq_alloc_f32(1, block);
+    VQ_REQUIRE(e->own[0].far != NULL, VQ_ENOMEM, "encoding: a block of %zu rows", block);
     if (e->job->copies != NULL || e->job->second) VQ_TRY(block_init(&e->own[1], m, block, err));
     for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e->job, err));
     vq_kmeans_bias(m->centroids, m->nlist, m->d_code, e->bias);
@@ -199,6 +203,7 @@ static void encoder_fini(encoder *e, int threads)
         vq_mem_free(e->own[i].lists);
         vq_mem_free(e->own[i].codes);
         vq_mem_free(e->own[i].factors);
+        vq_mem_free(e->own[i].far);
     }
     vq_mem_free(e->stored);
 }
@@ -235,6 +240,7 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
         place_block(&e, done);
         size_t tiles = (got + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
         VQ_TRY(vq_team_run(threads, tiles, encode_tile, &e, err));
+        for (size_t i = 0; job->far != NULL && i < got; i++) *job->far += (double)e.own[0].far[i];
         if (job->writer != NULL)
             VQ_TRY(vq_list_writer_add(job->writer, done, got, e.vectors.lists, e.vectors.factors,
                                       e.vectors.codes, e.stored != NULL ? e.stored : job->rows,
@@ -329,6 +335,7 @@ vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uin
                         .codes = e->own[0].codes,
                         .copy_codes = e->own[1].codes,
                         .factors = e->own[0].factors,
+                        .far = e->own[0].far,
                         .copy_factors = e->own[1].factors,
                         .rows = m->store != VQ_ELEM_NONE ? stored : NULL};
     for (int i = 0; i < x->threads; i++) out->clamped += e->clamped[i];

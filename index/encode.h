@@ -19,7 +19,9 @@ typedef struct vq_encode_job {
     vq_list_writer *copies; /* ..and copies of those that gain by one, or NULL: no second lists */
     vq_corpus *corpus;      /* ..or the memory they are kept in (n, all arrays taken), or NULL */
     bool second;            /* second lists without a writer for them */
-    bool known;             /* with a writer and a corpus: lists and codes are the corpus's */
+    double *far; /* takes the sum of the squared distances to the lists' centroids, or NULL;
+                    not with known */
+    bool known;  /* with a writer and a corpus: lists and codes are the corpus's */
 } vq_encode_job;
 
 vq_status vq_encode_all(const vq_encode_job *job, vq_error *err);
@@ -29,8 +31,9 @@ typedef struct vq_encoded { /* of the block that was encoded last; borrowed from
     const uint32_t *lists, *copy_lists;  /* the second may be NULL, or hold VQ_NO_LIST */
     const uint8_t *codes, *copy_codes;   /* n x code_bytes */
     const float *factors, *copy_factors; /* or NULL */
-    const uint8_t *rows;                 /* n x row_bytes as stored, or NULL */
-    size_t clamped; /* rows of which some coordinate is larger than the store can hold */
+    const float *far;    /* squared distances to the lists' centroids, in the coded space */
+    const uint8_t *rows; /* n x row_bytes as stored, or NULL */
+    size_t clamped;      /* rows of which some coordinate is larger than the store can hold */
 } vq_encoded;
 /* For blocks of up to `block` rows and models of the shape of m. */
 vq_status vq_encoder_open(vq_encoder **out, const vq_model *m, size_t block, bool copies,

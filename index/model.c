@@ -27,6 +27,7 @@ typedef enum field_kind {
     FIELD_COUNT, /* u64; not in the file where it is 0 */
     FIELD_U32,
     FIELD_F32,
+    FIELD_MEAN, /* f32; not in the file where it is 0 */
     FIELD_NAME,
     FIELD_CODEC,
     FIELD_TEXT
@@ -44,6 +45,8 @@ typedef struct field {
 #define NAMES(list) list, VQ_COUNT(list)
 
 static const field fields[] = {
+    {"added", FIELD_COUNT, OFFSET(added), NULL, 0},
+    {"added_spread", FIELD_MEAN, OFFSET(added_spread), NULL, 0},
     {"codec", FIELD_CODEC, OFFSET(codec), NULL, 0},
     {"copies", FIELD_COUNT, OFFSET(copies), NULL, 0},
     {"d", FIELD_U32, OFFSET(d), NULL, 0},
@@ -63,6 +66,7 @@ static const field fields[] = {
     {"rotation", FIELD_NAME, OFFSET(rotation), NAMES(rotation_names)},
     {"row_chunk", FIELD_COUNT, OFFSET(row_chunk), NULL, 0},
     {"seed", FIELD_U64, OFFSET(seed), NULL, 0},
+    {"spread", FIELD_MEAN, OFFSET(spread), NULL, 0},
     {"store", FIELD_NAME, OFFSET(store), NAMES(elem_names)},
     {"store_scale", FIELD_F32, OFFSET(store_scale), NULL, 0},
     {"train", FIELD_NAME, OFFSET(train), NAMES(train_names)},
@@ -72,8 +76,9 @@ static const field fields[] = {
 
 static bool is_absent(const vq_model *m, const field *f)
 {
-    const char *at = (const char *)m + f->offset;
-    return f->kind == FIELD_COUNT && *(const uint64_t *)(const void *)at == 0;
+    const void *at = (const char *)m + f->offset;
+    return (f->kind == FIELD_COUNT && *(const uint64_t *)at == 0) ||
+           (f->kind == FIELD_MEAN && *(const uint32_t *)at == 0);
 }
 
 size_t vq_meta_fields(const vq_model *m)
@@ -156,6 +161,7 @@ static const char *field_text(const vq_model *m, const field *f, char number[24]
         (void)snprintf(number, 24, "%" PRIu64, *(const uint64_t *)(const void *)at);
         return number;
     case FIELD_U32: (void)snprintf(number, 24, "%" PRIu32, u); return number;
+    case FIELD_MEAN:
     case FIELD_F32: (void)snprintf(number, 24, "%08" PRIx32, u); return number;
     case FIELD_NAME: return f->names[u];
     case FIELD_CODEC: return m->codec->name;
@@ -184,7 +190,7 @@ out:
 
 vq_status vq_meta_change(const vq_model *m, vq_change *c, vq_error *err)
 {
-    static const char *const keys[] = {"copies", "format", "labels", "n"};
+    static const char *const keys[] = {"added", "added_spread", "copies", "format", "labels", "n"};
     vq_status rc = VQ_OK;
     for (size_t i = 0, k = 0; i < VQ_COUNT(fields) && k < VQ_COUNT(keys); i++) {
         const field *f = &fields[i];
@@ -237,6 +243,7 @@ static vq_status read_field(vq_model *m, const field *f, const char *text, vq_er
         VQ_REQUIRE(read_number(text, f->kind == FIELD_U32 ? UINT32_MAX : UINT64_MAX, &v) == VQ_OK,
                    VQ_ECORRUPT, "meta: %s is \"%.40s\", no number", f->key, text);
         break;
+    case FIELD_MEAN:
     case FIELD_F32:
         VQ_REQUIRE(read_float(text, (float *)(void *)at), VQ_ECORRUPT,
                    "meta: %s is \"%.40s\", no number above 0", f->key, text);
@@ -386,7 +393,8 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known
                "written in format %" PRIu64 ", this is vq for formats up to %u; use a newer vq",
                version, VQ_FORMAT_VERSION);
     for (size_t i = 0; i < VQ_COUNT(fields); i++) {
-        if (fields[i].kind == FIELD_COUNT && !has_text(s, fields[i].key)) continue;
+        bool absent = fields[i].kind == FIELD_COUNT || fields[i].kind == FIELD_MEAN;
+        if (absent && !has_text(s, fields[i].key)) continue;
         VQ_TRY(get_text(s, fields[i].key, text, VQ_MIN(sizeof text, (size_t)1000), err));
         VQ_TRY(read_field(m, &fields[i], text, err));
     }

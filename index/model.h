@@ -4,6 +4,9 @@
 #ifndef VQ_INDEX_MODEL_H
 #define VQ_INDEX_MODEL_H
 
+#include <float.h>
+#include <math.h>
+
 #include "index/change.h"
 #include "index/layout.h"
 #include "src/codec/codec.h"
@@ -14,6 +17,7 @@ typedef struct vq_model {
     uint64_t n, seed;
     uint64_t copies;    /* vectors that a second list holds too */
     uint64_t row_chunk; /* see vq_shape; 0: as all files of formats 1 to 3 have it */
+    uint64_t added;     /* vectors since the build; 0: none, or not known */
     uint64_t labels;    /* of names: those from here on have not been given; 0: n of them have */
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
@@ -24,6 +28,9 @@ typedef struct vq_model {
     uint32_t string_ids;     /* 0 or 1 */
     uint32_t nprobe, rerank; /* defaults of a search with k = 10 */
     float store_scale;       /* i8 rows of float input hold round(x * store_scale); else 1 */
+    /* Mean squared distances from vectors to their lists' centroids, in the coded space: of the
+     * build's, and of those added since; 0: not known. */
+    float spread, added_spread;
     const vq_codec *codec;
     char why[1000];    /* one line an automatic choice */
     char options[600]; /* the build options as given */
@@ -43,6 +50,19 @@ typedef struct vq_model {
     vq_code_model code;
     vq_shape shape;
 } vq_model;
+
+/* A mean as it may be stored: 0 if it is not finite. */
+static inline float vq_mean_of(double sum, uint64_t n)
+{
+    double mean = n > 0 ? sum / (double)n : 0.0;
+    return mean <= (double)FLT_MAX ? (float)mean : 0.0f;
+}
+/* How much further than those of the build the vectors added since lie from their lists' centroids:
+ * .2 is 20 %; 0 if there are none, or it is not known. */
+static inline float vq_model_drift(const vq_model *m)
+{
+    return m->spread > 0.0f && m->added > 0 ? sqrtf(m->added_spread / m->spread) - 1.0f : 0.0f;
+}
 
 /* Fills the derived part; the value_min of shape is the caller's. */
 void vq_model_derive(vq_model *m, size_t value_min);

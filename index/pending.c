@@ -40,7 +40,7 @@ void vq_pending_fini(vq_pending *b)
     vq_mem_free(b->ids);
     vq_table_fini(&b->table);
     vq_mem_free(b->owner), vq_mem_free(b->lists), vq_mem_free(b->copy_lists);
-    vq_mem_free(b->factors), vq_mem_free(b->copy_factors);
+    vq_mem_free(b->factors), vq_mem_free(b->copy_factors), vq_mem_free(b->far);
     vq_mem_free(b->codes), vq_mem_free(b->copy_codes), vq_mem_free(b->rows);
     vq_encoder_close(b->encoder);
     vq_mem_free(b->in), vq_mem_free(b->wide), vq_mem_free(b->numbers), vq_mem_free(b->picks);
@@ -302,7 +302,8 @@ static vq_status reserve(vq_pending *b, size_t more, vq_error *err)
         return vq_fail(err, VQ_EINVAL, "more than 2^32 vectors at once; commit earlier");
     bool ok = widen(&b->owner, b, cap, 4) && widen(&b->lists, b, cap, 4) &&
               widen(&b->copy_lists, b, cap, 4) && widen(&b->factors, b, cap, 4) &&
-              widen(&b->copy_factors, b, cap, 4) && widen(&b->codes, b, cap, s->code_bytes) &&
+              widen(&b->copy_factors, b, cap, 4) && widen(&b->far, b, cap, 4) &&
+              widen(&b->codes, b, cap, s->code_bytes) &&
               widen(&b->copy_codes, b, cap, s->code_bytes) && widen(&b->rows, b, cap, s->row_bytes);
     if (!ok) return vq_fail(err, VQ_ENOMEM, "a batch of %zu vectors", cap);
     b->cap = cap;
@@ -313,6 +314,7 @@ static void append(vq_pending *b, const vq_encoded *x, size_t n)
 {
     const vq_shape *s = &b->shard->model.shape;
     memcpy(b->lists + b->n, x->lists, n * sizeof *b->lists);
+    memcpy(b->far + b->n, x->far, n * sizeof *b->far);
     memcpy(b->codes + b->n * s->code_bytes, x->codes, n * s->code_bytes);
     if (x->factors != NULL) memcpy(b->factors + b->n, x->factors, n * sizeof *b->factors);
     for (size_t i = 0; i < n; i++)

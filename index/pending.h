@@ -38,6 +38,7 @@ typedef struct vq_pending {
     size_t n, cap;
     uint32_t *owner, *lists, *copy_lists; /* owner: of ids[] */
     float *factors, *copy_factors;
+    float *far; /* squared distances to the lists' centroids */
     uint8_t *codes, *copy_codes, *rows;
     uint64_t clamped;
     vq_pending_docs docs;

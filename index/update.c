@@ -336,6 +336,20 @@ out:
     return rc;
 }
 
+/* How far vectors lie from the centroids of their lists, over all that came since the build. */
+static void plan_drift(vq_update *u)
+{
+    const vq_pending *b = u->batch;
+    vq_model *m = &u->model;
+    double sum = (double)m->added_spread * (double)m->added;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->ids[b->owner[i]].vector != i) continue; /* another has taken its place */
+        sum += (double)b->far[i];
+        m->added++;
+    }
+    m->added_spread = vq_mean_of(sum, m->added);
+}
+
 static void plan_counts(vq_update *u)
 {
     vq_model *m = &u->model;
@@ -344,6 +358,7 @@ static void plan_counts(vq_update *u)
     for (int i = 0; i < 2; i++)
         for (size_t r = 0; r < halves[i]->nresizes; r++)
             *counts[i] += (uint64_t)halves[i]->resizes[r].is - halves[i]->resizes[r].was;
+    plan_drift(u);
     bool changed = m->n < m->nlist || m->labels != 0 || (u->batch->copies && m->copies == 0);
     if (u->batch->copies) m->format = VQ_MAX(m->format, VQ_FORMAT_COPIES);
     if (changed) m->format = VQ_MAX(m->format, VQ_FORMAT_CHANGED);
