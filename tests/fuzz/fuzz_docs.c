@@ -205,7 +205,8 @@ static size_t mutate(vq_rng *r, uint8_t *bytes, size_t len)
 {
     static const char odd[] = "\"\\!&|()\t\n{}[]:,0-";
     for (uint64_t n = vq_rng_below(r, 6); n > 0 && len > 0; n--) {
-        size_t at = vq_rng_below(r, VQ_MIN(len, vq_rng_below(r, 2) == 0 ? (size_t)64 : len));
+        size_t front = vq_rng_below(r, 2) == 0 ? 64 : len;
+        size_t at = vq_rng_below(r, VQ_MIN(len, front));
         switch (vq_rng_below(r, 5)) {
         case 0: bytes[at] ^= (uint8_t)(1u << vq_rng_below(r, 8)); break;
         case 1: bytes[at] = (uint8_t)odd[vq_rng_below(r, sizeof odd)]; break;

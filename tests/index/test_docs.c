@@ -389,7 +389,7 @@ Test(docs, damage_is_found, .timeout = 300)
     vq_rng_init(&r, test_seed(), 85);
     build_described(path, &number_ids, &s);
     uint8_t *bytes = test_read(path, &len);
-    for (int round = 0; round < 240; round++) {
+    for (int round = 0; round < 120; round++) {
         vq_change *c;
         damage d = {.db = (vq_db)(VQ_DB_DOCUMENTS + round % 4),
                     .entry = vq_rng_u64(&r) >> 1,
