@@ -74,8 +74,9 @@ Test(copies, all_lists_give_what_they_gave, .timeout = 300)
             o.copies = VQ_COPIES_YES;
             build(two, x, N, D, VQ_F32, &o);
             vq_info was = info_of(one), is = info_of(two);
-            cr_assert(was.format_version == 1 && was.copies == 0 && was.copies_bytes == 0);
-            cr_assert(is.format_version == 2 && is.copies > 0 && is.copies <= N);
+            cr_assert(was.format_version == VQ_FORMAT_DOCUMENTS && was.copies == 0 &&
+                      was.copies_bytes == 0);
+            cr_assert(is.format_version == VQ_FORMAT_DOCUMENTS && is.copies > 0 && is.copies <= N);
             cr_assert(is.copies_bytes > 0 && is.lists_bytes == was.lists_bytes);
             cr_assert_eq(problems_of(two), 0);
             for (int codes = 0; codes < 2; codes++) {
@@ -240,7 +241,7 @@ Test(copies, chosen_where_they_pay)
     cr_assert(info.copies == 0 && strstr(info.why, "copies") == NULL, "%s", info.why);
     o.nlist = 1, o.copies = VQ_COPIES_YES; /* no second list */
     build(path, spread, 300, DIMS, VQ_F32, &o);
-    cr_assert(info_of(path).copies == 0 && info_of(path).format_version == 1);
+    cr_assert(info_of(path).copies == 0 && info_of(path).format_version == VQ_FORMAT_DOCUMENTS);
     o.copies = 3;
     FAILS(VQ_EINVAL, try_build(path, spread, 300, DIMS, VQ_F32, &o));
     vq_mem_free(spread), vq_mem_free(apart);
