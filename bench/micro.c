@@ -224,7 +224,7 @@ static void bench_gathered(const vq_kernels *k, const memory *mem, shape *s)
 
 static void bench_pq4(const vq_kernels *k, const memory *mem, shape *s)
 {
-    k->pq4_scan(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
+    k->pq4_scan(mem->table, mem->in, s->n, s->m, s->m / 2 * VQ_BLOCK, (uint16_t *)mem->out);
     units(s, s->n * VQ_BLOCK, s->m / 2);
 }
 

@@ -5,39 +5,119 @@
 #include <math.h>
 #include <string.h>
 
-/* A byte is off by up to half a step, evenly, in each of the coordinates. */
-static float blur_of(const vq_bytemat *a)
+enum { LITTLE = 4 }; /* blur's share of a squared error is one in so many */
+
+/* A byte is off by up to half a step, evenly. */
+static double blur_of(const vq_bytemat *a, size_t row)
+{
+    return row < a->rows ? (double)a->step[row] * (double)a->step[row] / 12.0 : 0.0;
+}
+
+/* The typical squared length of a query less the mean: that of a centroid and a residual. */
+static double typical_sq(const vq_model *m, const vq_kernels *k, double residual)
 {
     double sum = 0.0;
-    for (size_t j = 0; j < a->rows; j++) sum += (double)a->step[j] * (double)a->step[j];
-    return a->rows > 0 ? (float)sqrt(sum / (12.0 * (double)a->rows)) : 0.0f;
+    size_t d = m->d_code;
+    for (size_t l = 0; l < m->nlist; l++)
+        sum += (double)k->dot_f32(m->centroids + l * d, m->centroids + l * d, d);
+    return sum / (double)VQ_MAX(m->nlist, 1u) + residual;
+}
+
+/* Rows that need a second byte. */
+static vq_status second_rows(const vq_brief *b, const vq_model *m, const vq_kernels *k,
+                             size_t *rows, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    double blurred = 0.0, all = 0.0;
+    float *squares = NULL;
+    *rows = 0;
+    if (m->codec->squares == NULL || b->matrix.rows == 0) goto out;
+    squares = vq_alloc_f32(1, m->d_code);
+    VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "searcher: %u dimensions", m->d_code);
+    double error = (double)m->codec->squares(&m->code, squares);
+    for (size_t j = 0; j < m->d_code; j++) all += (double)squares[j];
+    double most = error / LITTLE / typical_sq(m, k, all);
+    for (*rows = b->matrix.rows; *rows > 0; --*rows) {
+        blurred += (double)squares[*rows - 1] * blur_of(&b->matrix, *rows - 1);
+        if (blurred > most) break;
+    }
+out:
+    vq_mem_free(squares);
+    return rc;
+}
+
+/* matrix as first has it, taken from what it is. */
+static vq_status make_second(vq_brief *b, const vq_kernels *k, const float *matrix, size_t rows,
+                             void *memory, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = b->matrix.d;
+    float *rest = vq_alloc_f32(rows, d);
+    VQ_REQUIRE(rest != NULL, VQ_ENOMEM, "searcher: %zu x %zu floats", rows, d);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < d; j++)
+            rest[i * d + j] = matrix[i * d + j] - b->matrix.low[i] -
+                              b->matrix.step[i] * (float)b->matrix.a[i * b->matrix.stride + j];
+    vq_bytemat_make(&b->second, k, rest, rows, d, memory);
+out:
+    vq_mem_free(rest);
+    return rc;
+}
+
+/* What is left of the blur. */
+static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    double blurred = 0.0, all = 0.0;
+    float *squares = vq_alloc_f32(1, m->d_code);
+    VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "searcher: %u dimensions", m->d_code);
+    (void)m->codec->squares(&m->code, squares);
+    for (size_t j = 0; j < m->d_code; j++) {
+        all += (double)squares[j];
+        blurred += (double)squares[j] * blur_of(j < b->second.rows ? &b->second : &b->matrix, j);
+    }
+    b->blur = all > 0.0 ? (float)sqrt(blurred / all) : 0.0f;
+out:
+    vq_mem_free(squares);
+    return rc;
+}
+
+/* Bytes for the parts of a brief, each on a line of the cache. */
+static size_t take(size_t *all, size_t bytes)
+{
+    size_t at = *all;
+    *all = bytes < SIZE_MAX / 8 && at < SIZE_MAX / 8 ? vq_round_up(at + bytes, VQ_CACHELINE)
+                                                     : SIZE_MAX / 8;
+    return at;
 }
 
 vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const float *matrix = m->query_map ? m->query_matrix : m->matrix;
-    size_t rows = m->transform_kind == VQ_TRANSFORM_DENSE ? m->d_code : 0;
-    size_t first = vq_round_up(vq_bytemat_size(rows, m->d), VQ_CACHELINE);
-    size_t second = vq_bytemat_size(m->nlist, m->d_code);
-    size_t third = m->codec->brief_size != NULL ? m->codec->brief_size(m->d_code, m->m) : 0, all;
+    size_t rows = m->transform_kind == VQ_TRANSFORM_DENSE ? m->d_code : 0, all = 0, more;
+    size_t code = m->codec->brief_size != NULL ? m->codec->brief_size(m->d_code, m->m) : 0;
     memset(b, 0, sizeof *b);
-    VQ_REQUIRE(second < SIZE_MAX / 8 && third < SIZE_MAX / 8, VQ_ENOMEM, "searcher: %u lists",
-               m->nlist);
-    second = vq_round_up(second, VQ_CACHELINE);
-    all = first + second + third;
+    size_t of_matrix = take(&all, vq_bytemat_size(rows, m->d));
+    size_t of_second = take(&all, m->codec->squares != NULL ? vq_bytemat_size(rows, m->d) : 0);
+    size_t of_centroids = take(&all, vq_bytemat_size(m->nlist, m->d_code));
+    size_t of_code = take(&all, code);
+    VQ_REQUIRE(all < SIZE_MAX / 8, VQ_ENOMEM, "searcher: %u lists", m->nlist);
     b->memory = vq_mem_alloc(all, 1);
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
     char *at = b->memory;
-    if (rows > 0) vq_bytemat_make(&b->matrix, k, matrix, rows, m->d, at);
-    b->blur = blur_of(&b->matrix);
-    vq_bytemat_make(&b->centroids, k, m->centroids, m->nlist, m->d_code, at + first);
+    if (rows > 0) vq_bytemat_make(&b->matrix, k, matrix, rows, m->d, at + of_matrix);
+    VQ_TRY(second_rows(b, m, k, &more, err));
+    if (more > 0) VQ_TRY(make_second(b, k, matrix, more, at + of_second, err));
+    if (m->codec->squares != NULL) VQ_TRY(find_blur(b, m, err));
+    vq_bytemat_make(&b->centroids, k, m->centroids, m->nlist, m->d_code, at + of_centroids);
     b->code = m->code;
-    if (third > 0) {
-        m->codec->brief(&m->code, k, at + first + second);
-        b->code.brief = at + first + second;
+    if (code > 0) {
+        m->codec->brief(&m->code, k, at + of_code);
+        b->code.brief = at + of_code;
     }
 out:
+    if (rc != VQ_OK) vq_brief_free(b);
     return rc;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* brief.h -- what every query reads of a model, as bytes: a quarter of the memory that a query must
- * pull through the caches.  It only chooses lists and candidates; answers are scored from rows. */
+ * pull through the caches.  It chooses lists and candidates; answers are scored from rows, or, of
+ * codes with error bars, from what it gives of the query: then the coordinates along which vectors
+ * vary have a second byte, as many as it takes for what the bytes blur to be little beside what the
+ * codes themselves do. */
 #ifndef VQ_INDEX_BRIEF_H
 #define VQ_INDEX_BRIEF_H
 
@@ -9,9 +12,10 @@
 
 typedef struct vq_brief {
     vq_bytemat matrix; /* what a query is multiplied by; no rows unless the transform is dense */
+    vq_bytemat second; /* what it lacks in its first rows, for codes with error bars */
     vq_bytemat centroids;
     vq_code_model code; /* the model's, with codewords in bytes where the codec has them */
-    float blur;         /* deviation of a coordinate that matrix gives, for a query of length 1 */
+    float blur;         /* deviation of a product with a residual, over the lengths of both */
     void *memory;       /* owned */
 } vq_brief;
 

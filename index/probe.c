@@ -22,7 +22,7 @@ static size_t score_bytes(const vq_model *m)
 size_t vq_probe_scratch(const vq_model *m)
 {
     return fixed_bytes(m) + VQ_MAX(score_bytes(m) + (size_t)m->nlist * sizeof(vq_hit),
-                                   2 * (size_t)m->d * sizeof(float));
+                                   ((size_t)m->d + VQ_MAX(m->d, m->d_code)) * sizeof(float));
 }
 
 /* What only scores from the codes, and their error bars, need: the term that turns an estimate into
@@ -65,6 +65,15 @@ static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *wo
     x->whole = scale == 1.0 && is_whole(m, x);
 }
 
+/* The coordinates that have a second byte; work: so many. */
+static void add_second(const vq_bytemat *a, const vq_kernels *k, const vq_fixed *q, float *y,
+                       float *work)
+{
+    if (a->rows == 0) return;
+    vq_bytemat_times(a, k, q, work);
+    for (size_t j = 0; j < a->rows; j++) y[j] += work[j];
+}
+
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch)
 {
     const vq_model *m = &s->model;
@@ -89,6 +98,7 @@ void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void 
         vq_transform_centre(&t, q, work);
         vq_fixed_set(&fixed, k, work, m->d);
         vq_bytemat_times(&s->brief.matrix, k, &fixed, x->y);
+        add_second(&s->brief.second, k, &fixed, x->y, work);
     } else {
         vq_transform_one(&t, k, q, work, x->y);
     }

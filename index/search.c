@@ -309,7 +309,7 @@ static vq_status search_shard(tile *t, vq_error *err)
     const vq_model *m = &t->shard->model;
     vq_arena *shared = &t->s->shared;
     int threads = (int)VQ_MIN((size_t)t->s->threads, t->n);
-    if (t->effort.exact && t->shard->brief.memory == NULL)
+    if ((t->effort.exact || m->codec->bar != NULL) && t->shard->brief.memory == NULL)
         VQ_TRY(vq_brief_make(&t->shard->brief, m, t->s->k, err));
     for (size_t i = 0; i < t->n; i++) {
         vq_query *x = &t->queries[i];

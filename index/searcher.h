@@ -38,8 +38,8 @@ typedef struct vq_doc_room vq_doc_room; /* docs.h */
 typedef struct vq_shard { /* one index */
     vq_snapshot snapshot;
     vq_model model;
-    vq_brief brief;        /* made by the first search that scores candidates from rows; no memory:
-                              every bit counts */
+    vq_brief brief;        /* made by the first search that scores candidates from rows, or whose
+                              codes have error bars; no memory: every bit counts */
     vq_list_view *lists;   /* nlist; filled by vq_shard_load */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
     uint32_t capacity;     /* vectors of a full chunk */

@@ -34,6 +34,16 @@ typedef struct vq_bar {
     float half; /* half of the vector's own squared length, roughly */
 } vq_bar;
 
+/* How a query looks at a list whose codes have error bars. */
+typedef struct vq_sight {
+    float base;   /* the list's share of a score */
+    float from;   /* l2: the score of the centroid itself; else base */
+    float away;   /* l2: the query's distance from the centroid; else unused */
+    bool centred; /* l2 */
+    float width;  /* of a bar, in deviations */
+    float noise;  /* deviation of the query's coordinates, where they were found in integers */
+} vq_sight;
+
 /* A trained codec.  params may lie in the map. */
 typedef struct vq_code_model {
     const vq_codec *codec;
@@ -120,11 +130,20 @@ struct vq_codec {
     size_t (*select)(const void *tables, const vq_kernels *k, const uint16_t *sums,
                      const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                      float *score);
+    /* scan for codes with error bars: those that may score threshold or more go to idx, score (the
+     * estimate) and most (what they may score at best). */
+    size_t (*scan_bars)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                        const uint8_t *blocks, const float *factor, size_t n, const vq_sight *at,
+                        float threshold, void *scratch, uint32_t *idx, float *score, float *most);
     /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:
      * the bytes of a code are more than scan reads. */
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
                 int whole, vq_bar *out);
     int (*two)(const vq_code_model *cm);
+    /* For codes with error bars: the mean squares of residuals' coordinates (d); returns the mean
+     * squared error of products with what lies as far away as residuals reach.  NULL: the codec has
+     * no bars. */
+    float (*squares)(const vq_code_model *cm, float *out);
     /* The codec's best estimate of q.r for one slot: what ranks when there is no second pass. */
     float (*score)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);

@@ -17,7 +17,7 @@
 #ifndef VQ_CODEC_GRID_H
 #define VQ_CODEC_GRID_H
 
-#include "src/codec/pq.h"
+#include "src/codec/codec.h"
 
 enum {
     VQ_GRID_GROUP = 16,
@@ -71,7 +71,8 @@ vq_grid_params vq_grid_params_of(const float *params, uint32_t d);
 /* What a query reads. */
 typedef struct vq_grid_tables {
     vq_grid_shape shape;
-    const vq_pq_tables *head;     /* 4 x planes of the head, 16 entries each */
+    const uint8_t *luts;          /* 4 x planes of the head, 16 entries each; 64-byte aligned */
+    float scale, low;             /* a sum of the head is low + scale * (sum of entries) */
     const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
     const uint8_t *leads, *rests; /* groups: planes in head and tail */
     float offset;                 /* what all-zero codes stand for */
@@ -101,6 +102,9 @@ typedef struct vq_grid_bar {
 vq_grid_bar vq_grid_bar_of(float typical, uint8_t length, uint8_t turn);
 vq_grid_bar vq_grid_bar_of_row(const vq_grid_params *p, const vq_grid_shape *s, const uint8_t *row,
                                bool whole);
+/* Lengths, squared, and turns are twelfths of octaves: what a byte of 2^0 stands for. */
+float vq_grid_byte_error(void);
+float vq_grid_byte_turn(void);
 /* rho of a row, of its head or of the whole. */
 float vq_grid_rho(const vq_grid_shape *s, const uint8_t *row, bool whole);
 

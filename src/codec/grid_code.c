@@ -63,7 +63,8 @@ vq_grid_params vq_grid_params_of(const float *params, uint32_t d)
 
 /* ---- factors ------------------------------------------------------------------------------- */
 
-enum { LENGTH_STEPS = 24, TURN_STEPS = 12, TURN_TOP = 200 }; /* of an octave; byte of a turn of 1 */
+enum { LENGTH_STEPS = 24, LENGTH_TOP = 128 }; /* of an octave; byte of a length of 1 */
+enum { TURN_STEPS = 12, TURN_TOP = 200 };
 
 /* A number above 0 by its logarithm: `steps` bytes an octave, `at` stands for 1; 0 stands for 0. */
 static uint8_t to_log(double x, int steps, int at)
@@ -87,7 +88,7 @@ static void put_factors(uint8_t *to, size_t size, double ox, double xx, double o
     double rho = (double)vq_f16_to_f32(half); /* what it is read as */
     double error = VQ_MAX(oo - 2.0 * rho * ox + rho * rho * xx, 0.0);
     to[0] = (uint8_t)half, to[1] = (uint8_t)(half >> 8);
-    to[size - 2] = typical > 0.0 ? to_log(sqrt(error) / typical, LENGTH_STEPS, 128) : 0;
+    to[size - 2] = typical > 0.0 ? to_log(sqrt(error) / typical, LENGTH_STEPS, LENGTH_TOP) : 0;
     to[size - 1] = rho > 0.0 ? to_log(error / (rho * ox), TURN_STEPS, TURN_TOP) : 0;
 }
 
@@ -348,8 +349,18 @@ void vq_grid_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot,
 
 vq_grid_bar vq_grid_bar_of(float typical, uint8_t length, uint8_t turn)
 {
-    return (vq_grid_bar){.error = typical * from_log(length, LENGTH_STEPS, 128),
+    return (vq_grid_bar){.error = typical * from_log(length, LENGTH_STEPS, LENGTH_TOP),
                          .turn = from_log(turn, TURN_STEPS, TURN_TOP)};
+}
+
+float vq_grid_byte_error(void)
+{
+    return exp2f(-(float)LENGTH_TOP / 12.0f);
+}
+
+float vq_grid_byte_turn(void)
+{
+    return exp2f(-(float)TURN_TOP / (float)TURN_STEPS);
 }
 
 float vq_grid_rho(const vq_grid_shape *s, const uint8_t *row, bool whole)

@@ -89,7 +89,8 @@ static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
                    float threshold, void *scratch, uint32_t *idx, float *score)
 {
     const vq_pq_tables *t = tables;
-    k->pq4_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+    k->pq4_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m,
+                VQ_BLOCK * (size_t)cm->code_bytes, scratch);
     return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
 }
 

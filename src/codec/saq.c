@@ -217,44 +217,44 @@ static vq_status train_rabitq(const float *x, size_t n, uint32_t d, uint32_t m, 
 
 /* ---- scores -------------------------------------------------------------------------------- */
 
-/* Sums over all subsets of four coordinates. */
-static void subset_sums(const float x[NIBBLES], float scale, float out[16])
-{
-    out[0] = 0.0f;
-    for (unsigned i = 0; i < NIBBLES; i++)
-        for (unsigned s = 0; s < 1u << i; s++) out[s + (1u << i)] = out[s] + scale * x[i];
-}
-
 /* The tables of the head's planes; planes that the head has room for but not are zeros. */
-static const vq_pq_tables *head_tables(const vq_code_model *cm, const vq_kernels *k, const float *q,
-                                       const vq_grid_params *p, uint32_t planes, vq_arena *arena)
+static bool head_tables(vq_grid_tables *t, const vq_grid_params *p, const float *q,
+                        const float *sums, const vq_kernels *k, vq_arena *arena)
 {
-    float *lut = vq_arena_take(arena, (size_t)planes * NIBBLES * 16, sizeof *lut), *at = lut;
-    float offset = 0.0f;
-    if (lut == NULL) return NULL;
-    memset(lut, 0, (size_t)planes * NIBBLES * 16 * sizeof *lut);
-    for (size_t g = 0; g < cm->d / G; g++) {
+    size_t planes = t->shape.head;
+    float *x = vq_arena_take(arena, planes * G, sizeof *x), *at = x, low;
+    uint8_t *luts = vq_arena_take(arena, planes * NIBBLES, 16);
+    if (x == NULL || luts == NULL) return false;
+    t->low = 0.0f;
+    for (size_t g = 0; g < t->shape.groups; g++) {
         unsigned lead = (unsigned)p->head_bits[g];
-        float sum = 0.0f;
-        for (size_t i = g * G; i < (g + 1) * G; i++) sum += q[i];
-        offset -= 0.5f * (float)((1u << lead) - 1) * p->head_step[g] * sum;
-        for (unsigned b = lead; b-- > 0;)
-            for (size_t i = 0; i < G; i += NIBBLES, at += 16)
-                subset_sums(q + g * G + i, p->head_step[g] * (float)(1u << b), at);
+        t->low -= 0.5f * (float)((1u << lead) - 1) * p->head_step[g] * sums[g];
+        for (unsigned b = lead; b-- > 0; at += G) {
+            float step = p->head_step[g] * (float)(1u << b);
+            for (size_t i = 0; i < G; i++) at[i] = step * q[g * G + i];
+        }
     }
-    return vq_pq_tables_make(k, lut, (size_t)planes * NIBBLES, 16, 1.0f, offset, arena);
+    memset(at, 0, (size_t)(x + planes * G - at) * sizeof *at);
+    t->scale = k->subset_luts(x, planes * NIBBLES, luts, &low);
+    t->low += low;
+    t->luts = luts;
+    return true;
 }
 
-/* What error bars need of the query. */
-static void feel(vq_grid_tables *t, const vq_grid_params *p, const float *q, const vq_kernels *k)
+/* What error bars need of the query; squares: of its groups. */
+static void feel(vq_grid_tables *t, const vq_grid_params *p, const float *squares)
 {
-    t->felt[0] = vq_grid_felt(k, p->head_spread, q, t->shape.groups);
-    t->felt[1] = vq_grid_felt(k, p->spread, q, t->shape.groups);
+    double felt[2] = {0.0, 0.0};
     for (size_t g = 0; g < t->shape.groups; g++) {
+        felt[0] += (double)(squares[g] * p->head_spread[g]);
+        felt[1] += (double)(squares[g] * p->spread[g]);
         t->sum[0] += p->head_spread[g];
         t->sum[1] += p->spread[g];
     }
-    for (int i = 0; i < 2; i++) t->bend[i] = p->bend[i], t->stretch[i] = p->stretch[i];
+    for (int i = 0; i < 2; i++) {
+        t->felt[i] = (float)sqrt(felt[i] / G);
+        t->bend[i] = p->bend[i], t->stretch[i] = p->stretch[i];
+    }
     t->along[0] = p->head_along, t->along[1] = p->along;
     t->error[0] = p->head_error, t->error[1] = p->error;
     t->plain = p->plain, t->unit = p->unit;
@@ -289,6 +289,18 @@ static void bar(const vq_code_model *cm, const void *tables, const uint8_t *bloc
                     .half = 0.5f * (decoded + sq)};
 }
 
+static float squares(const vq_code_model *cm, float *out)
+{
+    vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
+    for (size_t j = 0; j < cm->d; j++) {
+        unsigned bits = (unsigned)p.bits[j / G];
+        float deviation = bits > 0 ? p.step[j / G] / (float)vq_grid_step(bits) : 0.0f;
+        out[j] = deviation * deviation;
+    }
+    float error = p.error * p.along;
+    return error * error * p.unit;
+}
+
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
@@ -298,27 +310,61 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
     float *lead = vq_arena_take(arena, cm->d, sizeof *lead);
     float *rest = vq_arena_take(arena, cm->d, sizeof *rest);
     uint8_t *counts = vq_arena_take(arena, 2 * (size_t)s.groups, 1);
-    if (t == NULL || lead == NULL || rest == NULL || counts == NULL) return NULL;
-    *t = (vq_grid_tables){.shape = s,
-                          .head = head_tables(cm, k, q, &p, s.head, arena),
-                          .lead = lead,
-                          .rest = rest,
-                          .leads = counts,
-                          .rests = counts + s.groups};
-    if (t->head == NULL) return NULL;
-    feel(t, &p, q, k);
+    float *sums = vq_arena_take(arena, s.groups, sizeof *sums);
+    float *squares = vq_arena_take(arena, s.groups, sizeof *squares);
+    if (t == NULL || lead == NULL || rest == NULL || counts == NULL || sums == NULL ||
+        squares == NULL)
+        return NULL;
+    *t = (vq_grid_tables){
+        .shape = s, .lead = lead, .rest = rest, .leads = counts, .rests = counts + s.groups};
     for (size_t g = 0; g < s.groups; g++) {
         unsigned bits = (unsigned)p.bits[g], head = (unsigned)p.head_bits[g];
-        float sum = 0.0f, of_head = p.step[g] * (float)(1u << (bits - head));
+        float of_head = p.step[g] * (float)(1u << (bits - head));
         counts[g] = (uint8_t)head, counts[s.groups + g] = (uint8_t)(bits - head);
+        sums[g] = squares[g] = 0.0f;
         for (size_t i = g * G; i < (g + 1) * G; i++) {
-            sum += q[i];
+            sums[g] += q[i];
+            squares[g] += q[i] * q[i];
             lead[i] = of_head * q[i];
             rest[i] = p.step[g] * q[i];
         }
-        t->offset -= 0.5f * (float)((1u << bits) - 1) * p.step[g] * sum;
+        t->offset -= 0.5f * (float)((1u << bits) - 1) * p.step[g] * sums[g];
     }
-    return t;
+    feel(t, &p, squares);
+    return head_tables(t, &p, q, sums, k, arena) ? t : NULL;
+}
+
+/* Sums of the heads' bits of all blocks, in tables' entries. */
+static void look_up(const vq_code_model *cm, const vq_kernels *k, const vq_grid_tables *t,
+                    const uint8_t *blocks, size_t n, uint16_t *sums)
+{
+    k->pq4_scan(t->luts, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, (size_t)t->shape.head * NIBBLES,
+                VQ_BLOCK * (size_t)cm->m, sums);
+}
+
+static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                        const uint8_t *blocks, const float *factor, size_t n, const vq_sight *at,
+                        float threshold, void *scratch, uint32_t *idx, float *score, float *most)
+{
+    const vq_grid_tables *t = tables;
+    float reach = t->stretch[0] * (at->centred ? t->along[0] * at->away : t->felt[0]);
+    vq_bars b = {.scale = t->scale,
+                 .low = t->low,
+                 .base = at->base,
+                 .unit = t->unit,
+                 .shifted = t->shape.tail > 0,
+                 .error = t->error[0] * t->error[0] * vq_grid_byte_error(),
+                 .turn = vq_grid_byte_turn(),
+                 .plain = t->plain,
+                 .sum = t->sum[0],
+                 .half = at->centred ? 0.5f : 0.0f,
+                 .from = at->from,
+                 .bend = t->bend[0],
+                 .reach = reach * reach * at->width * at->width,
+                 .noise = at->noise * at->noise * at->width * at->width};
+    look_up(cm, k, t, blocks, n, scratch);
+    return k->select_bars(scratch, blocks + (size_t)t->shape.at * VQ_BLOCK,
+                          VQ_BLOCK * (size_t)cm->m, factor, n, &b, threshold, idx, score, most);
 }
 
 static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
@@ -326,14 +372,15 @@ static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
                    float threshold, void *scratch, uint32_t *idx, float *score)
 {
     const vq_grid_tables *t = tables;
+    const uint16_t *sums = scratch;
     size_t kept = 0, at = (size_t)t->shape.at * VQ_BLOCK;
+    look_up(cm, k, t, blocks, n, scratch);
     for (size_t first = 0; first < n; first += VQ_BLOCK, blocks += VQ_BLOCK * cm->m) {
         size_t count = VQ_MIN(n - first, (size_t)VQ_BLOCK);
-        k->pq4_scan(t->head->lut8, blocks, 1, (size_t)t->shape.head * NIBBLES, scratch);
         const uint8_t *shifts = t->shape.tail > 0 ? blocks + at + 2 * VQ_BLOCK : NULL;
-        size_t got = k->select_f16(scratch, blocks + at, shifts, t->unit,
-                                   factor != NULL ? factor + first : NULL, count, t->head->scale,
-                                   t->head->low, base, threshold, idx + kept, score + kept);
+        size_t got = k->select_f16(sums + first, blocks + at, shifts, t->unit,
+                                   factor != NULL ? factor + first : NULL, count, t->scale, t->low,
+                                   base, threshold, idx + kept, score + kept);
         for (size_t i = kept; i < kept + got; i++) idx[i] += (uint32_t)first;
         kept += got;
     }
@@ -364,7 +411,7 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
     .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
     .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
-    .score = score_slot, .bar = bar, .two = two
+    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .squares = squares, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

@@ -14,7 +14,7 @@
 typedef struct level {
     const char *isa;
     uint32_t needs;
-    const vq_kernels *parts[4]; /* NULL at the end */
+    const vq_kernels *parts[5]; /* NULL at the end */
 } level;
 
 extern const vq_kernels vq_kernels_scalar;
@@ -22,16 +22,20 @@ extern const vq_kernels vq_kernels_scalar;
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-extern const vq_kernels vq_kernels_avx2, vq_kernels_avx2_pq, vq_kernels_avx2_int;
-extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq, vq_kernels_avx512_int;
+extern const vq_kernels vq_kernels_avx2, vq_kernels_avx2_pq, vq_kernels_avx2_int,
+    vq_kernels_avx2_grid;
+extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq, vq_kernels_avx512_int,
+    vq_kernels_avx512_grid;
 extern const vq_kernels vq_kernels_avx512vbmi;
 
 static const level levels[] = {
     {"scalar", 0, {&vq_kernels_scalar}},
-    {"avx2", VQ_CPU_AVX2, {&vq_kernels_avx2, &vq_kernels_avx2_pq, &vq_kernels_avx2_int}},
+    {"avx2",
+     VQ_CPU_AVX2,
+     {&vq_kernels_avx2, &vq_kernels_avx2_pq, &vq_kernels_avx2_int, &vq_kernels_avx2_grid}},
     {"avx512",
      VQ_CPU_AVX2 | VQ_CPU_AVX512,
-     {&vq_kernels_avx512, &vq_kernels_avx512_pq, &vq_kernels_avx512_int}},
+     {&vq_kernels_avx512, &vq_kernels_avx512_pq, &vq_kernels_avx512_int, &vq_kernels_avx512_grid}},
     {"avx512vbmi", VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI, {&vq_kernels_avx512vbmi}},
 };
 static const char *const level_names[] = {"scalar", "avx2", "avx512", "avx512vbmi", NULL};

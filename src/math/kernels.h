@@ -23,6 +23,21 @@
 
 #define VQ_BLOCK 32u /* vectors in a block of codes */
 
+/* What select_bars makes of a code's sum and factors.  Factors of a block: 32 scales (f16), with
+ * `shifted` 32 shifts (f16), 32 lengths and 32 turns (a byte u stands for 2^(u / 12), 0 for 0: as
+ * M[u % 12] * 2^(u / 12), M in scalar.c).  With L = error * length, T = turn * turn's byte:
+ *   s = fma(scale, fma(sum, scale, low), base), then fma(shift, unit, s), then s - factor;
+ *   S = fma(L, sum, L * plain / T), the quotient 0 if T is; p = fma(half, S, s - from);
+ *   most = fma(bend * T, p, s) + sqrt(fma(S, noise, L * (1 + T) * reach)). */
+typedef struct vq_bars {
+    float scale, low, base, unit; /* of the estimate */
+    int shifted;
+    float error, turn;      /* what bytes of 2^0 stand for */
+    float plain, sum, half; /* squared length of code and error, and what counts of it */
+    float from, bend;       /* the part of s that codes have no share in; turns' multiple */
+    float reach, noise;     /* squared widths */
+} vq_bars;
+
 /* K(return type, name, (parameters)) */
 #define VQ_KERNELS(K)                                                                              \
     /* sum x_j y_j; sum (x_j - y_j)^2: t = x_j - y_j rounded to f32 first, then fma(t, t, .) */    \
@@ -111,9 +126,10 @@
       (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
        uint16_t *restrict sums, uint16_t *restrict most))                                          \
     /* pq8_scan with 4-bit codes: m even; row p (p < m/2) of a block holds code 2p in the low and  \
-     * 2p+1 in the high nibble; lut is m x 16 */                                                   \
+     * 2p+1 in the high nibble; lut is m x 16; blocks begin stride bytes apart, a multiple of 32   \
+     */                                                                                            \
     K(void, pq4_scan,                                                                              \
-      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
+      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m, size_t stride,          \
        uint16_t *restrict sums))                                                                   \
     /* survivors: s = fma(sums[i], scale, base), then s - factor[i] if factor is not NULL; those   \
      * with s >= threshold are appended, i rising: idx and score; returns how many.  Room for n */ \
@@ -126,6 +142,19 @@
       (const uint16_t *sums, const void *scales, const void *shifts, float unit,                   \
        const float *factor, size_t n, float scale, float low, float base, float threshold,         \
        uint32_t *restrict idx, float *restrict score))                                             \
+    /* select_f16 over codes whose error bars decide: see vq_bars below.  Of block b the factors   \
+     * stand at factors + b * stride.  Those with most >= threshold are appended: idx, the         \
+     * estimate and most.  Room for n */                                                           \
+    K(size_t, select_bars,                                                                         \
+      (const uint16_t *sums, const uint8_t *factors, size_t stride, const float *factor, size_t n, \
+       const vq_bars *b, float threshold, uint32_t *restrict idx, float *restrict score,           \
+       float *restrict most))                                                                      \
+    /* tables of sums over the subsets of four numbers: out[j*16 + c] = min(255, s * inv rounded   \
+     * to the nearest (even) integer), s = (t0 + t1) + (t2 + t3), t_i = max(x, 0) if bit i of c    \
+     * is set and else max(-x, 0), x = x[4j + i]: the sum over the subset, less the least over     \
+     * any.  inv = 255 / r, r the largest s of all (0 if that is 0); returns r / 255.  *low = the  \
+     * sum of min(x, 0), 16 lanes; m is a multiple of 4 */                                         \
+    K(float, subset_luts, (const float *x, size_t m, uint8_t *restrict out, float *low))           \
     /* a point on a grid of half-integers: x_j = floor(a_j * inv) + .5 held within +-limit_j;      \
      * *ip = sum u_j x_j, *sq = sum (v_j x_j) x_j, the products a_j * inv and v_j x_j rounded to   \
      * f32; d is a multiple of 16 */                                                               \

@@ -212,6 +212,64 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     return found;
 }
 
+static const float octave[12] = {1.0f,          0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f,
+                                 0x1.428a3p0f,  0x1.55b81p0f,  0x1.6a09e6p0f, 0x1.7f910ep0f,
+                                 0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,  0x1.e3437ep0f};
+
+/* 2^(u / 12); of 0: 0. */
+static float twelfths(uint8_t u)
+{
+    return u == 0 ? 0.0f : ldexpf(octave[u % 12], u / 12);
+}
+
+static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t stride,
+                          const float *factor, size_t n, const vq_bars *b, float threshold,
+                          uint32_t *restrict idx, float *restrict score, float *restrict most)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *block = factors + i / VQ_BLOCK * stride;
+        const uint8_t *bytes = block + (b->shifted ? 4 : 2) * VQ_BLOCK;
+        size_t at = i % VQ_BLOCK;
+        float s = fmaf((float)load_f16(block, at), fmaf((float)sums[i], b->scale, b->low), b->base);
+        if (b->shifted) s = fmaf((float)load_f16(block, VQ_BLOCK + at), b->unit, s);
+        if (factor != NULL) s -= factor[i];
+        float l = b->error * twelfths(bytes[at]), t = b->turn * twelfths(bytes[VQ_BLOCK + at]);
+        float sq = fmaf(l, b->sum, t > 0.0f ? l * b->plain / t : 0.0f);
+        float p = fmaf(b->half, sq, s - b->from);
+        float width = sqrtf(fmaf(sq, b->noise, l * (1.0f + t) * b->reach));
+        float m = fmaf(b->bend * t, p, s) + width;
+        if (!(m >= threshold)) continue;
+        idx[found] = (uint32_t)i;
+        score[found] = s;
+        most[found++] = m;
+    }
+    return found;
+}
+
+static float subset_luts(const float *x, size_t m, uint8_t *restrict out, float *low)
+{
+    float lane[F32_LANES] = {0}, range = 0.0f;
+    for (size_t i = 0; i < 4 * m; i++) lane[i % F32_LANES] += x[i] < 0.0f ? x[i] : 0.0f;
+    *low = reduce_f32(lane);
+    for (size_t i = 0; i < 4 * m; i += 4) {
+        float s = (fabsf(x[i]) + fabsf(x[i + 1])) + (fabsf(x[i + 2]) + fabsf(x[i + 3]));
+        range = s > range ? s : range;
+    }
+    float inv = range > 0.0f ? 255.0f / range : 0.0f;
+    for (size_t j = 0; j < m; j++)
+        for (size_t c = 0; c < 16; c++) {
+            float t[4];
+            for (size_t i = 0; i < 4; i++) {
+                float v = c >> i & 1 ? x[4 * j + i] : -x[4 * j + i];
+                t[i] = v > 0.0f ? v : 0.0f;
+            }
+            float s = ((t[0] + t[1]) + (t[2] + t[3])) * inv;
+            out[j * 16 + c] = (uint8_t)lrintf(s < 255.0f ? s : 255.0f);
+        }
+    return range / 255.0f;
+}
+
 static void grid_sums(const float *a, const float *u, const float *v, const float *limit, size_t d,
                       float inv, float *ip, float *sq)
 {
@@ -412,13 +470,13 @@ static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblock
 }
 
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+                     size_t stride, uint16_t *restrict sums)
 {
     for (size_t b = 0; b < nblocks; b++) {
         for (size_t i = 0; i < VQ_BLOCK; i++) {
             uint32_t sum = 0;
             for (size_t p = 0; p < m / 2; p++) {
-                uint8_t two = codes[(b * (m / 2) + p) * VQ_BLOCK + i];
+                uint8_t two = codes[b * stride + p * VQ_BLOCK + i];
                 sum += lut[2 * p * 16 + (two & 15u)];
                 sum += lut[(2 * p + 1) * 16 + (two >> 4)];
             }

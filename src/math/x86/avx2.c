@@ -355,55 +355,6 @@ static void quantize_u8(const float *x, size_t n, float lo, float inv, uint8_t *
 
 /* ---- grids and planes of bits -------------------------------------------------------------- */
 
-/* Eight coordinates of a point on a grid. */
-INLINE __m256 on_grid(const float *a, const float *limit, __m256 scale)
-{
-    __m256 top = _mm256_loadu_ps(limit), x = _mm256_mul_ps(_mm256_loadu_ps(a), scale);
-    x = _mm256_add_ps(_mm256_floor_ps(x), _mm256_set1_ps(0.5f));
-    x = _mm256_max_ps(x, _mm256_sub_ps(_mm256_setzero_ps(), top));
-    return _mm256_min_ps(x, top);
-}
-
-static void grid_sums(const float *a, const float *u, const float *v, const float *limit, size_t d,
-                      float inv, float *ip, float *sq)
-{
-    const __m256 scale = _mm256_set1_ps(inv);
-    lanes16 ips = {_mm256_setzero_ps(), _mm256_setzero_ps()}, sqs = ips;
-    for (size_t j = 0; j < d; j += 16) {
-        __m256 lo = on_grid(a + j, limit + j, scale), hi = on_grid(a + j + 8, limit + j + 8, scale);
-        ips.lo = _mm256_fmadd_ps(_mm256_loadu_ps(u + j), lo, ips.lo);
-        ips.hi = _mm256_fmadd_ps(_mm256_loadu_ps(u + j + 8), hi, ips.hi);
-        sqs.lo = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_loadu_ps(v + j), lo), lo, sqs.lo);
-        sqs.hi = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_loadu_ps(v + j + 8), hi), hi, sqs.hi);
-    }
-    *ip = reduce_f32(ips);
-    *sq = reduce_f32(sqs);
-}
-
-/* code = 2 * code + bit, for the eight bits of a byte. */
-INLINE __m256i add_plane(__m256i code, uint8_t byte)
-{
-    const __m256i places = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    __m256i bits = _mm256_and_si256(_mm256_set1_epi32(byte), places);
-    return _mm256_sub_epi32(_mm256_add_epi32(code, code), _mm256_cmpeq_epi32(bits, places));
-}
-
-static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
-{
-    lanes16 sum = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (size_t j = 0; j < groups; j++, x += 16) {
-        __m256i lo = _mm256_setzero_si256(), hi = lo;
-        if (count[j] == 0) continue;
-        for (size_t p = 0; p < count[j]; p++, planes += 2) {
-            lo = add_plane(lo, planes[0]);
-            hi = add_plane(hi, planes[1]);
-        }
-        sum.lo = _mm256_fmadd_ps(_mm256_loadu_ps(x), _mm256_cvtepi32_ps(lo), sum.lo);
-        sum.hi = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8), _mm256_cvtepi32_ps(hi), sum.hi);
-    }
-    return reduce_f32(sum);
-}
-
 const vq_kernels vq_kernels_avx2 = {
     .isa = "avx2",
     .dot_f32 = dot_f32,
@@ -427,6 +378,4 @@ const vq_kernels vq_kernels_avx2 = {
     .f16_from_f32 = f16_from_f32,
     .dot_f32_u8 = dot_f32_u8,
     .quantize_u8 = quantize_u8,
-    .grid_sums = grid_sums,
-    .planes_f32 = planes_f32,
 };

@@ -132,39 +132,6 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
-static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
-                         const float *factor, size_t n, float scale, float low, float base,
-                         float threshold, uint32_t *restrict idx, float *restrict score)
-{
-    const __m256 vscale = _mm256_set1_ps(scale), vlow = _mm256_set1_ps(low);
-    const __m256 vbase = _mm256_set1_ps(base), least = _mm256_set1_ps(threshold);
-    size_t found = 0;
-    for (size_t i = 0; i < n; i += 8) {
-        uint16_t some[24] = {0}; /* sums, and the bits of scales and shifts */
-        float off[8] = {0}, s[8];
-        size_t count = n - i < 8 ? n - i : 8;
-        __builtin_memcpy(some, sums + i, count * sizeof *some);
-        __builtin_memcpy(some + 8, (const char *)scales + 2 * i, count * sizeof *some);
-        if (shifts != NULL)
-            __builtin_memcpy(some + 16, (const char *)shifts + 2 * i, count * sizeof *some);
-        if (factor != NULL) __builtin_memcpy(off, factor + i, count * sizeof *off);
-        __m256 h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(some + 8)));
-        __m256 v = _mm256_fmadd_ps(h, score8(some, NULL, 0, vscale, vlow), vbase);
-        h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(some + 16)));
-        if (shifts != NULL) v = _mm256_fmadd_ps(h, _mm256_set1_ps(unit), v);
-        if (factor != NULL) v = _mm256_sub_ps(v, _mm256_loadu_ps(off));
-        uint32_t k = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(v, least, _CMP_GE_OQ));
-        k &= (1u << count) - 1;
-        _mm256_storeu_ps(s, v);
-        for (; k != 0; k &= k - 1) {
-            uint32_t l = (uint32_t)__builtin_ctz(k);
-            idx[found] = (uint32_t)i + l;
-            score[found++] = s[l];
-        }
-    }
-    return found;
-}
-
 /* ---- tables and encoding ------------------------------------------------------------------- */
 
 /* The products of a sub-vector with 8 * regs neighbouring codewords of a book of rows kk long. */
@@ -356,10 +323,9 @@ static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, 
     }
 }
 
-INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
-                      const int blocks)
+INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, size_t stride,
+                      uint16_t *sums, const int blocks)
 {
-    const size_t block_bytes = m / 2 * VQ_BLOCK;
     const __m256i mask = _mm256_set1_epi8(15);
     sums2 s[4];
 #pragma GCC unroll 4
@@ -368,7 +334,7 @@ INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
         const __m256i even = table16(lut + 32 * p), odd = table16(lut + 32 * p + 16);
 #pragma GCC unroll 4
         for (int g = 0; g < blocks; g++) {
-            const uint8_t *at = codes + (size_t)g * block_bytes + p * VQ_BLOCK;
+            const uint8_t *at = codes + (size_t)g * stride + p * VQ_BLOCK;
             __m256i code = _mm256_load_si256((const __m256i *)at);
             __m256i upper = _mm256_and_si256(_mm256_srli_epi16(code, 4), mask);
             add_bytes(&s[g], _mm256_shuffle_epi8(even, _mm256_and_si256(code, mask)));
@@ -381,17 +347,17 @@ INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
 
 /* Groups of four blocks: eight sums, two tables and the rest fill the registers. */
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+                     size_t stride, uint16_t *restrict sums)
 {
     for (; nblocks >= 4; nblocks -= 4) {
-        pq4_group(lut, codes, m, sums, 4);
-        codes += 4 * (m / 2) * VQ_BLOCK;
+        pq4_group(lut, codes, m, stride, sums, 4);
+        codes += 4 * stride;
         sums += 4 * VQ_BLOCK;
     }
     switch (nblocks) {
-    case 1: pq4_group(lut, codes, m, sums, 1); break;
-    case 2: pq4_group(lut, codes, m, sums, 2); break;
-    case 3: pq4_group(lut, codes, m, sums, 3); break;
+    case 1: pq4_group(lut, codes, m, stride, sums, 1); break;
+    case 2: pq4_group(lut, codes, m, stride, sums, 2); break;
+    case 3: pq4_group(lut, codes, m, stride, sums, 3); break;
     default: break;
     }
 }
@@ -401,7 +367,6 @@ const vq_kernels vq_kernels_avx2_pq = {
     .argmax_f32 = argmax_f32,
     .minmax_f32 = minmax_f32,
     .select_u16 = select_u16,
-    .select_f16 = select_f16,
     .lut_f32 = lut_f32,
     .pq_nearest = pq_nearest,
     .pq8_scan = pq8_scan,

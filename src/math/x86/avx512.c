@@ -403,66 +403,6 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
-static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
-                         const float *factor, size_t n, float scale, float low, float base,
-                         float threshold, uint32_t *restrict idx, float *restrict score)
-{
-    const __m512 vscale = _mm512_set1_ps(scale), vlow = _mm512_set1_ps(low);
-    const __m512 vbase = _mm512_set1_ps(base), least = _mm512_set1_ps(threshold);
-    size_t found = 0;
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
-        __m512 s = score16(sums, NULL, i, k, vscale, vlow);
-        __m256i h = _mm256_maskz_loadu_epi16(k, (const char *)scales + 2 * i);
-        s = _mm512_fmadd_ps(_mm512_cvtph_ps(h), s, vbase);
-        if (shifts != NULL) {
-            h = _mm256_maskz_loadu_epi16(k, (const char *)shifts + 2 * i);
-            s = _mm512_fmadd_ps(_mm512_cvtph_ps(h), _mm512_set1_ps(unit), s);
-        }
-        if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
-        k = _mm512_mask_cmp_ps_mask(k, s, least, _CMP_GE_OQ);
-        if (k == 0) continue;
-        found += keep_some(s, k, i, idx + found, score + found);
-    }
-    return found;
-}
-
-/* ---- grids and planes of bits -------------------------------------------------------------- */
-
-static void grid_sums(const float *a, const float *u, const float *v, const float *limit, size_t d,
-                      float inv, float *ip, float *sq)
-{
-    const __m512 half = _mm512_set1_ps(0.5f), scale = _mm512_set1_ps(inv);
-    __m512 ips = _mm512_setzero_ps(), sqs = _mm512_setzero_ps();
-    for (size_t j = 0; j < d; j += 16) {
-        __m512 top = _mm512_loadu_ps(limit + j), x = _mm512_mul_ps(_mm512_loadu_ps(a + j), scale);
-        x = _mm512_add_ps(_mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), half);
-        x = _mm512_max_ps(x, _mm512_sub_ps(_mm512_setzero_ps(), top));
-        x = _mm512_min_ps(x, top);
-        ips = _mm512_fmadd_ps(_mm512_loadu_ps(u + j), x, ips);
-        sqs = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_loadu_ps(v + j), x), x, sqs);
-    }
-    *ip = reduce_f32(ips);
-    *sq = reduce_f32(sqs);
-}
-
-static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
-{
-    const __m512i one = _mm512_set1_epi32(1);
-    __m512 sum = _mm512_setzero_ps();
-    for (size_t j = 0; j < groups; j++) {
-        __m512i code = _mm512_setzero_si512();
-        if (count[j] == 0) continue;
-        for (size_t p = 0; p < count[j]; p++, planes += 2) {
-            __mmask16 bits = (__mmask16)(planes[0] | planes[1] << 8);
-            code = _mm512_add_epi32(code, code);
-            code = _mm512_mask_add_epi32(code, bits, code, one);
-        }
-        sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + 16 * j), _mm512_cvtepi32_ps(code), sum);
-    }
-    return reduce_f32(sum);
-}
-
 const vq_kernels vq_kernels_avx512 = {
     .isa = "avx512",
     .dot_f32 = dot_f32,
@@ -489,7 +429,4 @@ const vq_kernels vq_kernels_avx512 = {
     .minmax_f32 = minmax_f32,
     .quantize_u8 = quantize_u8,
     .select_u16 = select_u16,
-    .select_f16 = select_f16,
-    .grid_sums = grid_sums,
-    .planes_f32 = planes_f32,
 };

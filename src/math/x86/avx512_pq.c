@@ -240,10 +240,9 @@ INLINE void store_halves(sums2 s, uint16_t *sums)
     _mm256_store_si256((__m256i *)(sums + 16), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
-                      const int blocks)
+INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, size_t stride,
+                      uint16_t *sums, const int blocks)
 {
-    const size_t block_bytes = m / 2 * VQ_BLOCK;
     sums2 s[8];
 #pragma GCC unroll 8
     for (int g = 0; g < blocks; g++) s[g].all = s[g].high = _mm512_setzero_si512();
@@ -254,7 +253,7 @@ INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
                       odd = _mm512_shuffle_i64x2(t, t, 0xf5);
 #pragma GCC unroll 8
         for (int g = 0; g < blocks; g++) {
-            const uint8_t *at = codes + (size_t)g * block_bytes + p * VQ_BLOCK;
+            const uint8_t *at = codes + (size_t)g * stride + p * VQ_BLOCK;
             add_rows(&s[g], _mm512_loadu_si512(at), even, odd);
         }
     }
@@ -264,7 +263,7 @@ INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
         const __m512i odd = _mm512_zextsi256_si512(_mm256_permute2x128_si256(t, t, 0x11));
 #pragma GCC unroll 8
         for (int g = 0; g < blocks; g++) {
-            const uint8_t *at = codes + (size_t)g * block_bytes + p * VQ_BLOCK;
+            const uint8_t *at = codes + (size_t)g * stride + p * VQ_BLOCK;
             __m256i code = _mm256_load_si256((const __m256i *)at);
             add_rows(&s[g], _mm512_zextsi256_si512(code), even, odd);
         }
@@ -275,21 +274,21 @@ INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
 
 /* Groups of eight blocks; the last group by its size. */
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+                     size_t stride, uint16_t *restrict sums)
 {
     for (; nblocks >= 8; nblocks -= 8) {
-        pq4_group(lut, codes, m, sums, 8);
-        codes += 8 * (m / 2) * VQ_BLOCK;
+        pq4_group(lut, codes, m, stride, sums, 8);
+        codes += 8 * stride;
         sums += 8 * VQ_BLOCK;
     }
     switch (nblocks) {
-    case 1: pq4_group(lut, codes, m, sums, 1); break;
-    case 2: pq4_group(lut, codes, m, sums, 2); break;
-    case 3: pq4_group(lut, codes, m, sums, 3); break;
-    case 4: pq4_group(lut, codes, m, sums, 4); break;
-    case 5: pq4_group(lut, codes, m, sums, 5); break;
-    case 6: pq4_group(lut, codes, m, sums, 6); break;
-    case 7: pq4_group(lut, codes, m, sums, 7); break;
+    case 1: pq4_group(lut, codes, m, stride, sums, 1); break;
+    case 2: pq4_group(lut, codes, m, stride, sums, 2); break;
+    case 3: pq4_group(lut, codes, m, stride, sums, 3); break;
+    case 4: pq4_group(lut, codes, m, stride, sums, 4); break;
+    case 5: pq4_group(lut, codes, m, stride, sums, 5); break;
+    case 6: pq4_group(lut, codes, m, stride, sums, 6); break;
+    case 7: pq4_group(lut, codes, m, stride, sums, 7); break;
     default: break;
     }
 }

@@ -276,7 +276,7 @@ Test(saq, leading_bits_are_a_code)
                 head += (double)q[j] * (double)p.head_step[j / 16] *
                         ((double)(codes[j] >> (bits - lead)) - middle);
         }
-        double bound = 0.5 * rho * (double)t->head->scale * 4.0 * (double)shape.head + 1e-4;
+        double bound = 0.5 * rho * (double)t->scale * 4.0 * (double)shape.head + 1e-4;
         cr_assert(fabs(rho * head - (double)score[i]) <= bound, "%g, not %g", (double)score[i],
                   rho * head);
     }

@@ -245,6 +245,87 @@ Test(kernels_array, select_with_scales)
     }
 }
 
+Test(kernels_array, select_by_bars)
+{
+    static uint32_t want_idx[LEN];
+    static float want_score[LEN], want_most[LEN], factor[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 19);
+    for (int it = 0; it < 2 * ROUNDS; it++) {
+        size_t n = any_size(&r, LEN), nblocks = (n + VQ_BLOCK - 1) / VQ_BLOCK;
+        size_t stride = (6 + vq_rng_below(&r, 4)) * VQ_BLOCK;
+        uint16_t *sums = place(&ground_a, n * 2, it);
+        uint8_t *factors = place(&ground_b, nblocks * stride, it);
+        float *score = place(&ground_d, n * 8, it), *most = score + n;
+        uint32_t *idx = place(&ground_c, n * 4, it);
+        vq_bars b = {.scale = 1e-4f,
+                     .low = -3.0f,
+                     .base = 0.1f,
+                     .unit = 0.7f,
+                     .shifted = it % 2,
+                     .error = 1e-3f,
+                     .turn = 1e-5f,
+                     .plain = 1.3f,
+                     .sum = 2.1f,
+                     .half = 0.5f,
+                     .from = -1.0f,
+                     .bend = 3.0f,
+                     .reach = 0.3f,
+                     .noise = it % 3 == 0 ? 0 : 1e-3f};
+        fill_any(&r, factor, n);
+        fill_u8(&r, factors, nblocks * stride);
+        for (size_t i = 0; i < nblocks * VQ_BLOCK; i++) { /* scales and shifts are finite */
+            uint8_t *pairs = factors + i / VQ_BLOCK * stride + i % VQ_BLOCK * 2;
+            pairs[1] &= 0xbb;
+            pairs[2 * VQ_BLOCK + 1] &= 0xbb;
+        }
+        for (size_t i = 0; i < n; i++) sums[i] = (uint16_t)vq_rng_u64(&r);
+        float threshold = it % 3 == 0 ? -INFINITY : 5.0f * (float)vq_rng_normal(&r);
+        const float *f = it % 4 < 2 ? factor : NULL;
+        FOR_LEVELS(want, k)
+        {
+            size_t w = want->select_bars(sums, factors, stride, f, n, &b, threshold, want_idx,
+                                         want_score, want_most);
+            size_t g = k->select_bars(sums, factors, stride, f, n, &b, threshold, idx, score, most);
+            cr_assert(w == g, "%s, n=%zu: %zu survivors, not %zu", k->isa, n, g, w);
+            SAME(want_idx, idx, w * 4, k, w);
+            SAME(want_score, score, w * 4, k, w);
+            SAME(want_most, most, w * 4, k, w);
+        }
+    }
+}
+
+/* Tables by their definition, to half a step, and their bits on every level. */
+Test(kernels_array, tables_of_subsets)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 20);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t m = 4 * vq_rng_below(&r, 64);
+        float *x = place(&ground_a, m * 4 * 4, it), low, want_low;
+        uint8_t *out = place(&ground_b, m * 16, it), *want_out = place(&ground_c, m * 16, it);
+        for (size_t i = 0; i < 4 * m; i++)
+            x[i] = it % 5 == 0 || i % 9 == 0 ? 0.0f : (float)vq_rng_normal(&r);
+        FOR_LEVELS(want, k)
+        {
+            float step = want->subset_luts(x, m, want_out, &want_low);
+            cr_assert_eq(step, k->subset_luts(x, m, out, &low));
+            cr_assert_eq(low, want_low, "%s, m=%zu", k->isa, m);
+            SAME(want_out, out, m * 16, k, m);
+        }
+        float step = vq_kernels_get()->subset_luts(x, m, out, &low);
+        for (size_t j = 0; j < 16 * m; j++) {
+            double sum = 0.0, least = 0.0;
+            for (size_t i = 0; i < 4; i++) {
+                double v = (double)x[j / 16 * 4 + i];
+                sum += j >> i & 1 ? v : 0.0;
+                least += v < 0.0 ? v : 0.0;
+            }
+            cr_assert(fabs((double)out[j] * (double)step - (sum - least)) <= 0.5001 * (double)step);
+        }
+    }
+}
+
 Test(kernels_array, grids)
 {
     vq_rng r;

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* avx512_grid.c -- scalar codes with error bars with AVX-512 F, BW, VL and DQ. */
+#include <immintrin.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_avx512_grid;
+
+INLINE __mmask16 first16(size_t n)
+{
+    return (__mmask16)((1u << n) - 1u);
+}
+
+INLINE float reduce_f32(__m512 v)
+{
+    __m256 w = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+/* Sixteen sums at i.., of which those in k exist, on their grid's scale. */
+INLINE __m512 score16(const uint16_t *sums, size_t i, __mmask16 k, __m512 scale, __m512 low)
+{
+    __m512i u = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(k, sums + i));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(u), scale, low);
+}
+
+/* Compressed in registers, since a compressing store is slow on Zen 4; no more is written than
+ * kept. */
+INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *score)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
+    __mmask16 put = first16((size_t)__builtin_popcount(k));
+    _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
+    _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
+    return (size_t)__builtin_popcount(k);
+}
+
+static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,
+                         const float *factor, size_t n, float scale, float low, float base,
+                         float threshold, uint32_t *restrict idx, float *restrict score)
+{
+    const __m512 vscale = _mm512_set1_ps(scale), vlow = _mm512_set1_ps(low);
+    const __m512 vbase = _mm512_set1_ps(base), least = _mm512_set1_ps(threshold);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        __m512 s = score16(sums, i, k, vscale, vlow);
+        __m256i h = _mm256_maskz_loadu_epi16(k, (const char *)scales + 2 * i);
+        s = _mm512_fmadd_ps(_mm512_cvtph_ps(h), s, vbase);
+        if (shifts != NULL) {
+            h = _mm256_maskz_loadu_epi16(k, (const char *)shifts + 2 * i);
+            s = _mm512_fmadd_ps(_mm512_cvtph_ps(h), _mm512_set1_ps(unit), s);
+        }
+        if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
+        k = _mm512_mask_cmp_ps_mask(k, s, least, _CMP_GE_OQ);
+        if (k == 0) continue;
+        found += keep_some(s, k, i, idx + found, score + found);
+    }
+    return found;
+}
+
+/* Sixteen bytes u as 2^(u / 12), 0 as 0. */
+INLINE __m512 twelfths16(const uint8_t *bytes)
+{
+    const __m512 octave =
+        _mm512_setr_ps(1.0f, 0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f, 0x1.428a3p0f, 0x1.55b81p0f,
+                       0x1.6a09e6p0f, 0x1.7f910ep0f, 0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,
+                       0x1.e3437ep0f, 0.0f, 0.0f, 0.0f, 0.0f);
+    __m512i u = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+    __m512i q = _mm512_srli_epi32(_mm512_mullo_epi32(u, _mm512_set1_epi32(43691)), 19);
+    __m512i r = _mm512_sub_epi32(u, _mm512_mullo_epi32(q, _mm512_set1_epi32(12)));
+    __m512i m = _mm512_castps_si512(_mm512_permutexvar_ps(r, octave));
+    m = _mm512_add_epi32(m, _mm512_slli_epi32(q, 23));
+    return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(_mm512_test_epi32_mask(u, u), m));
+}
+
+static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t stride,
+                          const float *factor, size_t n, const vq_bars *b, float threshold,
+                          uint32_t *restrict idx, float *restrict score, float *restrict most)
+{
+    const __m512 scale = _mm512_set1_ps(b->scale), low = _mm512_set1_ps(b->low);
+    const __m512 base = _mm512_set1_ps(b->base), one = _mm512_set1_ps(1.0f);
+    const __m512 zero = _mm512_setzero_ps(), least = _mm512_set1_ps(threshold);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        const uint8_t *block = factors + i / VQ_BLOCK * stride, *pairs = block + i % VQ_BLOCK * 2;
+        const uint8_t *bytes = block + (b->shifted ? 4 : 2) * VQ_BLOCK + i % VQ_BLOCK;
+        __m512 s = score16(sums, i, k, scale, low);
+        __m512 h = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)pairs));
+        s = _mm512_fmadd_ps(h, s, base);
+        if (b->shifted) {
+            h = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(pairs + 2 * VQ_BLOCK)));
+            s = _mm512_fmadd_ps(h, _mm512_set1_ps(b->unit), s);
+        }
+        if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
+        __m512 l = _mm512_mul_ps(_mm512_set1_ps(b->error), twelfths16(bytes));
+        __m512 t = _mm512_mul_ps(_mm512_set1_ps(b->turn), twelfths16(bytes + VQ_BLOCK));
+        __mmask16 turned = _mm512_cmp_ps_mask(t, zero, _CMP_GT_OQ);
+        __m512 sq = _mm512_mul_ps(l, _mm512_set1_ps(b->plain));
+        sq = _mm512_fmadd_ps(l, _mm512_set1_ps(b->sum), _mm512_maskz_div_ps(turned, sq, t));
+        __m512 p = _mm512_sub_ps(s, _mm512_set1_ps(b->from));
+        p = _mm512_fmadd_ps(_mm512_set1_ps(b->half), sq, p);
+        __m512 v = _mm512_mul_ps(l, _mm512_add_ps(one, t));
+        v = _mm512_mul_ps(v, _mm512_set1_ps(b->reach));
+        v = _mm512_sqrt_ps(_mm512_fmadd_ps(sq, _mm512_set1_ps(b->noise), v));
+        v = _mm512_add_ps(_mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(b->bend), t), p, s), v);
+        k = _mm512_mask_cmp_ps_mask(k, v, least, _CMP_GE_OQ);
+        if (k == 0) continue;
+        size_t kept = keep_some(s, k, i, idx + found, score + found);
+        _mm512_mask_storeu_ps(most + found, first16(kept), _mm512_maskz_compress_ps(k, v));
+        found += kept;
+    }
+    return found;
+}
+
+/* ---- grids and planes of bits -------------------------------------------------------------- */
+
+static void grid_sums(const float *a, const float *u, const float *v, const float *limit, size_t d,
+                      float inv, float *ip, float *sq)
+{
+    const __m512 half = _mm512_set1_ps(0.5f), scale = _mm512_set1_ps(inv);
+    __m512 ips = _mm512_setzero_ps(), sqs = _mm512_setzero_ps();
+    for (size_t j = 0; j < d; j += 16) {
+        __m512 top = _mm512_loadu_ps(limit + j), x = _mm512_mul_ps(_mm512_loadu_ps(a + j), scale);
+        x = _mm512_add_ps(_mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), half);
+        x = _mm512_max_ps(x, _mm512_sub_ps(_mm512_setzero_ps(), top));
+        x = _mm512_min_ps(x, top);
+        ips = _mm512_fmadd_ps(_mm512_loadu_ps(u + j), x, ips);
+        sqs = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_loadu_ps(v + j), x), x, sqs);
+    }
+    *ip = reduce_f32(ips);
+    *sq = reduce_f32(sqs);
+}
+
+static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
+{
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512 sum = _mm512_setzero_ps();
+    for (size_t j = 0; j < groups; j++) {
+        __m512i code = _mm512_setzero_si512();
+        if (count[j] == 0) continue;
+        for (size_t p = 0; p < count[j]; p++, planes += 2) {
+            __mmask16 bits = (__mmask16)(planes[0] | planes[1] << 8);
+            code = _mm512_add_epi32(code, code);
+            code = _mm512_mask_add_epi32(code, bits, code, one);
+        }
+        sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + 16 * j), _mm512_cvtepi32_ps(code), sum);
+    }
+    return reduce_f32(sum);
+}
+
+/* ---- tables of subset sums ----------------------------------------------------------------- */
+
+/* Sums of magnitudes of each four neighbours, in all four lanes. */
+INLINE __m512 quads(__m512 v)
+{
+    v = _mm512_add_ps(v, _mm512_permute_ps(v, 0xb1));
+    return _mm512_add_ps(v, _mm512_permute_ps(v, 0x4e));
+}
+
+static float subset_luts(const float *x, size_t m, uint8_t *restrict out, float *low)
+{
+    const __m512 zero = _mm512_setzero_ps(), top = _mm512_set1_ps(255.0f);
+    __m512 sum = zero, most = zero;
+    for (size_t i = 0; i < 4 * m; i += 16) {
+        __m512 v = _mm512_loadu_ps(x + i);
+        sum = _mm512_add_ps(sum, _mm512_min_ps(v, zero));
+        most = _mm512_max_ps(most, quads(_mm512_abs_ps(v)));
+    }
+    *low = reduce_f32(sum);
+    const float range = _mm512_reduce_max_ps(most);
+    const __m512 inv = _mm512_set1_ps(range > 0.0f ? 255.0f / range : 0.0f);
+    for (size_t j = 0; j < m; j++) {
+        __m512 t[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            static const __mmask16 has[4] = {0xaaaa, 0xcccc, 0xf0f0, 0xff00};
+            __m512 v = _mm512_set1_ps(x[4 * j + (size_t)i]);
+            t[i] = _mm512_max_ps(_mm512_mask_sub_ps(v, (__mmask16)~has[i], zero, v), zero);
+        }
+        __m512 s = _mm512_add_ps(_mm512_add_ps(t[0], t[1]), _mm512_add_ps(t[2], t[3]));
+        s = _mm512_min_ps(_mm512_mul_ps(s, inv), top);
+        _mm_storeu_si128((__m128i *)(out + 16 * j), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(s)));
+    }
+    return range / 255.0f;
+}
+
+const vq_kernels vq_kernels_avx512_grid = {
+    .isa = "avx512",
+    .select_f16 = select_f16,
+    .select_bars = select_bars,
+    .grid_sums = grid_sums,
+    .planes_f32 = planes_f32,
+    .subset_luts = subset_luts,
+};
