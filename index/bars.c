@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bars.c -- a second and third look at candidates whose codes have error bars: first the whole code
- * of those that may be among the best k by what the scan has read of it, then the stored row of
- * those that still may.  In the order of what they may score at best, so that the first that cannot
- * be among the best ends it: there is no depth to guess.
+/* bars.c -- codes with error bars: which vectors deserve a closer look.  Of each part of a list the
+ * scan leaves those that may be among the best k by what it has read of their codes; their whole
+ * codes are read at once, so that the k-th best rises while the lists are still coming; and of those
+ * that then still may, the stored row, in the order of what they may score at best, until the next
+ * cannot be among the best: there is no depth to guess.
  *
  * A bar is a band of confidence, not a bound: of the true neighbours, a part as small as the tail
  * of a normal law lies outside.  That is why it prunes. */
@@ -11,84 +12,110 @@
 #include "index/searcher.h"
 #include "src/math/score.h"
 
-/* A query's candidates at work. */
-typedef struct look {
-    const vq_shard *s;
-    const vq_kernels *k;
-    const vq_query *x;
-    const void *tables;
-    float *bases; /* nlist: q . centroid, as the scan had it.. */
-    float *fine;  /* ..and as floats have it; NaN: not known yet */
-    float width;  /* of a bar, in deviations */
-    float y_sq;   /* squared length of the query in the coded space */
-    float noise;  /* deviation of its coordinates there, where they were found in integers */
-} look;
-
-static float base_of(look *l, uint32_t list, int whole)
-{
-    const vq_model *m = &l->s->model;
-    if (!whole && !isnan(l->bases[list])) return l->bases[list];
-    if (isnan(l->fine[list]))
-        l->fine[list] = l->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
-    return l->fine[list];
-}
-
-/* The most that a candidate may score, of its estimate; whole: of the whole code. */
-static float most_of(look *l, uint64_t place, float estimate, int whole)
-{
-    const vq_model *m = &l->s->model;
-    uint32_t slot, list = (uint32_t)(place >> 32);
-    const vq_chunk_view *v = vq_shard_at(l->s, place, &slot);
-    float base = base_of(l, list, whole && m->codec->two(&m->code)), from = base - m->biases[list];
-    vq_bar bar;
-    m->codec->bar(&m->code, l->tables, v->codes, slot, whole, &bar);
-    /* Products that l2 estimates are with the query less the centroid, at this distance. */
-    bool centred = m->metric == VQ_METRIC_L2;
-    float away = centred ? bar.l2 * sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f)) : bar.ip;
-    float product = centred ? estimate - from + bar.half : estimate - base; /* of what is decoded */
-    float noise = 2.0f * bar.half * l->noise * l->noise;
-    return estimate + bar.turn * product + l->width * sqrtf(away * away + noise);
-}
-
-/* All candidates by the most that they may score. */
-static vq_hit *by_most(look *l, const vq_pool *pool, int whole, vq_arena *arena)
-{
-    vq_hit *hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
-    for (size_t i = 0; hits != NULL && i < pool->n; i++)
-        hits[i] = (vq_hit){.score = most_of(l, pool->places[i], pool->scores[i], whole), .id = i};
-    if (hits != NULL) vq_hits_sort(hits, pool->n);
-    return hits;
-}
-
-/* Estimates of whole codes, for those that may be among the best k. */
-static vq_status look_at_codes(look *l, uint32_t k, vq_arena *arena, vq_pool *pool, vq_error *err)
+vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
+                        const vq_effort *e, vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_model *m = &l->s->model;
-    vq_kth kth;
-    float *heap = vq_arena_take(arena, k, sizeof *heap);
-    float *scores = vq_arena_take(arena, pool->n + 1, sizeof *scores);
-    uint64_t *places = vq_arena_take(arena, pool->n + 1, sizeof *places);
-    vq_hit *hits = by_most(l, pool, 0, arena);
-    size_t n = 0;
-    VQ_REQUIRE(heap != NULL && scores != NULL && places != NULL && hits != NULL, VQ_ENOMEM,
-               "search: %zu candidates", pool->n);
-    vq_kth_init(&kth, heap, k);
-    for (; n < pool->n && hits[n].score >= kth.worst; n++) {
-        uint64_t place = pool->places[hits[n].id];
-        uint32_t slot;
-        const vq_chunk_view *v = vq_shard_at(l->s, place, &slot);
-        places[n] = place;
-        scores[n] = base_of(l, (uint32_t)(place >> 32), 1) +
-                    m->codec->score(&m->code, l->k, l->tables, v->codes, slot) -
-                    (v->factors != NULL ? v->factors[slot] : 0.0f);
-        vq_kth_push(&kth, scores[n]);
-    }
-    pool->places = places;
-    pool->scores = scores;
-    pool->n = n;
+    const vq_model *m = &w->s->model;
+    size_t room = w->room;
+    *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX};
+    l->two = m->codec->two(&m->code) != 0;
+    l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
+    l->sight = (vq_sight){.centred = m->metric == VQ_METRIC_L2,
+                          .width = e->bars,
+                          .noise = w->s->brief.blur * sqrtf(l->y_sq)};
+    float *heap = vq_arena_take(arena, e->k, sizeof *heap);
+    l->slots = vq_arena_take(arena, room, sizeof *l->slots);
+    l->scores = vq_arena_take(arena, room, sizeof *l->scores);
+    l->most = vq_arena_take(arena, room, sizeof *l->most);
+    l->seen = vq_arena_take(arena, room, sizeof *l->seen);
+    l->places = vq_arena_take(arena, room, sizeof *l->places);
+    l->hits = vq_arena_take(arena, room, sizeof *l->hits);
+    VQ_REQUIRE(heap != NULL && l->slots != NULL && l->scores != NULL && l->most != NULL &&
+                   l->seen != NULL && l->places != NULL && l->hits != NULL,
+               VQ_ENOMEM, "scan: %zu vectors", room);
+    vq_kth_init(&l->kth, heap, e->k);
 out:
     return rc;
+}
+
+/* The list's share of scores, in floats: whole codes are worth it. */
+static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
+{
+    const vq_model *m = &w->s->model;
+    vq_sight *at = &l->sight;
+    if (l->list == list) return;
+    l->list = list;
+    at->base = w->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
+    at->from = at->centred ? at->base - m->biases[list] : at->base;
+    at->away = at->centred ? sqrtf(VQ_MAX(l->y_sq - 2.0f * at->from, 0.0f)) : 0.0f;
+}
+
+/* The most that a candidate may score, by the estimate of its whole code. */
+static float most_of(const vq_look *l, const vq_code_model *code, const vq_chunk_view *v,
+                     uint32_t slot, float estimate)
+{
+    const vq_sight *at = &l->sight;
+    vq_bar bar;
+    code->codec->bar(code, l->tables, v->codes, slot, 1, &bar);
+    /* Products that l2 estimates are with the query less the centroid, at this distance. */
+    float away = at->centred ? bar.l2 * at->away : bar.ip;
+    float product = estimate - at->from + (at->centred ? bar.half : 0.0f); /* of what is decoded */
+    float noise = 2.0f * bar.half * at->noise * at->noise;
+    return estimate + bar.turn * product + at->width * sqrtf(away * away + noise);
+}
+
+/* What is left of a part, as hits by the most that they may score: the best k in front as long as
+ * there is no k-th best to measure by. */
+static void order(vq_look *l, size_t kept, vq_pool *pool)
+{
+    size_t first = pool->n - kept;
+    for (size_t j = 0; j < kept; j++) {
+        size_t number = (size_t)pool->scores[first + j];
+        l->places[number] = pool->places[first + j];
+        l->hits[j] = (vq_hit){.score = l->most[number], .id = number};
+    }
+    if (l->kth.n < l->kth.k) vq_hits_select(l->hits, kept, l->kth.k);
+    pool->n = first;
+}
+
+size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
+                    vq_pool *pool)
+{
+    const vq_code_model *code = &w->s->model.code;
+    const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
+    const float *factors = v->factors != NULL ? v->factors + part.first : NULL;
+    size_t n = 0;
+    turn_to(l, w, part.list);
+    size_t kept = code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part), factors,
+                                         part.n, &l->sight, l->kth.worst, w->scratch, l->slots,
+                                         l->scores, l->most);
+    for (size_t j = 0; j < kept; j++) {
+        w->idx[j] = l->slots[j];
+        pool->scores[pool->n + j] = (float)j; /* their numbers: some will be left out */
+    }
+    kept = vq_scan_keep(w, copies, part, kept, pool);
+    order(l, kept, pool);
+    for (size_t j = 0; l->two && j < kept; j++)
+        if (j < l->kth.k || l->kth.n == l->kth.k)
+            code->codec->fetch(code, v->codes, part.first + l->slots[l->hits[j].id]);
+    for (size_t j = 0; j < kept; j++) {
+        size_t number = (size_t)l->hits[j].id;
+        uint32_t slot = part.first + l->slots[number];
+        float score = l->scores[number];
+        if (l->hits[j].score < l->kth.worst) continue;
+        l->seen[n++] = score;
+        if (l->two) {
+            score = l->sight.base + code->codec->score(code, w->k, l->tables, v->codes, slot);
+            if (factors != NULL) score -= v->factors[slot];
+            pool->codes++;
+        }
+        vq_kth_push(&l->kth, score);
+        pool->places[pool->n] = l->places[number];
+        pool->most[pool->n] = l->exact ? most_of(l, code, v, slot, score) : score;
+        pool->scores[pool->n++] = score;
+    }
+    return n;
 }
 
 /* A score as the codes estimate it, in the order of scores that are handed out; larger is better.
@@ -99,59 +126,66 @@ static float handed_out(const vq_model *m, const vq_query *x, float estimate)
     return (float)(2.0 * (double)estimate - x->offset);
 }
 
-/* The rows of those that may still be among the best k. */
-static vq_status look_at_rows(look *l, uint32_t k, vq_arena *arena, vq_pool *pool,
-                              vq_reservoir *best, uint64_t *rows, vq_error *err)
+/* The row of a candidate, scored. */
+static vq_status take_row(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint64_t place,
+                          vq_kth *kth, vq_reservoir *best, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_model *m = &l->s->model;
-    vq_kth kth;
-    float *heap = vq_arena_take(arena, k, sizeof *heap);
-    vq_hit *hits = by_most(l, pool, 1, arena);
-    VQ_REQUIRE(heap != NULL && hits != NULL, VQ_ENOMEM, "search: %zu candidates", pool->n);
-    vq_kth_init(&kth, heap, k);
-    for (size_t i = 0; i < pool->n; i++, ++*rows) {
-        uint64_t place = pool->places[hits[i].id];
-        const uint8_t *row;
-        uint32_t slot;
-        if (handed_out(m, l->x, hits[i].score) < kth.worst) break;
-        const vq_chunk_view *v = vq_shard_at(l->s, place, &slot);
-        VQ_TRY(vq_shard_row(l->s, place, &row, err));
-        float score = vq_exact_score(l->k, m->metric, m->store, l->x->wide, l->x->q_sq, row, m->d,
-                                     l->x->unit);
-        if (!vq_metric_larger(m->metric)) score = -score;
-        vq_kth_push(&kth, score);
-        vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));
-    }
+    const vq_model *m = &s->model;
+    const uint8_t *row;
+    uint32_t slot;
+    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+    VQ_TRY(vq_shard_row(s, place, &row, err));
+    float score =
+        vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
+    if (!vq_metric_larger(m->metric)) score = -score;
+    vq_kth_push(kth, score);
+    vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));
 out:
     return rc;
 }
 
-vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                        const void *tables, const vq_effort *e, vq_arena *arena, vq_pool *pool,
-                        vq_reservoir *best, vq_search_stats *stats, vq_error *err)
+/* The rows of those that may still be among the best k: the first k, then the others in order. */
+static vq_status take_rows(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint32_t want,
+                           vq_arena *arena, const vq_pool *pool, vq_reservoir *best, uint64_t *rows,
+                           vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_kth kth;
+    size_t i = 0, n = 0, first = VQ_MIN(pool->n, (size_t)want);
+    float *heap = vq_arena_take(arena, want, sizeof *heap);
+    vq_hit *hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
+    VQ_REQUIRE(heap != NULL && hits != NULL, VQ_ENOMEM, "search: %zu candidates", pool->n);
+    vq_kth_init(&kth, heap, want);
+    for (; n < pool->n; n++)
+        hits[n] = (vq_hit){.score = handed_out(&s->model, x, pool->most[n]), .id = n};
+    vq_hits_select(hits, n, first);
+    for (; i < first; i++, ++*rows)
+        VQ_TRY(take_row(s, k, x, pool->places[hits[i].id], &kth, best, err));
+    n = first;
+    for (size_t j = first; j < pool->n; j++)
+        if (hits[j].score >= kth.worst) hits[n++] = hits[j];
+    vq_hits_sort(hits + first, n - first);
+    for (; i < n && hits[i].score >= kth.worst; i++, ++*rows)
+        VQ_TRY(take_row(s, k, x, pool->places[hits[i].id], &kth, best, err));
+out:
+    return rc;
+}
+
+vq_status vq_look_rank(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                       const vq_effort *e, vq_arena *arena, const vq_pool *pool, vq_reservoir *best,
+                       vq_search_stats *stats, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
-    look l = {.s = s, .k = k, .x = x, .tables = tables, .width = e->bars};
-    l.bases = vq_arena_take(arena, m->nlist, sizeof *l.bases);
-    l.fine = vq_arena_take(arena, m->nlist, sizeof *l.fine);
-    l.y_sq = (float)k->sq_row_f32(x->y, m->d_code);
-    l.noise = s->brief.blur * (float)sqrt(x->q_sq);
-    VQ_REQUIRE(l.bases != NULL && l.fine != NULL, VQ_ENOMEM, "search: %u lists", m->nlist);
-    for (uint32_t i = 0; i < m->nlist; i++) l.bases[i] = l.fine[i] = NAN;
-    for (uint32_t i = 0; i < x->nlists; i++)
-        l.bases[x->lists[i].id] = x->lists[i].score + m->biases[x->lists[i].id];
-    if (m->codec->two(&m->code)) {
-        VQ_TRY(look_at_codes(&l, e->k, arena, pool, err));
-        stats->codes += pool->n;
-    }
+    stats->codes += pool->codes;
     if (e->exact) {
-        VQ_TRY(look_at_rows(&l, e->k, arena, pool, best, &stats->rows, err));
+        VQ_TRY(take_rows(s, k, x, e->k, arena, pool, best, &stats->rows, err));
         goto out;
     }
     for (size_t i = 0; i < pool->n; i++) {
         uint32_t slot;
+        if (pool->scores[i] < pool->threshold) continue;
         const vq_chunk_view *v = vq_shard_at(s, pool->places[i], &slot);
         float score = handed_out(m, x, pool->scores[i]);
         if (!vq_metric_larger(m->metric)) score = VQ_MIN(score, 0.0f); /* no distance is below 0 */

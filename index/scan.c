@@ -39,6 +39,7 @@ static void drop_equals(vq_pool *p, float score)
     last = equal <= FEW ? places[p->keep - above - 1] : place_by_halving(p, score, p->keep - above);
     for (size_t i = 0; i < p->n; i++) {
         if (p->scores[i] == score && p->places[i] > last) continue;
+        p->most[left] = p->most[i];
         p->scores[left] = p->scores[i];
         p->places[left++] = p->places[i];
     }
@@ -55,6 +56,7 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
     if (enough > p->keep) drop_equals(p, least);
     for (size_t i = 0; i < p->n; i++) { /* no branch */
         float score = p->scores[i];
+        p->most[n] = p->most[i];
         p->scores[n] = score;
         p->places[n] = p->places[i];
         n += score >= least;
@@ -63,35 +65,39 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
     p->threshold = least;
 }
 
-enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
+enum { GROUP = 8, AHEAD = 16384, LINE = 64, PAGE = 4096 };
 enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
 
-/* How many bytes the codes of a list begin with, where that has been looked up. */
-static size_t begins(const vq_shard *s, uint32_t list, const uint8_t **codes)
+/* Asks for one address of every `step` bytes of what a scan reads of the first codes of a list,
+ * where that has been looked up. */
+static void ask(const vq_shard *s, uint32_t list, size_t step)
 {
     const vq_list_view *l = &s->lists[list];
-    if (!VQ_ATOMIC_LOAD(&l->loaded) || l->nchunks == 0) return 0;
-    *codes = l->chunks[0].codes;
-    return VQ_MIN((size_t)l->chunks[0].n * s->model.code.code_bytes, (size_t)AHEAD);
+    const vq_code_model *code = &s->model.code;
+    if (!VQ_ATOMIC_LOAD(&l->loaded) || l->nchunks == 0) return;
+    size_t bytes = (size_t)l->chunks[0].n * code->code_bytes;
+    size_t block = code->codec->front != NULL ? (size_t)VQ_BLOCK * code->code_bytes : bytes;
+    size_t front = code->codec->front != NULL ? code->codec->front(code) : bytes;
+    const uint8_t *codes = l->chunks[0].codes;
+    for (size_t at = 0, left = AHEAD; at < bytes && left > 0; at += block) {
+        size_t some = VQ_MIN(front, left);
+        for (size_t b = 0; b < some; b += step) VQ_PREFETCH(codes + at + b);
+        left -= some;
+    }
 }
 
 /* One line of every page of the codes of lists that come later: walks of the page tables, which
  * overlap only when they stand together. */
 static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
 {
-    for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->sorted); i++) {
-        const uint8_t *codes;
-        size_t bytes = begins(s, (uint32_t)x->lists[i].id, &codes);
-        for (size_t at = 0; at < bytes; at += PAGE) VQ_PREFETCH(codes + at);
-    }
+    for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->sorted); i++)
+        ask(s, (uint32_t)x->lists[i].id, PAGE);
 }
 
 /* The codes of the list that is next: lists lie apart, and hardware starts anew with each. */
 static void prefetch(const vq_shard *s, uint32_t list)
 {
-    const uint8_t *codes;
-    size_t bytes = begins(s, list, &codes);
-    for (size_t at = 0; at < bytes; at += LINE) VQ_PREFETCH(codes + at);
+    ask(s, list, LINE);
 }
 
 vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
@@ -113,7 +119,9 @@ vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *are
     *p = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
     p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
     p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
-    VQ_REQUIRE(p->scores != NULL && p->places != NULL, VQ_ENOMEM, "scan: %zu candidates", keep);
+    p->most = w->look != NULL ? vq_arena_take(arena, cap + w->room, sizeof *p->most) : p->scores;
+    VQ_REQUIRE(p->scores != NULL && p->places != NULL && p->most != NULL, VQ_ENOMEM,
+               "scan: %zu candidates", keep);
 out:
     return rc;
 }
@@ -139,6 +147,7 @@ size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size
 size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
                     float base, vq_pool *pool)
 {
+    if (w->look != NULL) return vq_look_part(w->look, w, copies, part, pool);
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
     size_t kept =
@@ -149,15 +158,20 @@ size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies
 }
 
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
-                        vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
-                        vq_error *err)
+                        vq_arena *arena, vq_stop *stop, const vq_effort *e, vq_pool *pool,
+                        uint32_t *lists, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
     vq_marks copies;
     vq_scan w;
+    vq_look look;
     VQ_TRY(vq_scan_begin(&w, s, k, VQ_MIN(s->capacity, (uint32_t)PART), arena, err));
-    VQ_TRY(vq_pool_begin(pool, keep, &w, arena, err));
+    if (e->bars > 0.0f) {
+        VQ_TRY(vq_look_begin(&look, &w, x, tables, e, arena, err));
+        w.look = &look;
+    }
+    VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
@@ -177,7 +191,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
                  part.first += part.n) {
                 part.n = VQ_MIN(n, (uint32_t)w.room);
                 size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
-                const float *score = pool->scores + pool->n - kept;
+                const float *score = w.look != NULL ? look.seen : pool->scores + pool->n - kept;
                 for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
                 if (pool->n >= pool->cap) vq_pool_shrink(pool, k);
             }
@@ -187,6 +201,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     vq_pool_shrink(pool, k);
+    if (w.look != NULL) pool->threshold = VQ_MAX(pool->threshold, look.kth.worst);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;

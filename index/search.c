@@ -174,8 +174,8 @@ static vq_status rank(tile *t, vq_query *x, const void *tables, int worker, vq_p
     vq_reservoir best;
     vq_reservoir_init(&best, final, cap, t->effort.k);
     if (by_bars(t))
-        VQ_TRY(vq_query_look(t->shard, t->s->k, x, tables, &t->effort, &t->s->workers[worker], pool,
-                             &best, &t->s->stats[worker], err));
+        VQ_TRY(vq_look_rank(t->shard, t->s->k, x, &t->effort, &t->s->workers[worker], pool, &best,
+                            &t->s->stats[worker], err));
     else
         VQ_TRY(vq_query_rerank(t->shard, t->s->k, x, tables, t->effort.exact, pool, &best, err));
     size_t n = vq_reservoir_finish(&best);
@@ -210,7 +210,7 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
         VQ_TRY(vq_mask_all(t->shard->mask, &pool, arena, err));
     } else {
         VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
-                             t->effort.candidates, &pool, &lists, err));
+                             &t->effort, &pool, &lists, err));
     }
     if (t->effort.adaptive && t->effort.exact && !by_bars(t) && !t->few)
         VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
@@ -257,7 +257,7 @@ static vq_status spread_all(tile *t, vq_error *err)
         vq_query *x = &t->queries[i];
         const void *tables;
         vq_pool pool;
-        VQ_TRY(vq_spread_scan(t->s, t->shard, x, t->effort.candidates, &pool, &tables, err));
+        VQ_TRY(vq_spread_scan(t->s, t->shard, x, &t->effort, &pool, &tables, err));
         count(&t->s->stats[0], t->shard, x, x->nlists, false, in_full(t, &pool));
         VQ_TRY(rank(t, x, tables, 0, &pool, final, cap, err));
     }
@@ -284,6 +284,7 @@ static size_t batch_of(const vq_searcher *s, const vq_effort *e, const vq_shard 
     size_t fit = TABLES_BYTES / 256 / m->code.code_bytes;
     fit = VQ_MIN(VQ_MAX(fit, (size_t)LEAST_BATCH), (size_t)MOST_BATCH);
     size_t n = VQ_MIN(fit, (queries + threads - 1) / threads);
+    if (e->bars > 0.0f) return 1; /* which codes are read to the end shows list by list */
     if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT) return 1;
     if (shard->mask != NULL || spreads(s, e, shard)) return 1; /* a mask leaves little to share */
     return (uint64_t)n * e->nprobe >= (uint64_t)SHARED * m->nlist ? n : 1;

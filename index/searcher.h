@@ -138,8 +138,10 @@ typedef struct vq_query {
 enum { VQ_POOL_ROWS = 64 };
 typedef struct vq_pool {
     float *scores;    /* cap + the most that one scan adds */
+    float *most;      /* what they may score at best, where error bars tell; else scores */
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
+    uint64_t codes; /* that were read to the end, where error bars decide which are */
     float threshold;                   /* nothing below it can be among the best; -inf at first */
     const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
 } vq_pool;
@@ -192,6 +194,8 @@ size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t k
 /* Candidates that are copies become their vectors, whose lists are looked up. */
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err);
 
+typedef struct vq_look vq_look;
+
 /* scan.c: a part of a list at a time, for one query or, in batch.c, for many. */
 typedef struct vq_scan { /* memory of the arena */
     const vq_shard *s;
@@ -199,6 +203,7 @@ typedef struct vq_scan { /* memory of the arena */
     size_t room; /* vectors of the largest part */
     void *scratch;
     uint32_t *idx;
+    vq_look *look; /* where error bars decide; else NULL */
 } vq_scan;
 typedef struct vq_part {
     uint32_t list, chunk, first, n; /* slots of a chunk; the first is one of a block */
@@ -219,12 +224,39 @@ size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size
                     vq_pool *pool);
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k); /* to the best; raises the threshold */
 
-/* The candidates of the lists of x: the best `keep` by estimate into pool, whose memory
- * lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
+/* bars.c: the scan of codes with error bars for one query. */
+struct vq_look { /* memory of the arena */
+    const vq_query *x;
+    const void *tables;
+    bool exact, two; /* rows come after; a code is more than its head */
+    uint32_t list;   /* that sight is of */
+    vq_sight sight;
+    vq_kth kth;       /* of whole codes */
+    float y_sq;       /* squared length of the query in the coded space */
+    uint32_t *slots;  /* room: of a part, what its heads leave; */
+    float *scores;    /* their estimates; */
+    float *most;      /* what they may score at best */
+    uint64_t *places; /* of those that count */
+    vq_hit *hits;     /* the same by the most that they may score */
+    float *seen;      /* heads' estimates of those whose codes were read */
+};
+vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
+                        const vq_effort *e, vq_arena *arena, vq_error *err);
+/* vq_scan_part where error bars decide: what the part adds to the pool is scored by whole codes. */
+size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
+                    vq_pool *pool);
+/* In place of vq_query_rerank: final scores of what is in the pool, into out.  Adds to stats the
+ * codes and rows that were read. */
+vq_status vq_look_rank(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                       const vq_effort *e, vq_arena *arena, const vq_pool *pool, vq_reservoir *out,
+                       vq_search_stats *stats, vq_error *err);
+
+/* The candidates of the lists of x: the best of e->candidates by estimate, or those that error bars
+ * leave, into pool, whose memory lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
  * brings more lists into x as they are wanted.  *lists is how many were scanned. */
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
-                        vq_arena *arena, vq_stop *stop, size_t keep, vq_pool *pool, uint32_t *lists,
-                        vq_error *err);
+                        vq_arena *arena, vq_stop *stop, const vq_effort *e, vq_pool *pool,
+                        uint32_t *lists, vq_error *err);
 
 /* batch.c: the same for many queries: lists are scanned once for all that want them. */
 typedef struct vq_seat { /* of a query */
@@ -238,7 +270,7 @@ vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t
 
 /* spread.c: one query on all threads of the searcher, like vq_query_scan without stop.  The lists
  * of x have been looked up; pool lies in the shared arena; *tables will do for vq_query_rerank. */
-vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, size_t keep,
+vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, const vq_effort *e,
                          vq_pool *pool, const void **tables, vq_error *err);
 
 enum { VQ_SORT_LISTS = 16 }; /* of an adaptive search: known before any is scanned */
@@ -268,12 +300,6 @@ bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena);
 vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query *x,
                           const void *tables, bool exact, vq_pool *pool, vq_reservoir *out,
                           vq_error *err);
-
-/* bars.c: in place of vq_query_rerank, for codecs with error bars: final scores into out of those
- * candidates that may be among the best k.  Adds to stats the codes and rows that it took. */
-vq_status vq_query_look(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                        const void *tables, const vq_effort *e, vq_arena *arena, vq_pool *pool,
-                        vq_reservoir *out, vq_search_stats *stats, vq_error *err);
 
 struct vq_searcher {
     vq_shard *shards;

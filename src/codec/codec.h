@@ -135,6 +135,10 @@ struct vq_codec {
     size_t (*scan_bars)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                         const uint8_t *blocks, const float *factor, size_t n, const vq_sight *at,
                         float threshold, void *scratch, uint32_t *idx, float *score, float *most);
+    /* Bytes at the front of a block that scan_bars reads; the rest is for score. */
+    size_t (*front)(const vq_code_model *cm);
+    /* Asks the memory for what score will read of a slot. */
+    void (*fetch)(const vq_code_model *cm, const uint8_t *blocks, size_t slot);
     /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:
      * the bytes of a code are more than scan reads. */
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,

@@ -387,6 +387,21 @@ static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
     return kept;
 }
 
+static size_t front(const vq_code_model *cm)
+{
+    vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
+    return (size_t)(s.at + s.factors) * VQ_BLOCK;
+}
+
+/* The tail; the head has just been scanned. */
+static void fetch(const vq_code_model *cm, const uint8_t *blocks, size_t slot)
+{
+    vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
+    const uint8_t *block = blocks + slot / VQ_BLOCK * VQ_BLOCK * cm->m;
+    const uint8_t *tail = block + (size_t)(s.at + s.factors) * VQ_BLOCK + slot % VQ_BLOCK * s.rest;
+    for (size_t b = 0; b < s.rest + VQ_CACHELINE - 1; b += VQ_CACHELINE) VQ_PREFETCH(tail + b);
+}
+
 static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                         const uint8_t *blocks, size_t slot)
 {
@@ -411,7 +426,7 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
     .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
     .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
-    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .squares = squares, .two = two
+    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .front = front, .fetch = fetch, .squares = squares, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

@@ -26,7 +26,7 @@ extern const vq_kernels vq_kernels_avx2, vq_kernels_avx2_pq, vq_kernels_avx2_int
     vq_kernels_avx2_grid;
 extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq, vq_kernels_avx512_int,
     vq_kernels_avx512_grid;
-extern const vq_kernels vq_kernels_avx512vbmi;
+extern const vq_kernels vq_kernels_avx512vbmi, vq_kernels_avx512vnni;
 
 static const level levels[] = {
     {"scalar", 0, {&vq_kernels_scalar}},
@@ -36,7 +36,9 @@ static const level levels[] = {
     {"avx512",
      VQ_CPU_AVX2 | VQ_CPU_AVX512,
      {&vq_kernels_avx512, &vq_kernels_avx512_pq, &vq_kernels_avx512_int, &vq_kernels_avx512_grid}},
-    {"avx512vbmi", VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI, {&vq_kernels_avx512vbmi}},
+    {"avx512vbmi", /* as Ice Lake and Zen 4 have them; hardly a processor has but one of the two */
+     VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI | VQ_CPU_VNNI,
+     {&vq_kernels_avx512vbmi, &vq_kernels_avx512vnni}},
 };
 static const char *const level_names[] = {"scalar", "avx2", "avx512", "avx512vbmi", NULL};
 

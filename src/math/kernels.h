@@ -162,8 +162,9 @@ typedef struct vq_bars {
       (const float *a, const float *u, const float *v, const float *limit, size_t d, float inv,    \
        float *ip, float *sq))                                                                      \
     /* codes in planes of bits: group j holds 16 coordinates in count[j] (at most 16) planes, the  \
-     * most significant first, a plane 2 bytes, coordinate i in bit i; returns sum over the groups \
-     * of x[16j + i] * code (lane i); a group without planes is passed over */                     \
+     * most significant first, a plane 2 bytes, coordinate i in bit i; returns the sum over the    \
+     * groups of x[16j + i] * code: lane i of sum s adds x where bit s is set, groups in order; a  \
+     * lane is then fma(2^s, sum s, .) over s rising from 0, starting at +0 */                     \
     K(float, planes_f32,                                                                           \
       (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))
 

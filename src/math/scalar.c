@@ -287,17 +287,14 @@ static void grid_sums(const float *a, const float *u, const float *v, const floa
 
 static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
 {
-    float lane[F32_LANES] = {0};
-    for (size_t j = 0; j < groups; j++, x += F32_LANES) {
-        if (count[j] == 0) continue;
-        for (size_t i = 0; i < F32_LANES; i++) {
-            uint32_t code = 0;
-            for (size_t p = 0; p < count[j]; p++)
-                code = 2 * code + ((uint32_t)planes[2 * p + i / 8] >> i % 8 & 1u);
-            lane[i] = fmaf(x[i], (float)code, lane[i]);
-        }
-        planes += 2 * (size_t)count[j];
-    }
+    float sums[16][F32_LANES] = {{0}}, lane[F32_LANES] = {0};
+    for (size_t j = 0; j < groups; j++, x += F32_LANES)
+        for (size_t s = count[j]; s-- > 0; planes += 2)
+            for (size_t i = 0; i < F32_LANES; i++)
+                if ((uint32_t)planes[i / 8] >> i % 8 & 1u) sums[s][i] += x[i];
+    for (size_t s = 0; s < 16; s++)
+        for (size_t i = 0; i < F32_LANES; i++)
+            lane[i] = fmaf((float)(1u << s), sums[s][i], lane[i]);
     return reduce_f32(lane);
 }
 

@@ -160,9 +160,10 @@ Test(batch, each_seat_has_its_own_lists)
     for (size_t i = 0; i < SEATS; i++) {
         vq_pool alone, *got = &seats[i].pool;
         uint32_t lists;
+        vq_effort effort = {.candidates = KEEP};
         vq_arena_reset(&arena);
         vq_query_probe(shard, s->k, &queries[i], probes[i], true, scratch);
-        OK(vq_query_scan(shard, s->k, &queries[i], seats[i].tables, &arena, NULL, KEEP, &alone,
+        OK(vq_query_scan(shard, s->k, &queries[i], seats[i].tables, &arena, NULL, &effort, &alone,
                          &lists, &err));
         cr_assert_eq(got->n, alone.n, "seat %zu: %zu candidates, alone %zu", i, got->n, alone.n);
         for (size_t a = 0; a < alone.n; a++) {

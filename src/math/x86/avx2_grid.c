@@ -149,28 +149,33 @@ static void grid_sums(const float *a, const float *u, const float *v, const floa
     *sq = reduce_f32(sqs);
 }
 
-/* code = 2 * code + bit, for the eight bits of a byte. */
-INLINE __m256i add_plane(__m256i code, uint8_t byte)
+/* sum + x where a bit of the byte is set. */
+INLINE __m256 add_plane(__m256 sum, __m256 x, uint8_t byte)
 {
     const __m256i places = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     __m256i bits = _mm256_and_si256(_mm256_set1_epi32(byte), places);
-    return _mm256_sub_epi32(_mm256_add_epi32(code, code), _mm256_cmpeq_epi32(bits, places));
+    __m256 mask = _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, places));
+    return _mm256_add_ps(sum, _mm256_and_ps(mask, x));
 }
 
 static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
 {
-    lanes16 sum = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    __m256 lo[16], hi[16];
+    lanes16 all = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (int s = 0; s < 16; s++) lo[s] = hi[s] = _mm256_setzero_ps();
     for (size_t j = 0; j < groups; j++, x += 16) {
-        __m256i lo = _mm256_setzero_si256(), hi = lo;
-        if (count[j] == 0) continue;
-        for (size_t p = 0; p < count[j]; p++, planes += 2) {
-            lo = add_plane(lo, planes[0]);
-            hi = add_plane(hi, planes[1]);
+        const __m256 u = _mm256_loadu_ps(x), v = _mm256_loadu_ps(x + 8);
+        for (size_t s = count[j]; s-- > 0; planes += 2) {
+            lo[s] = add_plane(lo[s], u, planes[0]);
+            hi[s] = add_plane(hi[s], v, planes[1]);
         }
-        sum.lo = _mm256_fmadd_ps(_mm256_loadu_ps(x), _mm256_cvtepi32_ps(lo), sum.lo);
-        sum.hi = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8), _mm256_cvtepi32_ps(hi), sum.hi);
     }
-    return reduce_f32(sum);
+    for (int s = 0; s < 16; s++) {
+        const __m256 unit = _mm256_set1_ps((float)(1 << s));
+        all.lo = _mm256_fmadd_ps(unit, lo[s], all.lo);
+        all.hi = _mm256_fmadd_ps(unit, hi[s], all.hi);
+    }
+    return reduce_f32(all);
 }
 
 static float subset_luts(const float *x, size_t m, uint8_t *restrict out, float *low)

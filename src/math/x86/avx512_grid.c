@@ -140,19 +140,41 @@ static void grid_sums(const float *a, const float *u, const float *v, const floa
 
 static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *count, size_t groups)
 {
-    const __m512i one = _mm512_set1_epi32(1);
-    __m512 sum = _mm512_setzero_ps();
+    __m512 sum[16], all = _mm512_setzero_ps();
+#pragma GCC unroll 16
+    for (int s = 0; s < 16; s++) sum[s] = _mm512_setzero_ps();
+#define PLANE(s)                                                                                   \
+    __builtin_memcpy(&bits, planes, sizeof bits);                                                  \
+    sum[s] = _mm512_mask_add_ps(sum[s], bits, sum[s], v);                                          \
+    planes += 2;                                                                                   \
+    __attribute__((fallthrough))
     for (size_t j = 0; j < groups; j++) {
-        __m512i code = _mm512_setzero_si512();
-        if (count[j] == 0) continue;
-        for (size_t p = 0; p < count[j]; p++, planes += 2) {
-            __mmask16 bits = (__mmask16)(planes[0] | planes[1] << 8);
-            code = _mm512_add_epi32(code, code);
-            code = _mm512_mask_add_epi32(code, bits, code, one);
+        const __m512 v = _mm512_loadu_ps(x + 16 * j);
+        __mmask16 bits;
+        switch (count[j]) {
+        case 16: PLANE(15);
+        case 15: PLANE(14);
+        case 14: PLANE(13);
+        case 13: PLANE(12);
+        case 12: PLANE(11);
+        case 11: PLANE(10);
+        case 10: PLANE(9);
+        case 9: PLANE(8);
+        case 8: PLANE(7);
+        case 7: PLANE(6);
+        case 6: PLANE(5);
+        case 5: PLANE(4);
+        case 4: PLANE(3);
+        case 3: PLANE(2);
+        case 2: PLANE(1);
+        case 1: PLANE(0);
+        default: break;
         }
-        sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + 16 * j), _mm512_cvtepi32_ps(code), sum);
     }
-    return reduce_f32(sum);
+#undef PLANE
+#pragma GCC unroll 16
+    for (int s = 0; s < 16; s++) all = _mm512_fmadd_ps(_mm512_set1_ps((float)(1 << s)), sum[s], all);
+    return reduce_f32(all);
 }
 
 /* ---- tables of subset sums ----------------------------------------------------------------- */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* avx512vnni.c -- products of bytes where VPDPBUSD adds four of them to a sum at once.  It wants a
+ * signed byte on the other side, so a number of the query is 128 times one plus seven bits. */
+#include <immintrin.h>
+#include <stdbool.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_avx512vnni;
+
+enum { COLUMNS = 4096 }; /* of a query that is split at a time */
+
+typedef struct halves {
+    int8_t high[COLUMNS], low[COLUMNS];
+} __attribute__((aligned(64))) halves;
+
+/* Up to COLUMNS numbers; what is behind them up to the next 64 becomes zero. */
+static void split(const int16_t *x, size_t d, halves *h)
+{
+    for (size_t j = 0; j < d; j += 32) {
+        __mmask32 k = d - j >= 32 ? UINT32_MAX : (1u << (d - j)) - 1u;
+        __m512i v = _mm512_maskz_loadu_epi16(k, x + j);
+        __m256i high = _mm512_cvtepi16_epi8(_mm512_srai_epi16(v, 7));
+        __m256i low = _mm512_cvtepi16_epi8(_mm512_and_si512(v, _mm512_set1_epi16(127)));
+        _mm256_store_si256((__m256i *)(h->high + j), high);
+        _mm256_store_si256((__m256i *)(h->low + j), low);
+    }
+    if ((d + 31) / 32 % 2 == 0) return;
+    size_t end = (d + 31) / 32 * 32;
+    _mm256_store_si256((__m256i *)(h->high + end), _mm256_setzero_si256());
+    _mm256_store_si256((__m256i *)(h->low + end), _mm256_setzero_si256());
+}
+
+/* Sums of 16 as one number; they wrap, as the sum of all does not. */
+INLINE __m256i fold(__m512i high, __m512i low)
+{
+    __m512i v = _mm512_add_epi32(_mm512_slli_epi32(high, 7), low);
+    return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+}
+
+/* n <= 8 rows at once; `n` is constant where this is inlined. */
+INLINE __m256i dots(const uint8_t *a, size_t d, size_t stride, const halves *h, const int n)
+{
+    __m512i high[8], low[8];
+    __m256i w[8];
+    size_t j = 0;
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) high[r] = low[r] = _mm512_setzero_si512();
+    for (; j + 64 <= d; j += 64) {
+        const __m512i x = _mm512_load_si512(h->high + j), y = _mm512_load_si512(h->low + j);
+#pragma GCC unroll 8
+        for (int r = 0; r < n; r++) {
+            const uint8_t *at = a + (size_t)r * stride + j;
+            __m512i v = _mm512_loadu_si512(at);
+            _mm_prefetch(at + 8 * stride, _MM_HINT_T0);
+            high[r] = _mm512_dpbusd_epi32(high[r], v, x);
+            low[r] = _mm512_dpbusd_epi32(low[r], v, y);
+        }
+    }
+    if (j < d) {
+        const __m512i x = _mm512_load_si512(h->high + j), y = _mm512_load_si512(h->low + j);
+        const __mmask64 k = (UINT64_C(1) << (d - j)) - 1u;
+#pragma GCC unroll 8
+        for (int r = 0; r < n; r++) {
+            __m512i v = _mm512_maskz_loadu_epi8(k, a + (size_t)r * stride + j);
+            high[r] = _mm512_dpbusd_epi32(high[r], v, x);
+            low[r] = _mm512_dpbusd_epi32(low[r], v, y);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) w[r] = fold(high[r], low[r]);
+    __m256i p = _mm256_hadd_epi32(_mm256_hadd_epi32(w[0], w[1]), _mm256_hadd_epi32(w[2], w[3]));
+    __m256i q = _mm256_hadd_epi32(_mm256_hadd_epi32(w[4], w[5]), _mm256_hadd_epi32(w[6], w[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(p, q, 0x20),
+                            _mm256_permute2x128_si256(p, q, 0x31));
+}
+
+static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,
+                      const float *step, const float *low, float unit, float sum,
+                      float *restrict out)
+{
+    halves h;
+    for (size_t first = 0; first == 0 || first < d; first += COLUMNS) {
+        size_t count = d - first < COLUMNS ? d - first : COLUMNS;
+        bool last = first + count == d;
+        split(x + first, count, &h);
+        for (size_t i = 0; i < rows; i += 8) { /* out holds the sums of the columns before */
+            const __mmask8 k = rows - i >= 8 ? 0xff : (__mmask8)((1u << (rows - i)) - 1u);
+            const uint8_t *at = a + i * stride + first;
+            __m256i s = _mm256_setzero_si256();
+            if (k == 0xff)
+                s = dots(at, count, stride, &h, 8);
+            else
+                for (size_t r = 0; r < rows - i; r++)
+                    s = _mm256_mask_broadcastd_epi32(
+                        s, (__mmask8)(1u << r),
+                        _mm256_castsi256_si128(dots(at + r * stride, count, stride, &h, 1)));
+            if (first > 0)
+                s = _mm256_add_epi32(s, _mm256_maskz_loadu_epi32(k, out + i));
+            if (!last) {
+                _mm256_mask_storeu_epi32(out + i, k, s);
+                continue;
+            }
+            __m256 factor = _mm256_mul_ps(_mm256_maskz_loadu_ps(k, step + i), _mm256_set1_ps(unit));
+            __m256 term = _mm256_mul_ps(_mm256_maskz_loadu_ps(k, low + i), _mm256_set1_ps(sum));
+            __m256 v = _mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(s), term);
+            _mm256_mask_storeu_ps(out + i, k, v);
+        }
+    }
+}
+
+const vq_kernels vq_kernels_avx512vnni = {
+    .isa = "avx512vbmi",
+    .matvec_u8 = matvec_u8,
+};
