@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bars.c -- codes with error bars: which vectors deserve a closer look.  Of each part of a list the
- * scan leaves those that may be among the best k by what it has read of their codes; their whole
- * codes are read at once, so that the k-th best rises while the lists are still coming; and of those
- * that then still may, the stored row, in the order of what they may score at best, until the next
- * cannot be among the best: there is no depth to guess.
+ * scan leaves those that may be among the best k by what it has read of their codes.  Of these the
+ * surest are read to the end at once, so that the k-th best rises while the lists are still coming;
+ * the others wait, and most of them need no reading when the k-th best is known.  Rows are read in
+ * the order of what they may score at best, until the next cannot be among the best: there is no
+ * depth to guess.
  *
  * A bar is a band of confidence, not a bound: of the true neighbours, a part as small as the tail
  * of a normal law lies outside.  That is why it prunes. */
@@ -12,12 +13,14 @@
 #include "index/searcher.h"
 #include "src/math/score.h"
 
+enum { AHEAD = 4 }; /* codes that the memory is asked for before they are read */
+
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
                         const vq_effort *e, vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &w->s->model;
-    size_t room = w->room;
+    size_t room = w->room, all = vq_pool_cap(e->candidates) + room;
     *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX};
     l->two = m->codec->two(&m->code) != 0;
     l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
@@ -28,11 +31,10 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     l->slots = vq_arena_take(arena, room, sizeof *l->slots);
     l->scores = vq_arena_take(arena, room, sizeof *l->scores);
     l->most = vq_arena_take(arena, room, sizeof *l->most);
-    l->seen = vq_arena_take(arena, room, sizeof *l->seen);
-    l->places = vq_arena_take(arena, room, sizeof *l->places);
-    l->hits = vq_arena_take(arena, room, sizeof *l->hits);
+    l->seen = vq_arena_take(arena, all, sizeof *l->seen);
+    l->hits = vq_arena_take(arena, all, sizeof *l->hits);
     VQ_REQUIRE(heap != NULL && l->slots != NULL && l->scores != NULL && l->most != NULL &&
-                   l->seen != NULL && l->places != NULL && l->hits != NULL,
+                   l->seen != NULL && l->hits != NULL,
                VQ_ENOMEM, "scan: %zu vectors", room);
     vq_kth_init(&l->kth, heap, e->k);
 out:
@@ -52,31 +54,52 @@ static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
 }
 
 /* The most that a candidate may score, by the estimate of its whole code. */
-static float most_of(const vq_look *l, const vq_code_model *code, const vq_chunk_view *v,
-                     uint32_t slot, float estimate)
+static float most_of(const vq_look *l, const vq_scan *w, const vq_seen *c, float estimate)
 {
+    const vq_model *m = &w->s->model;
     const vq_sight *at = &l->sight;
     vq_bar bar;
-    code->codec->bar(code, l->tables, v->codes, slot, 1, &bar);
+    m->codec->bar(&m->code, l->tables, c->chunk->codes, c->slot, 1, &bar);
     /* Products that l2 estimates are with the query less the centroid, at this distance. */
-    float away = at->centred ? bar.l2 * at->away : bar.ip;
-    float product = estimate - at->from + (at->centred ? bar.half : 0.0f); /* of what is decoded */
+    float from = at->centred ? c->base - m->biases[c->list] : c->base;
+    float away = at->centred ? bar.l2 * sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f)) : bar.ip;
+    float product = estimate - from + (at->centred ? bar.half : 0.0f); /* of what is decoded */
     float noise = 2.0f * bar.half * at->noise * at->noise;
     return estimate + bar.turn * product + at->width * sqrtf(away * away + noise);
 }
 
-/* What is left of a part, as hits by the most that they may score: the best k in front as long as
- * there is no k-th best to measure by. */
-static void order(vq_look *l, size_t kept, vq_pool *pool)
+/* The whole code of a candidate: its score is final as far as codes go. */
+static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
 {
-    size_t first = pool->n - kept;
-    for (size_t j = 0; j < kept; j++) {
-        size_t number = (size_t)pool->scores[first + j];
-        l->places[number] = pool->places[first + j];
-        l->hits[j] = (vq_hit){.score = l->most[number], .id = number};
+    const vq_code_model *code = &w->s->model.code;
+    const vq_seen *c = &l->seen[at];
+    float score = c->estimate;
+    if (l->two) {
+        score = c->base + code->codec->score(code, w->k, l->tables, c->chunk->codes, c->slot);
+        if (c->chunk->factors != NULL) score -= c->chunk->factors[c->slot];
+        pool->codes++;
     }
-    if (l->kth.n < l->kth.k) vq_hits_select(l->hits, kept, l->kth.k);
-    pool->n = first;
+    vq_kth_push(&l->kth, score);
+    pool->scores[at] = score;
+    l->seen[at].read = true;
+    if (l->exact) pool->most[at] = most_of(l, w, c, score);
+}
+
+/* Whole codes of the candidates of a part that are sure to be wanted: the best k while there is no
+ * k-th best to measure by, then those whose estimates alone are better than that. */
+static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
+{
+    const vq_code_model *code = &w->s->model.code;
+    size_t n = 0, most = l->kth.k - VQ_MIN(l->kth.n, l->kth.k), kept = pool->n - first;
+    float least = -INFINITY;
+    if (most > 0 && kept > most) least = w->k->kth_f32(pool->most + first, kept, most);
+    for (size_t i = first; i < pool->n; i++) {
+        bool sure = most > 0 ? pool->most[i] >= least : l->seen[i].estimate > l->kth.worst;
+        if (!sure) continue;
+        if (l->two) code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
+        l->hits[n++].id = i;
+    }
+    for (size_t i = 0; i < n; i++) read_code(l, w, pool, (size_t)l->hits[i].id);
 }
 
 size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
@@ -84,38 +107,54 @@ size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_par
 {
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
-    const float *factors = v->factors != NULL ? v->factors + part.first : NULL;
-    size_t n = 0;
+    size_t first = pool->n;
     turn_to(l, w, part.list);
-    size_t kept = code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part), factors,
-                                         part.n, &l->sight, l->kth.worst, w->scratch, l->slots,
-                                         l->scores, l->most);
+    size_t kept =
+        code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part),
+                               v->factors != NULL ? v->factors + part.first : NULL, part.n,
+                               &l->sight, l->kth.worst, w->scratch, l->slots, l->scores, l->most);
     for (size_t j = 0; j < kept; j++) {
         w->idx[j] = l->slots[j];
-        pool->scores[pool->n + j] = (float)j; /* their numbers: some will be left out */
+        pool->scores[first + j] = (float)j; /* their numbers: some will be left out */
     }
     kept = vq_scan_keep(w, copies, part, kept, pool);
-    order(l, kept, pool);
-    for (size_t j = 0; l->two && j < kept; j++)
-        if (j < l->kth.k || l->kth.n == l->kth.k)
-            code->codec->fetch(code, v->codes, part.first + l->slots[l->hits[j].id]);
-    for (size_t j = 0; j < kept; j++) {
-        size_t number = (size_t)l->hits[j].id;
-        uint32_t slot = part.first + l->slots[number];
-        float score = l->scores[number];
-        if (l->hits[j].score < l->kth.worst) continue;
-        l->seen[n++] = score;
-        if (l->two) {
-            score = l->sight.base + code->codec->score(code, w->k, l->tables, v->codes, slot);
-            if (factors != NULL) score -= v->factors[slot];
-            pool->codes++;
-        }
-        vq_kth_push(&l->kth, score);
-        pool->places[pool->n] = l->places[number];
-        pool->most[pool->n] = l->exact ? most_of(l, code, v, slot, score) : score;
-        pool->scores[pool->n++] = score;
+    for (size_t i = first; i < pool->n; i++) {
+        size_t j = (size_t)pool->scores[i];
+        pool->most[i] = l->most[j];
+        l->seen[i] = (vq_seen){.chunk = v,
+                               .slot = part.first + l->slots[j],
+                               .list = part.list,
+                               .estimate = l->scores[j],
+                               .base = l->sight.base};
     }
-    return n;
+    read_best(l, w, pool, first);
+    return kept;
+}
+
+void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool)
+{
+    const vq_code_model *code = &w->s->model.code;
+    size_t n = 0, left = 0;
+    vq_hit *hits = l->hits;
+    for (size_t i = l->done; i < pool->n; i++)
+        if (!l->seen[i].read && pool->most[i] >= l->kth.worst)
+            hits[n++] = (vq_hit){.score = pool->most[i], .id = i};
+    vq_hits_sort(hits, n);
+    for (size_t i = 0; i < n && hits[i].score >= l->kth.worst; i++) {
+        const vq_seen *next = &l->seen[hits[VQ_MIN(i + AHEAD, n - 1)].id];
+        if (l->two) code->codec->fetch(code, next->chunk->codes, next->slot);
+        read_code(l, w, pool, (size_t)hits[i].id);
+    }
+    for (size_t i = l->done; i < pool->n; i++) {
+        if (!l->seen[i].read) continue;
+        pool->scores[l->done + left] = pool->scores[i];
+        pool->most[l->done + left] = pool->most[i];
+        pool->places[l->done + left++] = pool->places[i];
+    }
+    pool->n = l->done + left;
+    vq_pool_shrink(pool, w->k);
+    pool->threshold = VQ_MAX(pool->threshold, l->kth.worst);
+    l->done = pool->n;
 }
 
 /* A score as the codes estimate it, in the order of scores that are handed out; larger is better.
@@ -136,8 +175,7 @@ static vq_status take_row(const vq_shard *s, const vq_kernels *k, const vq_query
     uint32_t slot;
     const vq_chunk_view *v = vq_shard_at(s, place, &slot);
     VQ_TRY(vq_shard_row(s, place, &row, err));
-    float score =
-        vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
+    float score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
     if (!vq_metric_larger(m->metric)) score = -score;
     vq_kth_push(kth, score);
     vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LITTLE = 4 }; /* blur's share of a squared error is one in so many */
+enum { LITTLE = 2 }; /* blur's share of a squared error is one in so many */
 
 /* A byte is off by up to half a step, evenly. */
 static double blur_of(const vq_bytemat *a, size_t row)
@@ -64,6 +64,19 @@ out:
     return rc;
 }
 
+/* Adds to out what a makes of x. */
+static void add_product(const vq_bytemat *a, const float *x, float *out)
+{
+    for (size_t i = 0; i < a->rows; i++) {
+        double sum = 0.0, plain = 0.0;
+        for (size_t j = 0; j < a->d; j++) {
+            sum += (double)a->a[i * a->stride + j] * (double)x[j];
+            plain += (double)x[j];
+        }
+        out[i] += (float)((double)a->step[i] * sum + (double)a->low[i] * plain);
+    }
+}
+
 /* What is left of the blur. */
 static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
 {
@@ -79,6 +92,66 @@ static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
     b->blur = all > 0.0 ? (float)sqrt(blurred / all) : 0.0f;
 out:
     vq_mem_free(squares);
+    return rc;
+}
+
+/* Of the centroids, as many columns (by 64, as they are stored) as it takes for what the others
+ * would add to a score to be no more than what bytes blur of it.  A query lies like a centroid and
+ * a residual.  Only for l2, where both come from the same vectors. */
+static vq_status probe_columns(const vq_model *m, size_t *columns, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = m->d_code, n = m->nlist;
+    double blurred = 0.0, left_out = 0.0, all = 0.0;
+    float *squares = NULL;
+    *columns = d;
+    if (m->codec->squares == NULL || m->metric != VQ_METRIC_L2 || n == 0) goto out;
+    squares = vq_alloc_f32(2, d); /* of residuals; of centroids */
+    VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "searcher: %zu dimensions", d);
+    (void)m->codec->squares(&m->code, squares);
+    memset(squares + d, 0, d * sizeof *squares);
+    for (size_t l = 0; l < n; l++) {
+        float lo = 0.0f, hi = 0.0f;
+        for (size_t j = 0; j < d; j++) {
+            float c = m->centroids[l * d + j];
+            lo = VQ_MIN(lo, c), hi = VQ_MAX(hi, c);
+            squares[d + j] += c * c / (float)n;
+        }
+        double step = ((double)hi - (double)lo) / 255.0;
+        blurred += step * step / (12.0 * (double)n);
+    }
+    for (size_t j = 0; j < d; j++) all += (double)squares[j] + (double)squares[d + j];
+    for (size_t j = d; j-- > 0;) {
+        double felt = (double)squares[j] + (double)squares[d + j];
+        left_out += felt * (double)squares[d + j];
+        if (left_out > blurred * all) {
+            *columns = VQ_MIN(vq_round_up(j + 1, VQ_CACHELINE), d);
+            break;
+        }
+    }
+out:
+    vq_mem_free(squares);
+    return rc;
+}
+
+/* The first columns of the centroids. */
+static vq_status make_centroids(vq_brief *b, const vq_model *m, const vq_kernels *k, void *memory,
+                                vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    float *copy = NULL;
+    const float *from = m->centroids;
+    size_t columns, d = m->d_code;
+    VQ_TRY(probe_columns(m, &columns, err));
+    if (columns < d) {
+        from = copy = vq_alloc_f32(m->nlist, columns);
+        VQ_REQUIRE(copy != NULL, VQ_ENOMEM, "searcher: %u x %zu floats", m->nlist, columns);
+        for (size_t l = 0; l < m->nlist; l++)
+            memcpy(copy + l * columns, m->centroids + l * d, columns * sizeof *copy);
+    }
+    vq_bytemat_make(&b->centroids, k, from, m->nlist, columns, memory);
+out:
+    vq_mem_free(copy);
     return rc;
 }
 
@@ -101,7 +174,7 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     size_t of_matrix = take(&all, vq_bytemat_size(rows, m->d));
     size_t of_second = take(&all, m->codec->squares != NULL ? vq_bytemat_size(rows, m->d) : 0);
     size_t of_centroids = take(&all, vq_bytemat_size(m->nlist, m->d_code));
-    size_t of_code = take(&all, code);
+    size_t of_code = take(&all, code), of_centre = take(&all, m->d_code * sizeof(float));
     VQ_REQUIRE(all < SIZE_MAX / 8, VQ_ENOMEM, "searcher: %u lists", m->nlist);
     b->memory = vq_mem_alloc(all, 1);
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
@@ -110,7 +183,13 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     VQ_TRY(second_rows(b, m, k, &more, err));
     if (more > 0) VQ_TRY(make_second(b, k, matrix, more, at + of_second, err));
     if (m->codec->squares != NULL) VQ_TRY(find_blur(b, m, err));
-    vq_bytemat_make(&b->centroids, k, m->centroids, m->nlist, m->d_code, at + of_centroids);
+    if (rows > 0 && m->metric == VQ_METRIC_L2 && m->mean != NULL) {
+        b->centre = (float *)(void *)(at + of_centre);
+        memset(b->centre, 0, m->d_code * sizeof *b->centre);
+        add_product(&b->matrix, m->mean, b->centre);
+        add_product(&b->second, m->mean, b->centre);
+    }
+    VQ_TRY(make_centroids(b, m, k, at + of_centroids, err));
     b->code = m->code;
     if (code > 0) {
         m->codec->brief(&m->code, k, at + of_code);

@@ -11,12 +11,13 @@
 #include "src/math/fixed.h"
 
 typedef struct vq_brief {
-    vq_bytemat matrix; /* what a query is multiplied by; no rows unless the transform is dense */
-    vq_bytemat second; /* what it lacks in its first rows, for codes with error bars */
-    vq_bytemat centroids;
-    vq_code_model code; /* the model's, with codewords in bytes where the codec has them */
-    float blur;         /* deviation of a product with a residual, over the lengths of both */
-    void *memory;       /* owned */
+    vq_bytemat matrix;    /* what a query is multiplied by; no rows unless the transform is dense */
+    vq_bytemat second;    /* what it lacks in its first rows, for codes with error bars */
+    vq_bytemat centroids; /* or, for codes with error bars, their first columns: what counts */
+    vq_code_model code;   /* the model's, with codewords in bytes where the codec has them */
+    float *centre;        /* d_code: what these two make of the mean; NULL: queries keep it */
+    float blur;           /* deviation of a product with a residual, over the lengths of both */
+    void *memory;         /* owned */
 } vq_brief;
 
 /* Quantizes the arrays of m, which must outlive b. */

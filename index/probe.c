@@ -65,13 +65,35 @@ static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *wo
     x->whole = scale == 1.0 && is_whole(m, x);
 }
 
-/* The coordinates that have a second byte; work: so many. */
-static void add_second(const vq_bytemat *a, const vq_kernels *k, const vq_fixed *q, float *y,
-                       float *work)
+/* The query as bytes, if that is what it is: they are multiplied faster than 15 bits are. */
+static bool as_bytes(const vq_kernels *k, const float *q, size_t d, vq_fixed *f)
 {
-    if (a->rows == 0) return;
-    vq_bytemat_times(a, k, q, work);
-    for (size_t j = 0; j < a->rows; j++) y[j] += work[j];
+    float lo = 0.0f, hi = 0.0f;
+    int32_t sum;
+    k->minmax_f32(q, d, &lo, &hi);
+    if (!(lo >= 0.0f && hi <= 255.0f)) return false;
+    uint32_t differs = k->quantize_i16(q, d, 1.0f, f->x, &sum) > VQ_FIXED_MOST;
+    for (size_t j = 0; j < d; j++) differs |= (float)f->x[j] != q[j];
+    if (differs != 0) return false;
+    f->unit = 1.0f;
+    f->sum = (float)sum;
+    return true;
+}
+
+/* The query in the coded space by integers: bytes as they are, the mean being taken off behind;
+ * anything else less the mean, in 15 bits. */
+static void turn_briefly(const vq_brief *b, const vq_kernels *k, const vq_transform *t,
+                         const float *q, vq_fixed *fixed, float *work, float *y)
+{
+    bool bytes = b->centre != NULL && as_bytes(k, q, t->d, fixed);
+    if (!bytes) {
+        vq_transform_centre(t, q, work);
+        vq_fixed_set(fixed, k, work, t->d);
+    }
+    vq_bytemat_times(&b->matrix, k, fixed, y);
+    if (b->second.rows > 0) vq_bytemat_times(&b->second, k, fixed, work);
+    for (size_t j = 0; j < b->second.rows; j++) y[j] += work[j];
+    for (size_t j = 0; bytes && j < b->matrix.rows; j++) y[j] -= b->centre[j];
 }
 
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch)
@@ -95,10 +117,7 @@ void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void 
         if (m->query_map) t.matrix = m->query_matrix;
     }
     if (s->brief.matrix.rows > 0) {
-        vq_transform_centre(&t, q, work);
-        vq_fixed_set(&fixed, k, work, m->d);
-        vq_bytemat_times(&s->brief.matrix, k, &fixed, x->y);
-        add_second(&s->brief.second, k, &fixed, x->y, work);
+        turn_briefly(&s->brief, k, &t, q, &fixed, work, x->y);
     } else {
         vq_transform_one(&t, k, q, work, x->y);
     }
@@ -113,24 +132,26 @@ static float spread_of(const vq_kernels *k, const float *y, size_t d)
     return 4.0f * sqrtf(k->dot_f32(y, y, d) / 12.0f);
 }
 
-/* Scores of all lists in bytes, then those of lists about which that does not decide in floats.
- * Returns how many are in hits (room for all), not sorted. */
+/* Scores of all lists in bytes, then those of lists about which that does not decide in floats;
+ * but where the bytes are not of all columns they decide.  Returns how many are in hits (room for
+ * all), not sorted. */
 static size_t choose_briefly(const vq_shard *s, const vq_kernels *k, const vq_query *x,
                              uint32_t nprobe, void *scratch, float *scores, vq_hit *hits)
 {
     const vq_model *m = &s->model;
     vq_fixed fixed = {.x = scratch};
-    size_t d = m->d_code, n = 0;
-    vq_fixed_set(&fixed, k, x->y, d);
+    size_t d = m->d_code, columns = s->brief.centroids.d, n = 0;
+    vq_fixed_set(&fixed, k, x->y, columns);
     vq_bytemat_times(&s->brief.centroids, k, &fixed, scores);
     for (uint32_t l = 0; l < m->nlist; l++) scores[l] -= m->biases[l];
-    float spread = spread_of(k, x->y, d), least = k->kth_f32(scores, m->nlist, nprobe);
+    float spread = columns == d ? spread_of(k, x->y, d) : 0.0f,
+          least = k->kth_f32(scores, m->nlist, nprobe);
     const float *step = s->brief.centroids.step;
     for (uint32_t l = 0; l < m->nlist; l++) {
         hits[n] = (vq_hit){.score = scores[l], .id = l};
         n += scores[l] >= least - spread * step[l];
     }
-    for (size_t i = 0; i < n && n > nprobe; i++) {
+    for (size_t i = 0; i < n && n > nprobe && columns == d; i++) {
         size_t l = hits[i].id;
         if (hits[i].score > least + spread * step[l]) continue;
         hits[i].score = k->dot_f32(x->y, m->centroids + l * d, d) - m->biases[l];

@@ -98,6 +98,10 @@ static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
 static void prefetch(const vq_shard *s, uint32_t list)
 {
     ask(s, list, LINE);
+    if (s->model.codec->bar == NULL) return;
+    const float *centroid =
+        s->model.centroids + (size_t)list * s->model.d_code; /* bars.c wants it */
+    for (size_t j = 0; j < s->model.d_code; j += LINE / sizeof *centroid) VQ_PREFETCH(centroid + j);
 }
 
 vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
@@ -115,7 +119,7 @@ out:
 vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t cap = 2 * keep + 64;
+    size_t cap = vq_pool_cap(keep);
     *p = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
     p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
     p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
@@ -157,6 +161,14 @@ size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies
     return vq_scan_keep(w, copies, part, kept, pool);
 }
 
+static void shrink(const vq_scan *w, vq_pool *pool)
+{
+    if (w->look != NULL)
+        vq_look_finish(w->look, w, pool);
+    else
+        vq_pool_shrink(pool, w->k);
+}
+
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, const vq_effort *e, vq_pool *pool,
                         uint32_t *lists, vq_error *err)
@@ -191,17 +203,17 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
                  part.first += part.n) {
                 part.n = VQ_MIN(n, (uint32_t)w.room);
                 size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
-                const float *score = w.look != NULL ? look.seen : pool->scores + pool->n - kept;
-                for (size_t j = 0; stop != NULL && j < kept; j++) vq_kth_push(&stop->kth, score[j]);
-                if (pool->n >= pool->cap) vq_pool_shrink(pool, k);
+                for (size_t j = pool->n - kept; stop != NULL && j < pool->n; j++)
+                    vq_kth_push(&stop->kth,
+                                w.look != NULL ? look.seen[j].estimate : pool->scores[j]);
+                if (pool->n >= pool->cap) shrink(&w, pool);
             }
         }
         vq_copies_done(&copies, list);
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
-    vq_pool_shrink(pool, k);
-    if (w.look != NULL) pool->threshold = VQ_MAX(pool->threshold, look.kth.worst);
+    shrink(&w, pool);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;

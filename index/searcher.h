@@ -141,8 +141,8 @@ typedef struct vq_pool {
     float *most;      /* what they may score at best, where error bars tell; else scores */
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
-    uint64_t codes; /* that were read to the end, where error bars decide which are */
-    float threshold;                   /* nothing below it can be among the best; -inf at first */
+    uint64_t codes;  /* that were read to the end, where error bars decide which are */
+    float threshold; /* nothing below it can be among the best; -inf at first */
     const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
 } vq_pool;
 
@@ -214,6 +214,11 @@ static inline const uint8_t *vq_part_codes(const vq_shard *s, vq_part p)
 }
 vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
                         vq_arena *arena, vq_error *err);
+/* Candidates after which a pool of so many shrinks. */
+static inline size_t vq_pool_cap(size_t keep)
+{
+    return 2 * keep + 64;
+}
 vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err);
 /* Puts what may be among the best of a part (vectors, or copies where copies->done is there) behind
  * the pool, and returns how many.  base: the list's share of the score.  The caller shrinks. */
@@ -225,26 +230,34 @@ size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k); /* to the best; raises the threshold */
 
 /* bars.c: the scan of codes with error bars for one query. */
+typedef struct vq_seen { /* beside a candidate of the pool */
+    const vq_chunk_view *chunk;
+    uint32_t slot, list;  /* of its code, which may be a copy's */
+    float estimate, base; /* by its head; the list's share */
+    bool read;            /* to the end: the pool has the score of the whole code */
+} vq_seen;
 struct vq_look { /* memory of the arena */
     const vq_query *x;
     const void *tables;
     bool exact, two; /* rows come after; a code is more than its head */
     uint32_t list;   /* that sight is of */
     vq_sight sight;
-    vq_kth kth;       /* of whole codes */
-    float y_sq;       /* squared length of the query in the coded space */
-    uint32_t *slots;  /* room: of a part, what its heads leave; */
-    float *scores;    /* their estimates; */
-    float *most;      /* what they may score at best */
-    uint64_t *places; /* of those that count */
-    vq_hit *hits;     /* the same by the most that they may score */
-    float *seen;      /* heads' estimates of those whose codes were read */
+    vq_kth kth;      /* of whole codes */
+    float y_sq;      /* squared length of the query in the coded space */
+    uint32_t *slots; /* of a part, what its heads leave; */
+    float *scores;   /* their estimates; */
+    float *most;     /* what they may score at best */
+    vq_seen *seen;   /* as many as the pool has room for */
+    vq_hit *hits;    /* likewise, for sorting */
+    size_t done;     /* candidates in front of the pool about which nothing is open */
 };
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
                         const vq_effort *e, vq_arena *arena, vq_error *err);
-/* vq_scan_part where error bars decide: what the part adds to the pool is scored by whole codes. */
+/* vq_scan_part where error bars decide; what waits in the pool has no score yet. */
 size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
                     vq_pool *pool);
+/* In place of vq_pool_shrink: leaves those that count, scored by their whole codes. */
+void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool);
 /* In place of vq_query_rerank: final scores of what is in the pool, into out.  Adds to stats the
  * codes and rows that were read. */
 vq_status vq_look_rank(const vq_shard *s, const vq_kernels *k, const vq_query *x,
@@ -252,8 +265,9 @@ vq_status vq_look_rank(const vq_shard *s, const vq_kernels *k, const vq_query *x
                        vq_search_stats *stats, vq_error *err);
 
 /* The candidates of the lists of x: the best of e->candidates by estimate, or those that error bars
- * leave, into pool, whose memory lies in the arena.  stop: NULL (then all lists of x are in order), or what ends it early and
- * brings more lists into x as they are wanted.  *lists is how many were scanned. */
+ * leave, into pool, whose memory lies in the arena.  stop: NULL (then all lists of x are in order),
+ * or what ends it early and brings more lists into x as they are wanted.  *lists is how many were
+ * scanned. */
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
                         vq_arena *arena, vq_stop *stop, const vq_effort *e, vq_pool *pool,
                         uint32_t *lists, vq_error *err);

@@ -29,8 +29,8 @@ static vq_status share_task(void *ctx, size_t task, int worker, vq_error *err)
     vq_arena_reset(arena);
     p->tables[task] = vq_shard_tables(p->shard, p->s->k, x, arena);
     VQ_REQUIRE(p->tables[task] != NULL, VQ_ENOMEM, "search: tables of a query");
-    VQ_TRY(vq_query_scan(p->shard, p->s->k, &p->shares[task], p->tables[task], arena, NULL, p->effort,
-                         &p->pools[task], &lists, err));
+    VQ_TRY(vq_query_scan(p->shard, p->s->k, &p->shares[task], p->tables[task], arena, NULL,
+                         p->effort, &p->pools[task], &lists, err));
 out:
     return rc;
 }

@@ -23,7 +23,9 @@ enum {
     VQ_GRID_GROUP = 16,
     VQ_GRID_FACTORS = 4,      /* bytes, of a whole code */
     VQ_GRID_HEAD_FACTORS = 6, /* of a head with a tail */
-    VQ_GRID_HEAD = 62         /* planes: what can be summed in 16 bits */
+    VQ_GRID_HEAD = 62,        /* planes: what can be summed in 16 bits */
+    VQ_GRID_FRONT = 32        /* planes of a head with a tail: more of them cost a scan more than
+                                 they spare codes that have to be read to the end */
 };
 
 /* Of a code of m bytes for d dimensions. */

@@ -25,7 +25,7 @@ vq_grid_shape vq_grid_shape_of(uint32_t d, uint32_t m)
     if (s.head > VQ_GRID_HEAD) {
         uint32_t planes = (m - VQ_GRID_FACTORS - VQ_GRID_HEAD_FACTORS) / 2;
         s.factors = VQ_GRID_HEAD_FACTORS;
-        s.head = VQ_MIN(s.groups, (uint32_t)VQ_GRID_HEAD);
+        s.head = VQ_MIN(s.groups, (uint32_t)VQ_GRID_FRONT);
         s.tail = planes - s.head;
     }
     s.at = 2 * s.head;

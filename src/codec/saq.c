@@ -426,7 +426,8 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
     .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
     .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
-    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .front = front, .fetch = fetch, .squares = squares, .two = two
+    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .front = front, .fetch = fetch,       \
+    .squares = squares, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

@@ -173,7 +173,8 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     }
 #undef PLANE
 #pragma GCC unroll 16
-    for (int s = 0; s < 16; s++) all = _mm512_fmadd_ps(_mm512_set1_ps((float)(1 << s)), sum[s], all);
+    for (int s = 0; s < 16; s++)
+        all = _mm512_fmadd_ps(_mm512_set1_ps((float)(1 << s)), sum[s], all);
     return reduce_f32(all);
 }
 

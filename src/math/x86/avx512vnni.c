@@ -13,68 +13,94 @@ extern const vq_kernels vq_kernels_avx512vnni;
 enum { COLUMNS = 4096 }; /* of a query that is split at a time */
 
 typedef struct halves {
-    int8_t high[COLUMNS], low[COLUMNS];
+    int8_t high[COLUMNS], low[COLUMNS]; /* plain: low holds the numbers themselves, as bytes */
+    bool plain;                         /* all are 0..255 */
+    uint32_t sum;                       /* then: 128 times their sum */
 } __attribute__((aligned(64))) halves;
 
 /* Up to COLUMNS numbers; what is behind them up to the next 64 becomes zero. */
 static void split(const int16_t *x, size_t d, halves *h)
 {
-    for (size_t j = 0; j < d; j += 32) {
-        __mmask32 k = d - j >= 32 ? UINT32_MAX : (1u << (d - j)) - 1u;
+    __m512i any = _mm512_setzero_si512(), sum = any;
+    for (size_t j = 0; j < d || j % 64 != 0; j += 32) {
+        __mmask32 k = j >= d ? 0 : d - j >= 32 ? UINT32_MAX : (1u << (d - j)) - 1u;
+        __m512i v = _mm512_maskz_loadu_epi16(k, x + j);
+        any = _mm512_or_si512(any, v);
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(v, _mm512_set1_epi16(128)));
+        _mm256_store_si256((__m256i *)(h->low + j), _mm512_cvtepi16_epi8(v));
+    }
+    h->plain = _mm512_test_epi16_mask(any, _mm512_set1_epi16(-256)) == 0;
+    h->sum = (uint32_t)_mm512_reduce_add_epi32(sum);
+    for (size_t j = 0; !h->plain && (j < d || j % 64 != 0); j += 32) {
+        __mmask32 k = j >= d ? 0 : d - j >= 32 ? UINT32_MAX : (1u << (d - j)) - 1u;
         __m512i v = _mm512_maskz_loadu_epi16(k, x + j);
         __m256i high = _mm512_cvtepi16_epi8(_mm512_srai_epi16(v, 7));
         __m256i low = _mm512_cvtepi16_epi8(_mm512_and_si512(v, _mm512_set1_epi16(127)));
         _mm256_store_si256((__m256i *)(h->high + j), high);
         _mm256_store_si256((__m256i *)(h->low + j), low);
     }
-    if ((d + 31) / 32 % 2 == 0) return;
-    size_t end = (d + 31) / 32 * 32;
-    _mm256_store_si256((__m256i *)(h->high + end), _mm256_setzero_si256());
-    _mm256_store_si256((__m256i *)(h->low + end), _mm256_setzero_si256());
 }
 
-/* Sums of 16 as one number; they wrap, as the sum of all does not. */
-INLINE __m256i fold(__m512i high, __m512i low)
+/* Adds the products of 64 bytes of a row.  Numbers that are bytes take the unsigned side, and the
+ * row, 128 less, the signed one; sums wrap, as the sum of all does not. */
+INLINE void add_products(__m512i *high, __m512i *low, __m512i v, __m512i x, __m512i y, bool plain)
 {
-    __m512i v = _mm512_add_epi32(_mm512_slli_epi32(high, 7), low);
-    return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    if (plain) {
+        v = _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+        *low = _mm512_dpbusd_epi32(*low, y, v);
+        return;
+    }
+    *high = _mm512_dpbusd_epi32(*high, v, x);
+    *low = _mm512_dpbusd_epi32(*low, v, y);
 }
 
-/* n <= 8 rows at once; `n` is constant where this is inlined. */
-INLINE __m256i dots(const uint8_t *a, size_t d, size_t stride, const halves *h, const int n)
+/* n <= 8 rows at once; n and plain are constant where this is inlined. */
+INLINE __m256i dots(const uint8_t *a, size_t d, size_t stride, const halves *h, const int n,
+                    const bool plain)
 {
     __m512i high[8], low[8];
     __m256i w[8];
-    size_t j = 0;
 #pragma GCC unroll 8
     for (int r = 0; r < 8; r++) high[r] = low[r] = _mm512_setzero_si512();
+    size_t j = 0;
     for (; j + 64 <= d; j += 64) {
         const __m512i x = _mm512_load_si512(h->high + j), y = _mm512_load_si512(h->low + j);
 #pragma GCC unroll 8
-        for (int r = 0; r < n; r++) {
-            const uint8_t *at = a + (size_t)r * stride + j;
-            __m512i v = _mm512_loadu_si512(at);
-            _mm_prefetch(at + 8 * stride, _MM_HINT_T0);
-            high[r] = _mm512_dpbusd_epi32(high[r], v, x);
-            low[r] = _mm512_dpbusd_epi32(low[r], v, y);
-        }
+        for (int r = 0; r < n; r++)
+            add_products(&high[r], &low[r], _mm512_loadu_si512(a + (size_t)r * stride + j), x, y,
+                         plain);
     }
     if (j < d) {
         const __m512i x = _mm512_load_si512(h->high + j), y = _mm512_load_si512(h->low + j);
         const __mmask64 k = (UINT64_C(1) << (d - j)) - 1u;
 #pragma GCC unroll 8
-        for (int r = 0; r < n; r++) {
-            __m512i v = _mm512_maskz_loadu_epi8(k, a + (size_t)r * stride + j);
-            high[r] = _mm512_dpbusd_epi32(high[r], v, x);
-            low[r] = _mm512_dpbusd_epi32(low[r], v, y);
-        }
+        for (int r = 0; r < n; r++)
+            add_products(&high[r], &low[r], _mm512_maskz_loadu_epi8(k, a + (size_t)r * stride + j),
+                         x, y, plain);
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < 8; r++) w[r] = fold(high[r], low[r]);
+    for (int r = 0; r < 8; r++) {
+        __m512i v = _mm512_add_epi32(_mm512_slli_epi32(high[r], 7), low[r]);
+        w[r] = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    }
     __m256i p = _mm256_hadd_epi32(_mm256_hadd_epi32(w[0], w[1]), _mm256_hadd_epi32(w[2], w[3]));
     __m256i q = _mm256_hadd_epi32(_mm256_hadd_epi32(w[4], w[5]), _mm256_hadd_epi32(w[6], w[7]));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(p, q, 0x20),
-                            _mm256_permute2x128_si256(p, q, 0x31));
+    p = _mm256_add_epi32(_mm256_permute2x128_si256(p, q, 0x20),
+                         _mm256_permute2x128_si256(p, q, 0x31));
+    return plain ? _mm256_add_epi32(p, _mm256_set1_epi32((int)h->sum)) : p;
+}
+
+/* Up to eight rows. */
+INLINE __m256i some_rows(const uint8_t *a, size_t rows, size_t d, size_t stride, const halves *h,
+                         const bool plain)
+{
+    if (rows >= 8) return dots(a, d, stride, h, 8, plain);
+    __m256i s = _mm256_setzero_si256();
+    for (size_t r = 0; r < rows; r++)
+        s = _mm256_mask_broadcastd_epi32(
+            s, (__mmask8)(1u << r),
+            _mm256_castsi256_si128(dots(a + r * stride, d, stride, h, 1, plain)));
+    return s;
 }
 
 static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,
@@ -89,16 +115,9 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
         for (size_t i = 0; i < rows; i += 8) { /* out holds the sums of the columns before */
             const __mmask8 k = rows - i >= 8 ? 0xff : (__mmask8)((1u << (rows - i)) - 1u);
             const uint8_t *at = a + i * stride + first;
-            __m256i s = _mm256_setzero_si256();
-            if (k == 0xff)
-                s = dots(at, count, stride, &h, 8);
-            else
-                for (size_t r = 0; r < rows - i; r++)
-                    s = _mm256_mask_broadcastd_epi32(
-                        s, (__mmask8)(1u << r),
-                        _mm256_castsi256_si128(dots(at + r * stride, count, stride, &h, 1)));
-            if (first > 0)
-                s = _mm256_add_epi32(s, _mm256_maskz_loadu_epi32(k, out + i));
+            __m256i s = h.plain ? some_rows(at, rows - i, count, stride, &h, true)
+                                : some_rows(at, rows - i, count, stride, &h, false);
+            if (first > 0) s = _mm256_add_epi32(s, _mm256_maskz_loadu_epi32(k, out + i));
             if (!last) {
                 _mm256_mask_storeu_epi32(out + i, k, s);
                 continue;

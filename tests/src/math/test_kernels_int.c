@@ -62,6 +62,7 @@ Test(kernels_int, matvec)
         float *steps = place(&ground_c, rows * 8, it), *got = place(&ground_d, rows * 4, it);
         fill_u8(&r, a, n);
         fill_i16(&r, x, d);
+        for (size_t j = 0; it % 3 == 0 && j < d; j++) x[j] = (int16_t)(x[j] & 255); /* bytes */
         fill_any(&r, steps, 2 * rows);
         FOR_LEVELS(want, k)
         {
