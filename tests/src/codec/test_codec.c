@@ -109,7 +109,7 @@ static double scan_bound(const coded *c, const void *tables)
     for (size_t i = 0; i < c->n; i++) {
         rho = VQ_MAX(rho, vq_grid_rho(&shape, c->rows + i * c->cm.m, true));
     }
-    return 0.5 * (double)(rho * s->head->scale) * 4.0 * (double)shape.head + 1e-4;
+    return 0.5 * (double)(rho * s->scale) * 4.0 * (double)shape.head + 1e-4;
 }
 
 Test(codec, names_and_numbers_are_unique)
