@@ -41,14 +41,17 @@ out:
     return rc;
 }
 
-/* The list's share of scores, in floats: whole codes are worth it. */
-static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
+/* The list's share of scores: base, which integers have found, or, for codes that are worth it, in
+ * floats. */
+static void turn_to(vq_look *l, const vq_scan *w, uint32_t list, float base)
 {
     const vq_model *m = &w->s->model;
     vq_sight *at = &l->sight;
     if (l->list == list) return;
     l->list = list;
-    at->base = w->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
+    at->base = base;
+    if (l->two || !l->exact)
+        at->base = w->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
     at->from = at->centred ? at->base - m->biases[list] : at->base;
     at->away = at->centred ? sqrtf(VQ_MAX(l->y_sq - 2.0f * at->from, 0.0f)) : 0.0f;
 }
@@ -102,13 +105,13 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
     for (size_t i = 0; i < n; i++) read_code(l, w, pool, (size_t)l->hits[i].id);
 }
 
-size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
+size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part, float base,
                     vq_pool *pool)
 {
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
     size_t first = pool->n;
-    turn_to(l, w, part.list);
+    turn_to(l, w, part.list, base);
     size_t kept =
         code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part),
                                v->factors != NULL ? v->factors + part.first : NULL, part.n,

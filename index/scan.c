@@ -65,7 +65,7 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
     p->threshold = least;
 }
 
-enum { GROUP = 8, AHEAD = 16384, LINE = 64, PAGE = 4096 };
+enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
 enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
 
 /* Asks for one address of every `step` bytes of what a scan reads of the first codes of a list,
@@ -79,7 +79,8 @@ static void ask(const vq_shard *s, uint32_t list, size_t step)
     size_t block = code->codec->front != NULL ? (size_t)VQ_BLOCK * code->code_bytes : bytes;
     size_t front = code->codec->front != NULL ? code->codec->front(code) : bytes;
     const uint8_t *codes = l->chunks[0].codes;
-    for (size_t at = 0, left = AHEAD; at < bytes && left > 0; at += block) {
+    for (size_t at = 0, left = front < block / 2 ? 2 * AHEAD : AHEAD; at < bytes && left > 0;
+         at += block) {
         size_t some = VQ_MIN(front, left);
         for (size_t b = 0; b < some; b += step) VQ_PREFETCH(codes + at + b);
         left -= some;
@@ -98,7 +99,7 @@ static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
 static void prefetch(const vq_shard *s, uint32_t list)
 {
     ask(s, list, LINE);
-    if (s->model.codec->bar == NULL) return;
+    if (s->model.codec->two == NULL || !s->model.codec->two(&s->model.code)) return;
     const float *centroid =
         s->model.centroids + (size_t)list * s->model.d_code; /* bars.c wants it */
     for (size_t j = 0; j < s->model.d_code; j += LINE / sizeof *centroid) VQ_PREFETCH(centroid + j);
@@ -151,7 +152,7 @@ size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size
 size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
                     float base, vq_pool *pool)
 {
-    if (w->look != NULL) return vq_look_part(w->look, w, copies, part, pool);
+    if (w->look != NULL) return vq_look_part(w->look, w, copies, part, base, pool);
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
     size_t kept =

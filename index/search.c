@@ -270,8 +270,8 @@ static bool spreads(const vq_searcher *s, const vq_effort *e, const vq_shard *sh
 {
     const vq_model *m = &shard->model;
     double vectors = (double)m->n * e->nprobe / m->nlist;
-    return s->threads > 1 && shard->mask == NULL && !e->adaptive && e->candidates <= MOST_KEPT &&
-           vectors >= (double)s->spread;
+    return s->threads > 1 && shard->mask == NULL && !e->adaptive && e->bars == 0.0f &&
+           e->candidates <= MOST_KEPT && vectors >= (double)s->spread;
 }
 
 /* Queries that decide for themselves where to stop go alone, each best list first.  So do those

@@ -60,32 +60,26 @@ vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, con
     size_t n = VQ_MIN((size_t)s->threads, (size_t)x->nlists), all = 0, keep = e->candidates;
     spread p = {.s = s, .shard = shard, .effort = e};
     vq_marks copies;
-    float worst = -INFINITY; /* of the best k of a share, where error bars decide */
     p.shares = vq_arena_take(&s->shared, n, sizeof *p.shares);
     p.tables = vq_arena_take(&s->shared, n, sizeof *p.tables);
     p.pools = vq_arena_take(&s->shared, n, sizeof *p.pools);
     *pool = (vq_pool){.keep = keep, .cap = n * keep, .threshold = -INFINITY};
     pool->scores = vq_arena_take(&s->shared, pool->cap, sizeof *pool->scores);
     pool->places = vq_arena_take(&s->shared, pool->cap, sizeof *pool->places);
-    pool->most =
-        e->bars > 0.0f ? vq_arena_take(&s->shared, pool->cap, sizeof *pool->most) : pool->scores;
+    pool->most = pool->scores;
     VQ_REQUIRE(p.shares != NULL && p.tables != NULL && p.pools != NULL && pool->scores != NULL &&
-                   pool->most != NULL && pool->places != NULL,
+                   pool->places != NULL,
                VQ_ENOMEM, "search: %zu candidates of %zu threads", keep, n);
     VQ_TRY(deal(&p, x, n, err));
     VQ_TRY(vq_team_run((int)n, n, share_task, &p, err));
     for (size_t i = 0; i < n; i++) {
         const vq_pool *part = &p.pools[i];
-        memcpy(pool->most + all, part->most, part->n * sizeof *part->most);
         memcpy(pool->scores + all, part->scores, part->n * sizeof *part->scores);
         memcpy(pool->places + all, part->places, part->n * sizeof *part->places);
         all += part->n;
-        pool->codes += part->codes;
-        if (e->bars > 0.0f) worst = VQ_MAX(worst, part->threshold);
     }
     pool->n = all;
     vq_pool_shrink(pool, s->k);
-    pool->threshold = VQ_MAX(pool->threshold, worst);
     VQ_TRY(vq_copies_begin(&copies, shard, x, true, &s->shared, err));
     VQ_TRY(vq_copies_settle(&copies, shard, pool, err));
     *tables = p.tables[0];

@@ -341,7 +341,8 @@ typedef struct vq_search_opts {
     uint32_t threads;  /* for batches; 0 = one */
     uint32_t latency;  /* 1: queries one after the other, each on all threads if it reads enough
                           lists to be worth their waking (65,536 vectors): sooner answered on an
-                          idle machine, but fewer a second.  Needs nprobe: VQ_EINVAL */
+                          idle machine, but fewer a second.  Not where error bars decide (bars):
+                          those go list by list.  Needs nprobe: VQ_EINVAL */
     uint32_t pinned;   /* not 0: a search sees what was there when the searcher was opened or last
                           refreshed; 0: what is there when it begins.  Names and vectors (vq_id_name,
                           vq_id_find, vq_get) are always those of the last search */

@@ -355,6 +355,7 @@ static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void
                  .shifted = t->shape.tail > 0,
                  .error = t->error[0] * t->error[0] * vq_grid_byte_error(),
                  .turn = vq_grid_byte_turn(),
+                 .inverse = 1.0f / vq_grid_byte_turn(),
                  .plain = t->plain,
                  .sum = t->sum[0],
                  .half = at->centred ? 0.5f : 0.0f,

@@ -27,12 +27,13 @@
  * `shifted` 32 shifts (f16), 32 lengths and 32 turns (a byte u stands for 2^(u / 12), 0 for 0: as
  * M[u % 12] * 2^(u / 12), M in scalar.c).  With L = error * length, T = turn * turn's byte:
  *   s = fma(scale, fma(sum, scale, low), base), then fma(shift, unit, s), then s - factor;
- *   S = fma(L, sum, L * plain / T), the quotient 0 if T is; p = fma(half, S, s - from);
- *   most = fma(bend * T, p, s) + sqrt(fma(S, noise, L * (1 + T) * reach)). */
+ *   S = fma(L, sum, L * plain * I), I = inverse / 2^(u / 12) of the turn's byte, 0 for 0; p =
+ * fma(half, S, s - from); most = fma(bend * T, p, s) + sqrt(fma(S, noise, L * (1 + T) * reach)). */
 typedef struct vq_bars {
     float scale, low, base, unit; /* of the estimate */
     int shifted;
     float error, turn;      /* what bytes of 2^0 stand for */
+    float inverse;          /* 1 / turn */
     float plain, sum, half; /* squared length of code and error, and what counts of it */
     float from, bend;       /* the part of s that codes have no share in; turns' multiple */
     float reach, noise;     /* squared widths */

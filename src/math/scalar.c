@@ -216,10 +216,20 @@ static const float octave[12] = {1.0f,          0x1.0f38fap0f, 0x1.1f59acp0f, 0x
                                  0x1.428a3p0f,  0x1.55b81p0f,  0x1.6a09e6p0f, 0x1.7f910ep0f,
                                  0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,  0x1.e3437ep0f};
 
+static const float inverses[12] = {1.0f,           0x1.e3437ep-1f, 0x1.c823ep-1f,  0x1.ae89fap-1f,
+                                   0x1.965feap-1f, 0x1.7f910ep-1f, 0x1.6a09e6p-1f, 0x1.55b81p-1f,
+                                   0x1.428a3p-1f,  0x1.306fep-1f,  0x1.1f59acp-1f, 0x1.0f38fap-1f};
+
 /* 2^(u / 12); of 0: 0. */
 static float twelfths(uint8_t u)
 {
     return u == 0 ? 0.0f : ldexpf(octave[u % 12], u / 12);
+}
+
+/* One over that, likewise; inverses are not quotients, but the same numbers everywhere. */
+static float inverse_twelfths(uint8_t u)
+{
+    return u == 0 ? 0.0f : ldexpf(inverses[u % 12], -(u / 12));
 }
 
 static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t stride,
@@ -235,7 +245,8 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         if (b->shifted) s = fmaf((float)load_f16(block, VQ_BLOCK + at), b->unit, s);
         if (factor != NULL) s -= factor[i];
         float l = b->error * twelfths(bytes[at]), t = b->turn * twelfths(bytes[VQ_BLOCK + at]);
-        float sq = fmaf(l, b->sum, t > 0.0f ? l * b->plain / t : 0.0f);
+        float inverse = b->inverse * inverse_twelfths(bytes[VQ_BLOCK + at]);
+        float sq = fmaf(l, b->sum, l * b->plain * inverse);
         float p = fmaf(b->half, sq, s - b->from);
         float width = sqrtf(fmaf(sq, b->noise, l * (1.0f + t) * b->reach));
         float m = fmaf(b->bend * t, p, s) + width;

@@ -60,23 +60,35 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     return found;
 }
 
-/* Eight bytes u as 2^(u / 12), 0 as 0. */
-INLINE __m256 twelfths8(const uint8_t *bytes)
+/* Those of twelve that the lanes of r say. */
+INLINE __m256i some_of(const float twelve[12], __m256i r)
 {
-    const __m256 first = _mm256_setr_ps(1.0f, 0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f,
-                                        0x1.428a3p0f, 0x1.55b81p0f, 0x1.6a09e6p0f, 0x1.7f910ep0f);
-    const __m256 last = _mm256_setr_ps(0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f, 0x1.e3437ep0f,
-                                       0.0f, 0.0f, 0.0f, 0.0f);
+    const __m256 first = _mm256_loadu_ps(twelve);
+    const __m256 last = _mm256_castps128_ps256(_mm_loadu_ps(twelve + 8));
+    __m256 big = _mm256_castsi256_ps(_mm256_cmpgt_epi32(r, _mm256_set1_epi32(7)));
+    return _mm256_castps_si256(_mm256_blendv_ps(_mm256_permutevar8x32_ps(first, r),
+                                                _mm256_permutevar8x32_ps(last, r), big));
+}
+
+/* Eight bytes u as 2^(u / 12), 0 as 0; and one over that, likewise. */
+INLINE __m256 twelfths8(const uint8_t *bytes, __m256 *inverse)
+{
+    static const float octave[12] = {1.0f,          0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f,
+                                     0x1.428a3p0f,  0x1.55b81p0f,  0x1.6a09e6p0f, 0x1.7f910ep0f,
+                                     0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,  0x1.e3437ep0f};
+    static const float inverses[12] = {1.0f,           0x1.e3437ep-1f, 0x1.c823ep-1f,
+                                       0x1.ae89fap-1f, 0x1.965feap-1f, 0x1.7f910ep-1f,
+                                       0x1.6a09e6p-1f, 0x1.55b81p-1f,  0x1.428a3p-1f,
+                                       0x1.306fep-1f,  0x1.1f59acp-1f, 0x1.0f38fap-1f};
     __m256i u = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
     __m256i q = _mm256_srli_epi32(_mm256_mullo_epi32(u, _mm256_set1_epi32(43691)), 19);
     __m256i r = _mm256_sub_epi32(u, _mm256_mullo_epi32(q, _mm256_set1_epi32(12)));
-    __m256i big = _mm256_cmpgt_epi32(r, _mm256_set1_epi32(7));
-    __m256i m = _mm256_castps_si256(_mm256_blendv_ps(_mm256_permutevar8x32_ps(first, r),
-                                                     _mm256_permutevar8x32_ps(last, r),
-                                                     _mm256_castsi256_ps(big)));
-    m = _mm256_add_epi32(m, _mm256_slli_epi32(q, 23));
-    return _mm256_castsi256_ps(
-        _mm256_andnot_si256(_mm256_cmpeq_epi32(u, _mm256_setzero_si256()), m));
+    const __m256i none = _mm256_cmpeq_epi32(u, _mm256_setzero_si256());
+    q = _mm256_slli_epi32(q, 23);
+    __m256i m = _mm256_add_epi32(some_of(octave, r), q);
+    __m256i i = _mm256_sub_epi32(some_of(inverses, r), q);
+    *inverse = _mm256_castsi256_ps(_mm256_andnot_si256(none, i));
+    return _mm256_castsi256_ps(_mm256_andnot_si256(none, m));
 }
 
 static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t stride,
@@ -84,7 +96,7 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
                           uint32_t *restrict idx, float *restrict score, float *restrict most)
 {
     const __m256 scale = _mm256_set1_ps(b->scale), low = _mm256_set1_ps(b->low);
-    const __m256 zero = _mm256_setzero_ps(), one = _mm256_set1_ps(1.0f);
+    const __m256 one = _mm256_set1_ps(1.0f);
     size_t found = 0;
     for (size_t i = 0; i < n; i += 8) {
         uint16_t some[8] = {0};
@@ -99,11 +111,12 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(pairs + 2 * VQ_BLOCK)));
         if (b->shifted) s = _mm256_fmadd_ps(h, _mm256_set1_ps(b->unit), s);
         if (factor != NULL) s = _mm256_sub_ps(s, _mm256_loadu_ps(off));
-        __m256 l = _mm256_mul_ps(_mm256_set1_ps(b->error), twelfths8(bytes));
-        __m256 t = _mm256_mul_ps(_mm256_set1_ps(b->turn), twelfths8(bytes + VQ_BLOCK));
-        __m256 turned = _mm256_cmp_ps(t, zero, _CMP_GT_OQ);
-        __m256 sq = _mm256_div_ps(_mm256_mul_ps(l, _mm256_set1_ps(b->plain)), t);
-        sq = _mm256_fmadd_ps(l, _mm256_set1_ps(b->sum), _mm256_and_ps(sq, turned));
+        __m256 inverse, unused;
+        __m256 l = _mm256_mul_ps(_mm256_set1_ps(b->error), twelfths8(bytes, &unused));
+        __m256 t = _mm256_mul_ps(_mm256_set1_ps(b->turn), twelfths8(bytes + VQ_BLOCK, &inverse));
+        inverse = _mm256_mul_ps(_mm256_set1_ps(b->inverse), inverse);
+        __m256 sq = _mm256_mul_ps(_mm256_mul_ps(l, _mm256_set1_ps(b->plain)), inverse);
+        sq = _mm256_fmadd_ps(l, _mm256_set1_ps(b->sum), sq);
         __m256 p = _mm256_sub_ps(s, _mm256_set1_ps(b->from));
         p = _mm256_fmadd_ps(_mm256_set1_ps(b->half), sq, p);
         __m256 v = _mm256_mul_ps(_mm256_mul_ps(l, _mm256_add_ps(one, t)), _mm256_set1_ps(b->reach));

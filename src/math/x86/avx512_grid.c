@@ -64,9 +64,13 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     return found;
 }
 
-/* Sixteen bytes u as 2^(u / 12), 0 as 0. */
-INLINE __m512 twelfths16(const uint8_t *bytes)
+/* Sixteen bytes u as 2^(u / 12), 0 as 0; and one over that, likewise. */
+INLINE __m512 twelfths16(const uint8_t *bytes, __m512 *inverse)
 {
+    const __m512 inverses =
+        _mm512_setr_ps(1.0f, 0x1.e3437ep-1f, 0x1.c823ep-1f, 0x1.ae89fap-1f, 0x1.965feap-1f,
+                       0x1.7f910ep-1f, 0x1.6a09e6p-1f, 0x1.55b81p-1f, 0x1.428a3p-1f, 0x1.306fep-1f,
+                       0x1.1f59acp-1f, 0x1.0f38fap-1f, 0.0f, 0.0f, 0.0f, 0.0f);
     const __m512 octave =
         _mm512_setr_ps(1.0f, 0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f, 0x1.428a3p0f, 0x1.55b81p0f,
                        0x1.6a09e6p0f, 0x1.7f910ep0f, 0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,
@@ -76,7 +80,11 @@ INLINE __m512 twelfths16(const uint8_t *bytes)
     __m512i r = _mm512_sub_epi32(u, _mm512_mullo_epi32(q, _mm512_set1_epi32(12)));
     __m512i m = _mm512_castps_si512(_mm512_permutexvar_ps(r, octave));
     m = _mm512_add_epi32(m, _mm512_slli_epi32(q, 23));
-    return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(_mm512_test_epi32_mask(u, u), m));
+    const __mmask16 some = _mm512_test_epi32_mask(u, u);
+    __m512i i = _mm512_castps_si512(_mm512_permutexvar_ps(r, inverses));
+    i = _mm512_sub_epi32(i, _mm512_slli_epi32(q, 23));
+    *inverse = _mm512_castsi512_ps(_mm512_maskz_mov_epi32(some, i));
+    return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(some, m));
 }
 
 static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t stride,
@@ -85,7 +93,7 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
 {
     const __m512 scale = _mm512_set1_ps(b->scale), low = _mm512_set1_ps(b->low);
     const __m512 base = _mm512_set1_ps(b->base), one = _mm512_set1_ps(1.0f);
-    const __m512 zero = _mm512_setzero_ps(), least = _mm512_set1_ps(threshold);
+    const __m512 least = _mm512_set1_ps(threshold), slack = _mm512_set1_ps(0x1p-20f);
     size_t found = 0;
     for (size_t i = 0; i < n; i += 16) {
         __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
@@ -99,17 +107,27 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
             s = _mm512_fmadd_ps(h, _mm512_set1_ps(b->unit), s);
         }
         if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
-        __m512 l = _mm512_mul_ps(_mm512_set1_ps(b->error), twelfths16(bytes));
-        __m512 t = _mm512_mul_ps(_mm512_set1_ps(b->turn), twelfths16(bytes + VQ_BLOCK));
-        __mmask16 turned = _mm512_cmp_ps_mask(t, zero, _CMP_GT_OQ);
-        __m512 sq = _mm512_mul_ps(l, _mm512_set1_ps(b->plain));
-        sq = _mm512_fmadd_ps(l, _mm512_set1_ps(b->sum), _mm512_maskz_div_ps(turned, sq, t));
+        __m512 inverse, unused;
+        __m512 l = _mm512_mul_ps(_mm512_set1_ps(b->error), twelfths16(bytes, &unused));
+        __m512 t = _mm512_mul_ps(_mm512_set1_ps(b->turn), twelfths16(bytes + VQ_BLOCK, &inverse));
+        inverse = _mm512_mul_ps(_mm512_set1_ps(b->inverse), inverse);
+        __m512 sq = _mm512_mul_ps(_mm512_mul_ps(l, _mm512_set1_ps(b->plain)), inverse);
+        sq = _mm512_fmadd_ps(l, _mm512_set1_ps(b->sum), sq);
         __m512 p = _mm512_sub_ps(s, _mm512_set1_ps(b->from));
         p = _mm512_fmadd_ps(_mm512_set1_ps(b->half), sq, p);
         __m512 v = _mm512_mul_ps(l, _mm512_add_ps(one, t));
         v = _mm512_mul_ps(v, _mm512_set1_ps(b->reach));
-        v = _mm512_sqrt_ps(_mm512_fmadd_ps(sq, _mm512_set1_ps(b->noise), v));
-        v = _mm512_add_ps(_mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(b->bend), t), p, s), v);
+        v = _mm512_fmadd_ps(sq, _mm512_set1_ps(b->noise), v);
+        p = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(b->bend), t), p, s);
+        /* Roots are slow, and mostly nobody comes near: what a root would have to be, and a bit
+         * less for what rounding may add. */
+        __m512 want = _mm512_add_ps(_mm512_abs_ps(least), _mm512_abs_ps(p));
+        want = _mm512_fnmadd_ps(want, slack, _mm512_sub_ps(least, p));
+        __m512 far = _mm512_mul_ps(_mm512_mul_ps(want, want), _mm512_set1_ps(1.0f - 0x1p-20f));
+        __mmask16 out = _mm512_cmp_ps_mask(want, _mm512_setzero_ps(), _CMP_GT_OQ);
+        out = _mm512_mask_cmp_ps_mask(out, v, far, _CMP_LT_OQ);
+        if ((k & (uint32_t)~out) == 0) continue;
+        v = _mm512_add_ps(p, _mm512_sqrt_ps(v));
         k = _mm512_mask_cmp_ps_mask(k, v, least, _CMP_GE_OQ);
         if (k == 0) continue;
         size_t kept = keep_some(s, k, i, idx + found, score + found);

@@ -265,6 +265,7 @@ Test(kernels_array, select_by_bars)
                      .shifted = it % 2,
                      .error = 1e-3f,
                      .turn = 1e-5f,
+                     .inverse = 1e5f,
                      .plain = 1.3f,
                      .sum = 2.1f,
                      .half = 0.5f,

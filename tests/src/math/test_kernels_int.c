@@ -74,6 +74,30 @@ Test(kernels_int, matvec)
     }
 }
 
+/* More columns than are split at a time. */
+Test(kernels_int, matvec_of_many_columns)
+{
+    enum { ROWS = 11, D = 9000 };
+    static uint8_t a[ROWS * D];
+    static int16_t x[D];
+    float steps[2 * ROWS], want_out[ROWS], got[ROWS];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 34);
+    fill_u8(&r, a, sizeof a);
+    fill_any(&r, steps, 2 * ROWS);
+    for (int bytes = 0; bytes < 2; bytes++) {
+        for (size_t j = 0; j < D; j++)
+            x[j] =
+                (int16_t)(bytes ? (int)vq_rng_below(&r, 256) : (int)vq_rng_below(&r, 1800) - 900);
+        FOR_LEVELS(want, k)
+        {
+            want->matvec_u8(a, ROWS, D, D, x, steps, steps + ROWS, 0.25f, 7.5f, want_out);
+            k->matvec_u8(a, ROWS, D, D, x, steps, steps + ROWS, 0.25f, 7.5f, got);
+            cr_assert(memcmp(want_out, got, sizeof got) == 0, "%s", k->isa);
+        }
+    }
+}
+
 Test(kernels_int, tables)
 {
     static float want_lut[40 * 256];
