@@ -7,6 +7,7 @@
  * the spread (largest less smallest, as a share of the median), GB/s of what is read, and that as a
  * share of the plain read of as many bytes, measured in the same run.  A unit is a vector or a row.
  */
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,6 +239,47 @@ static void bench_select(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, 2);
 }
 
+/* None survives, as mostly; blocks of m bytes a vector. */
+static void bench_select_bars(const vq_kernels *k, const memory *mem, shape *s)
+{
+    const vq_bars b = {.scale = 1.0f,
+                       .shifted = 1,
+                       .error = 1.0f,
+                       .turn = 1e-5f,
+                       .inverse = 1e5f,
+                       .plain = 1.0f,
+                       .sum = 1.0f,
+                       .half = 0.5f,
+                       .bend = 1.0f,
+                       .reach = 1.0f};
+    uint32_t *idx = (uint32_t *)mem->out;
+    sink = (double)k->select_bars((const uint16_t *)mem->in, mem->in, s->m * VQ_BLOCK, NULL, s->n,
+                                  &b, INFINITY, idx, mem->out + s->n, mem->out + 2 * s->n);
+    units(s, s->n, 8);
+}
+
+/* m planes a group of 16 of d coordinates. */
+static void bench_planes(const vq_kernels *k, const memory *mem, shape *s)
+{
+    static uint8_t count[64];
+    size_t groups = s->d / 16;
+    memset(count, (int)s->m, groups);
+    float sum = 0.0f;
+    for (size_t i = 0; i < s->n; i++)
+        sum += k->planes_f32((const float *)mem->table, mem->in + i * groups * s->m * 2, count,
+                             groups);
+    sink = (double)sum;
+    units(s, s->n, groups * s->m * 2);
+}
+
+static void bench_subsets(const vq_kernels *k, const memory *mem, shape *s)
+{
+    float low;
+    for (size_t i = 0; i < s->n; i++)
+        sink = (double)k->subset_luts((const float *)mem->table, s->m, (uint8_t *)mem->out, &low);
+    units(s, s->n, s->m * 16);
+}
+
 /* The query side in integers: d bytes a row, with a 16-bit query. */
 static void bench_matvec_u8(const vq_kernels *k, const memory *mem, shape *s)
 {
@@ -342,6 +384,9 @@ static const slot slots[] = {
     { "pq8_pairs", bench_pairs, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 } } },
     { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },
     { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
+    { "select_bars", bench_select_bars, false, { { .n = 128, .m = 70 }, { .n = 1024, .m = 70 } } },
+    { "planes_f32", bench_planes, false, { { .n = 50, .m = 5, .d = 784 }, { .n = 50, .m = 2, .d = 768 } } },
+    { "subset_luts", bench_subsets, true, { { .n = 50, .m = 128 } } },
     { "select_u16", bench_select, false, { { .n = 224 }, { .n = 4096 }, { .n = 4096, .m = 10 }, { .n = 4096, .m = 100 }, { .n = 4096, .m = 1000 } } },
 };
 /* clang-format on */

@@ -9,7 +9,7 @@
 #include "src/train/allot.h"
 #include "src/train/draw.h"
 
-enum { G = VQ_GRID_GROUP, ROWS = 2048 };
+enum { G = VQ_GRID_GROUP, ROWS = 2048, TILE = 64 };
 
 /* Where the arrays stand that vq_grid_params_of shows. */
 static float *array(float *params, const float *of_view)
@@ -99,6 +99,25 @@ static void describe(const double *errors, const double *squares, const float *w
     *along = (float)sqrt(felt);
 }
 
+/* Codes of `count` rows of n, evenly spaced. */
+static vq_status encode_spaced(const vq_code_model *cm, const float *x, size_t n, size_t count,
+                               uint8_t *rows, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = cm->d;
+    float *tile = vq_alloc_f32(TILE, d);
+    VQ_REQUIRE(tile != NULL, VQ_ENOMEM, "saq: %d x %zu floats", TILE, d);
+    for (size_t first = 0, some; first < count; first += some) {
+        some = VQ_MIN(count - first, (size_t)TILE);
+        for (size_t i = 0; i < some; i++)
+            memcpy(tile + i * d, x + vq_spaced_row(n, count, first + i) * d, d * sizeof *tile);
+        VQ_TRY(vq_grid_encode(cm, vq_kernels_get(), tile, some, rows + first * cm->m, err));
+    }
+out:
+    vq_mem_free(tile);
+    return rc;
+}
+
 static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *params,
                       const double *squares, seen *s, vq_error *err)
 {
@@ -107,13 +126,14 @@ static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *
     vq_grid_shape shape = vq_grid_shape_of(cm->d, cm->m);
     size_t d = cm->d, count = VQ_MIN(n, (size_t)ROWS), groups = shape.groups;
     float *last = array(params, p.head_spread) + groups;
-    uint8_t *row = vq_mem_alloc(1, cm->m);
+    uint8_t *rows = vq_mem_alloc(count, cm->m);
     uint16_t *codes = vq_mem_alloc(d, sizeof *codes);
-    VQ_REQUIRE(row != NULL && codes != NULL, VQ_ENOMEM, "saq: a row of %zu bytes", (size_t)cm->m);
-    for (int pass = 0; pass < 2; pass++) {
+    VQ_REQUIRE(rows != NULL && codes != NULL, VQ_ENOMEM, "saq: %zu codes", count);
+    for (int pass = 0; pass < 2; pass++) { /* the heads' factors are of the steps found first */
+        VQ_TRY(encode_spaced(cm, x, n, count, rows, err));
         for (size_t i = 0; i < count; i++) {
             const float *o = x + vq_spaced_row(n, count, i) * d;
-            VQ_TRY(vq_grid_encode(cm, vq_kernels_get(), o, 1, row, err));
+            const uint8_t *row = rows + i * cm->m;
             vq_grid_codes(cm, row, codes);
             double rho = (double)vq_grid_rho(&shape, row, true);
             double head_rho = (double)vq_grid_rho(&shape, row, false);
@@ -128,7 +148,7 @@ static vq_status look(const vq_code_model *cm, const float *x, size_t n, float *
     describe(s->head, squares, p.weight, groups, count, &last[VQ_GRID_HEAD_ERROR],
              array(params, p.head_spread), &last[VQ_GRID_HEAD_ALONG]);
 out:
-    vq_mem_free(row);
+    vq_mem_free(rows);
     vq_mem_free(codes);
     return rc;
 }
@@ -248,12 +268,13 @@ vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float 
     float *last = array(params, p.head_spread) + s.groups;
     miss *misses[2] = {vq_mem_alloc(n, sizeof(miss)), vq_mem_alloc(n, sizeof(miss))};
     double *z = vq_mem_alloc(n, sizeof *z);
-    uint8_t *row = vq_mem_alloc(1, m);
+    uint8_t *rows = vq_mem_alloc(n, m);
     uint16_t *codes = vq_mem_alloc(d, sizeof *codes);
-    VQ_REQUIRE(misses[0] != NULL && misses[1] != NULL && z != NULL && row != NULL && codes != NULL,
+    VQ_REQUIRE(misses[0] != NULL && misses[1] != NULL && z != NULL && rows != NULL && codes != NULL,
                VQ_ENOMEM, "error bars: %zu pairs", n);
+    VQ_TRY(vq_grid_encode(&cm, k, o, n, rows, err));
     for (size_t i = 0; i < n; i++, o += d, q += d) {
-        VQ_TRY(vq_grid_encode(&cm, k, o, 1, row, err));
+        const uint8_t *row = rows + i * (size_t)m;
         vq_grid_codes(&cm, row, codes);
         double truth = 0.0;
         for (size_t j = 0; j < d; j++) truth += (double)o[j] * (double)q[j];
@@ -276,7 +297,7 @@ out:
     vq_mem_free(misses[0]);
     vq_mem_free(misses[1]);
     vq_mem_free(z);
-    vq_mem_free(row);
+    vq_mem_free(rows);
     vq_mem_free(codes);
     return rc;
 }
