@@ -77,6 +77,7 @@ typedef struct vq_grid_tables {
     float scale, low;             /* a sum of the head is low + scale * (sum of entries) */
     const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
     const uint8_t *leads, *rests; /* groups: planes in head and tail */
+    size_t leading;               /* groups up to the last that the head has planes of */
     float offset;                 /* what all-zero codes stand for */
     float felt[2]; /* deviation of a product over the error's length: of the head, of the whole */
     float along[2], error[2], bend[2], stretch[2], plain, unit; /* of the params, likewise */

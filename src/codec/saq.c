@@ -321,6 +321,7 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
         unsigned bits = (unsigned)p.bits[g], head = (unsigned)p.head_bits[g];
         float of_head = p.step[g] * (float)(1u << (bits - head));
         counts[g] = (uint8_t)head, counts[s.groups + g] = (uint8_t)(bits - head);
+        if (head > 0) t->leading = g + 1;
         sums[g] = squares[g] = 0.0f;
         for (size_t i = g * G; i < (g + 1) * G; i++) {
             sums[g] += q[i];
@@ -414,7 +415,7 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
                   *tail = block + front + at * s->rest;
     uint8_t planes[2 * VQ_GRID_HEAD];
     for (size_t p = 0; p < s->at; p++) planes[p] = block[p * VQ_BLOCK + at];
-    float sum = k->planes_f32(t->lead, planes, t->leads, s->groups);
+    float sum = k->planes_f32(t->lead, planes, t->leads, t->leading);
     if (s->tail > 0) {
         sum += k->planes_f32(t->rest, tail, t->rests, s->groups);
         rho = tail + 2 * (size_t)s->tail;
