@@ -82,7 +82,7 @@ static int effort_taken(const vq_searcher *s, const eval_job *job, eval_result *
     r->vectors = (double)t.vectors / n;
     r->rows = (double)t.rows / n;
     r->bytes = r->vectors * job->set.first.code_bytes;
-    if (r->rows > 0) r->bytes += r->rows * (double)job->set.rows_bytes / (double)job->set.n;
+    r->bytes += r->rows * (double)job->set.first.d * (double)vq_elem_size(job->set.first.store);
     return CLI_DONE;
 }
 

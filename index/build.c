@@ -12,7 +12,7 @@
 #include "index/fit.h"
 #include "index/idmap.h"
 #include "index/learn.h"
-#include "index/part.h"
+#include "index/taught.h"
 #include "index/pseudo.h"
 #include "index/stored.h"
 #include "index/teachcache.h"
@@ -45,7 +45,7 @@ typedef struct build {
     uint8_t *sample;     /* plan.sample rows as they come */
     uint32_t *sample_at; /* which vectors they are */
     size_t sampled;
-    vq_part part;      /* those of the sample that teach, or none: all vectors do */
+    vq_taught part;    /* those of the sample that teach, or none: all vectors do */
     uint64_t *skipped; /* row numbers of bad rows */
     size_t nskipped, skipped_cap;
     /* one block of rows on its way */
@@ -232,12 +232,12 @@ static vq_status take_part(build *b, vq_error *err)
     uint8_t *rows = b->sample;
     uint32_t *at = b->sample_at;
     b->sample = NULL, b->sample_at = NULL;
-    VQ_TRY(vq_part_take(&b->part, &b->plan, rows, at, b->sampled, b->src->elem, most, &b->queries,
-                        err));
+    VQ_TRY(vq_taught_take(&b->part, &b->plan, rows, at, b->sampled, b->src->elem, most, &b->queries,
+                          err));
     VQ_REQUIRE(b->part.rows == NULL || !given, VQ_EINVAL,
                "teacher, qrels: to learn from scores of given vectors all must be in memory; that "
                "takes about %" PRIu64 " MB, so allow as much (memory), or leave them out",
-               (vq_part_bytes(&b->plan, m->n, b->queries.n) >> 20) + 1);
+               (vq_taught_bytes(&b->plan, m->n, b->queries.n) >> 20) + 1);
     if (b->part.rows == NULL || b->hasher == NULL) goto out;
     vq_hasher_add(b->hasher, b->part.at, b->part.n * sizeof *b->part.at); /* a class of its own */
 out:
@@ -361,7 +361,7 @@ static vq_status learn(build *b, vq_error *err)
     vq_mem_free(c->coded);
     c->coded = NULL;
     if (part) vq_corpus_fini(c);
-    vq_part_fini(&b->part);
+    vq_taught_fini(&b->part);
     vq_teacher_fini(&b->teacher);
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
@@ -500,7 +500,7 @@ out:
     vq_corpus_fini(&b.corpus);
     vq_mem_free(b.sample);
     vq_mem_free(b.sample_at);
-    vq_part_fini(&b.part);
+    vq_taught_fini(&b.part);
     vq_mem_free(b.queries.x);
     vq_mem_free(b.queries.own);
     vq_mem_free(b.skipped);

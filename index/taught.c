@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* part.c -- see part.h. */
-#include "index/part.h"
+/* taught.c -- see taught.h. */
+#include "index/taught.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,7 +15,7 @@ enum {
     STATES = 6    /* of what learns: now, best, a gradient, two moments, the start */
 };
 
-void vq_part_fini(vq_part *p)
+void vq_taught_fini(vq_taught *p)
 {
     vq_source_close(p->src);
     vq_mem_free(p->rows);
@@ -46,14 +46,14 @@ static uint64_t model_bytes(const vq_model *m)
     return 4 * STATES * floats;
 }
 
-uint64_t vq_part_bytes(const vq_plan *p, uint64_t n, size_t nq)
+uint64_t vq_taught_bytes(const vq_plan *p, uint64_t n, size_t nq)
 {
     const vq_model *m = &p->model;
     return n * row_bytes(m) + nq * query_bytes(m) + model_bytes(m);
 }
 
 /* Where vectors stand among those that were kept. */
-static void number_anew(const vq_part *part, vq_queries *queries)
+static void number_anew(const vq_taught *part, vq_queries *queries)
 {
     for (size_t i = 0; queries->own != NULL && i < queries->n; i++) {
         size_t low = 0, high = part->n;
@@ -69,18 +69,18 @@ static void number_anew(const vq_part *part, vq_queries *queries)
     }
 }
 
-vq_status vq_part_take(vq_part *part, vq_plan *p, uint8_t *rows, uint32_t *at, size_t n,
-                       uint32_t elem, uint64_t most, vq_queries *queries, vq_error *err)
+vq_status vq_taught_take(vq_taught *part, vq_plan *p, uint8_t *rows, uint32_t *at, size_t n,
+                         uint32_t elem, uint64_t most, vq_queries *queries, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &p->model;
     size_t size = m->d * vq_elem_size(elem);
-    uint64_t all = vq_part_bytes(p, m->n, queries->n), none = vq_part_bytes(p, 0, queries->n);
+    uint64_t all = vq_taught_bytes(p, m->n, queries->n), none = vq_taught_bytes(p, 0, queries->n);
     uint64_t room = most > none ? (most - none) / (row_bytes(m) + size) : 0;
-    *part = (vq_part){.rows = rows, .at = at};
+    *part = (vq_taught){.rows = rows, .at = at};
     part->n = (size_t)VQ_MIN(VQ_MAX(room, (uint64_t)LEAST), (uint64_t)n);
     if (all <= most || part->n == m->n) {
-        vq_part_fini(part);
+        vq_taught_fini(part);
         goto out;
     }
     for (size_t i = 0; part->n < n && i < part->n; i++) { /* rises, so a row moves down only */
