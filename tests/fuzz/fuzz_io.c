@@ -87,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifdef VQ_FUZZ_MAIN
+#include "tests/fuzz/driver.h"
 #include "src/base/bytes.h"
 #include "src/base/rng.h"
 
@@ -134,18 +135,6 @@ static size_t mutate(vq_rng *r, uint8_t *bytes, size_t len)
         }
     }
     return len;
-}
-
-static int feed_file(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) return EXIT_FAILURE;
-    uint8_t *bytes = malloc(1u << 20);
-    size_t len = bytes != NULL ? fread(bytes, 1, 1u << 20, f) : 0;
-    (void)fclose(f);
-    (void)LLVMFuzzerTestOneInput(bytes, len);
-    free(bytes);
-    return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)

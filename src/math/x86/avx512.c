@@ -5,15 +5,9 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "src/math/x86/lanes512.h"
 
 extern const vq_kernels vq_kernels_avx512;
-
-INLINE __mmask16 first16(size_t n)
-{
-    return (__mmask16)((1u << n) - 1u);
-}
 
 INLINE __mmask8 first8(size_t n)
 {
@@ -364,17 +358,6 @@ INLINE size_t keep16(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *scor
     __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
     _mm512_storeu_si512(idx, _mm512_maskz_compress_epi32(k, at));
     _mm512_storeu_ps(score, _mm512_maskz_compress_ps(k, s));
-    return (size_t)__builtin_popcount(k);
-}
-
-/* The same where there may be no room for a whole store. */
-INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *score)
-{
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
-    __mmask16 put = first16((size_t)__builtin_popcount(k));
-    _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
-    _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
     return (size_t)__builtin_popcount(k);
 }
 

@@ -3,15 +3,9 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "src/math/x86/lanes512.h"
 
 extern const vq_kernels vq_kernels_avx512_grid;
-
-INLINE __mmask16 first16(size_t n)
-{
-    return (__mmask16)((1u << n) - 1u);
-}
 
 INLINE float reduce_f32(__m512 v)
 {
@@ -26,18 +20,6 @@ INLINE __m512 score16(const uint16_t *sums, size_t i, __mmask16 k, __m512 scale,
 {
     __m512i u = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(k, sums + i));
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(u), scale, low);
-}
-
-/* Compressed in registers, since a compressing store is slow on Zen 4; no more is written than
- * kept. */
-INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *score)
-{
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
-    __mmask16 put = first16((size_t)__builtin_popcount(k));
-    _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
-    _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
-    return (size_t)__builtin_popcount(k);
 }
 
 static size_t select_f16(const uint16_t *sums, const void *scales, const void *shifts, float unit,

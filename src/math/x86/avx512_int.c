@@ -4,15 +4,9 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "src/math/x86/lanes512.h"
 
 extern const vq_kernels vq_kernels_avx512_int;
-
-INLINE __mmask16 first16(size_t n)
-{
-    return (__mmask16)((1u << n) - 1u);
-}
 
 INLINE __mmask32 first32(size_t n)
 {

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lanes512.h -- what files of AVX-512 kernels share: the first lanes, and lanes that are kept. */
+#ifndef VQ_MATH_X86_LANES512_H
+#define VQ_MATH_X86_LANES512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __mmask16 first16(size_t n)
+{
+    return (__mmask16)((1u << n) - 1u);
+}
+
+/* Compressed in registers, since a compressing store is slow on Zen 4; no more is written than
+ * kept. */
+INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *score)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
+    __mmask16 put = first16((size_t)__builtin_popcount(k));
+    _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
+    _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
+    return (size_t)__builtin_popcount(k);
+}
+
+#endif
