@@ -15,6 +15,20 @@
 
 enum { AHEAD = 4 }; /* codes that the memory is asked for before they are read */
 
+/* The length of what integers were multiplied by, which is what they blur. */
+static float turned_length(const vq_model *m, const vq_query *x)
+{
+    if (m->metric == VQ_METRIC_L2) return (float)sqrt(x->offset);
+    return m->metric == VQ_METRIC_COSINE ? 1.0f : (float)sqrt(x->q_sq);
+}
+
+/* What blurs a list's share of scores: its deviation. */
+static float share_of(const vq_look *l, const vq_scan *w, uint32_t list)
+{
+    const float *shares = w->s->brief.shares;
+    return shares != NULL ? l->length * shares[list] : 0.0f;
+}
+
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
                         const vq_effort *e, vq_arena *arena, vq_error *err)
 {
@@ -24,9 +38,10 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX};
     l->two = m->codec->two(&m->code) != 0;
     l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
+    l->length = turned_length(m, x);
     l->sight = (vq_sight){.centred = m->metric == VQ_METRIC_L2,
                           .width = e->bars,
-                          .noise = w->s->brief.blur * sqrtf(l->y_sq)};
+                          .noise = w->s->brief.blur * l->length};
     float *heap = vq_arena_take(arena, e->k, sizeof *heap);
     l->slots = vq_arena_take(arena, room, sizeof *l->slots);
     l->scores = vq_arena_take(arena, room, sizeof *l->scores);
@@ -41,17 +56,15 @@ out:
     return rc;
 }
 
-/* The list's share of scores: base, which integers have found, or, for codes that are worth it, in
- * floats. */
-static void turn_to(vq_look *l, const vq_scan *w, uint32_t list, float base)
+/* The list's share of scores, in floats: integers that choose lists are too coarse for it. */
+static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
 {
     const vq_model *m = &w->s->model;
     vq_sight *at = &l->sight;
     if (l->list == list) return;
     l->list = list;
-    at->base = base;
-    if (l->two || !l->exact)
-        at->base = w->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
+    at->share = share_of(l, w, list);
+    at->base = w->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
     at->from = at->centred ? at->base - m->biases[list] : at->base;
     at->away = at->centred ? sqrtf(VQ_MAX(l->y_sq - 2.0f * at->from, 0.0f)) : 0.0f;
 }
@@ -68,7 +81,8 @@ static float most_of(const vq_look *l, const vq_scan *w, const vq_seen *c, float
     float away = at->centred ? bar.l2 * sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f)) : bar.ip;
     float product = estimate - from + (at->centred ? bar.half : 0.0f); /* of what is decoded */
     float noise = 2.0f * bar.half * at->noise * at->noise;
-    return estimate + bar.turn * product + at->width * sqrtf(away * away + noise);
+    float share = share_of(l, w, c->list);
+    return estimate + bar.turn * product + at->width * sqrtf(away * away + noise + share * share);
 }
 
 /* The whole code of a candidate: its score is final as far as codes go. */
@@ -76,12 +90,9 @@ static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
 {
     const vq_code_model *code = &w->s->model.code;
     const vq_seen *c = &l->seen[at];
-    float score = c->estimate;
-    if (l->two) {
-        score = c->base + code->codec->score(code, w->k, l->tables, c->chunk->codes, c->slot);
-        if (c->chunk->factors != NULL) score -= c->chunk->factors[c->slot];
-        pool->codes++;
-    }
+    float score = c->base + code->codec->score(code, w->k, l->tables, c->chunk->codes, c->slot);
+    if (c->chunk->factors != NULL) score -= c->chunk->factors[c->slot];
+    pool->codes += l->two;
     vq_kth_push(&l->kth, score);
     pool->scores[at] = score;
     l->seen[at].read = true;
@@ -105,13 +116,13 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
     for (size_t i = 0; i < n; i++) read_code(l, w, pool, (size_t)l->hits[i].id);
 }
 
-size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part, float base,
+size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
                     vq_pool *pool)
 {
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
     size_t first = pool->n;
-    turn_to(l, w, part.list, base);
+    turn_to(l, w, part.list);
     size_t kept =
         code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part),
                                v->factors != NULL ? v->factors + part.first : NULL, part.n,

@@ -13,19 +13,20 @@ static double blur_of(const vq_bytemat *a, size_t row)
     return row < a->rows ? (double)a->step[row] * (double)a->step[row] / 12.0 : 0.0;
 }
 
-/* The typical squared length of a query less the mean: that of a centroid and a residual. */
-static double typical_sq(const vq_model *m, const vq_kernels *k, double residual)
+/* Adds to squares (d_code) the mean ones of the centroids' coordinates. */
+static void add_centroids(const vq_model *m, float *squares)
 {
-    double sum = 0.0;
     size_t d = m->d_code;
     for (size_t l = 0; l < m->nlist; l++)
-        sum += (double)k->dot_f32(m->centroids + l * d, m->centroids + l * d, d);
-    return sum / (double)VQ_MAX(m->nlist, 1u) + residual;
+        for (size_t j = 0; j < d; j++) {
+            float c = m->centroids[l * d + j];
+            squares[j] += c * c / (float)m->nlist;
+        }
 }
 
-/* Rows that need a second byte. */
-static vq_status second_rows(const vq_brief *b, const vq_model *m, const vq_kernels *k,
-                             size_t *rows, vq_error *err)
+/* Rows that need a second byte: a product is with a centroid and a residual, and a query, less the
+ * mean, is typically as long as these. */
+static vq_status second_rows(const vq_brief *b, const vq_model *m, size_t *rows, vq_error *err)
 {
     vq_status rc = VQ_OK;
     double blurred = 0.0, all = 0.0;
@@ -35,8 +36,9 @@ static vq_status second_rows(const vq_brief *b, const vq_model *m, const vq_kern
     squares = vq_alloc_f32(1, m->d_code);
     VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "searcher: %u dimensions", m->d_code);
     double error = (double)m->codec->squares(&m->code, squares);
+    add_centroids(m, squares);
     for (size_t j = 0; j < m->d_code; j++) all += (double)squares[j];
-    double most = error / LITTLE / typical_sq(m, k, all);
+    double most = error / LITTLE / all;
     for (*rows = b->matrix.rows; *rows > 0; --*rows) {
         blurred += (double)squares[*rows - 1] * blur_of(&b->matrix, *rows - 1);
         if (blurred > most) break;
@@ -77,7 +79,27 @@ static void add_product(const vq_bytemat *a, const float *x, float *out)
     }
 }
 
-/* What is left of the blur. */
+/* What is left of the blur in coordinate j, squared. */
+static double left_of(const vq_brief *b, size_t j)
+{
+    return blur_of(j < b->second.rows ? &b->second : &b->matrix, j);
+}
+
+/* ..and in products with centroids. */
+static void find_shares(vq_brief *b, const vq_model *m)
+{
+    size_t d = m->d_code;
+    for (size_t l = 0; l < m->nlist; l++) {
+        double blurred = 0.0;
+        for (size_t j = 0; j < d; j++) {
+            double c = (double)m->centroids[l * d + j];
+            blurred += c * c * left_of(b, j);
+        }
+        b->shares[l] = (float)sqrt(blurred);
+    }
+}
+
+/* ..and with residuals. */
 static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -87,7 +109,7 @@ static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
     (void)m->codec->squares(&m->code, squares);
     for (size_t j = 0; j < m->d_code; j++) {
         all += (double)squares[j];
-        blurred += (double)squares[j] * blur_of(j < b->second.rows ? &b->second : &b->matrix, j);
+        blurred += (double)squares[j] * left_of(b, j);
     }
     b->blur = all > 0.0 ? (float)sqrt(blurred / all) : 0.0f;
 out:
@@ -110,12 +132,12 @@ static vq_status probe_columns(const vq_model *m, size_t *columns, vq_error *err
     VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "searcher: %zu dimensions", d);
     (void)m->codec->squares(&m->code, squares);
     memset(squares + d, 0, d * sizeof *squares);
+    add_centroids(m, squares + d);
     for (size_t l = 0; l < n; l++) {
         float lo = 0.0f, hi = 0.0f;
         for (size_t j = 0; j < d; j++) {
             float c = m->centroids[l * d + j];
             lo = VQ_MIN(lo, c), hi = VQ_MAX(hi, c);
-            squares[d + j] += c * c / (float)n;
         }
         double step = ((double)hi - (double)lo) / 255.0;
         blurred += step * step / (12.0 * (double)n);
@@ -175,14 +197,19 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     size_t of_second = take(&all, m->codec->squares != NULL ? vq_bytemat_size(rows, m->d) : 0);
     size_t of_centroids = take(&all, vq_bytemat_size(m->nlist, m->d_code));
     size_t of_code = take(&all, code), of_centre = take(&all, m->d_code * sizeof(float));
+    size_t of_shares = take(&all, m->nlist * sizeof(float));
     VQ_REQUIRE(all < SIZE_MAX / 8, VQ_ENOMEM, "searcher: %u lists", m->nlist);
     b->memory = vq_mem_alloc(all, 1);
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
     char *at = b->memory;
     if (rows > 0) vq_bytemat_make(&b->matrix, k, matrix, rows, m->d, at + of_matrix);
-    VQ_TRY(second_rows(b, m, k, &more, err));
+    VQ_TRY(second_rows(b, m, &more, err));
     if (more > 0) VQ_TRY(make_second(b, k, matrix, more, at + of_second, err));
-    if (m->codec->squares != NULL) VQ_TRY(find_blur(b, m, err));
+    if (m->codec->squares != NULL) {
+        b->shares = (float *)(void *)(at + of_shares);
+        find_shares(b, m);
+        VQ_TRY(find_blur(b, m, err));
+    }
     if (rows > 0 && m->metric == VQ_METRIC_L2 && m->mean != NULL) {
         b->centre = (float *)(void *)(at + of_centre);
         memset(b->centre, 0, m->d_code * sizeof *b->centre);

@@ -17,6 +17,7 @@ typedef struct vq_brief {
     vq_code_model code;   /* the model's, with codewords in bytes where the codec has them */
     float *centre;        /* d_code: what these two make of the mean; NULL: queries keep it */
     float blur;           /* deviation of a product with a residual, over the lengths of both */
+    float *shares;        /* nlist: of a product with a centroid, over the query's; or NULL */
     void *memory;         /* owned */
 } vq_brief;
 

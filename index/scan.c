@@ -152,7 +152,7 @@ size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size
 size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
                     float base, vq_pool *pool)
 {
-    if (w->look != NULL) return vq_look_part(w->look, w, copies, part, base, pool);
+    if (w->look != NULL) return vq_look_part(w->look, w, copies, part, pool);
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
     size_t kept =

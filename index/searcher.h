@@ -240,6 +240,7 @@ struct vq_look { /* memory of the arena */
     const vq_query *x;
     const void *tables;
     bool exact, two; /* rows come after; a code is more than its head */
+    float length;    /* of what integers were multiplied by */
     uint32_t list;   /* that sight is of */
     vq_sight sight;
     vq_kth kth;      /* of whole codes */
@@ -254,7 +255,7 @@ struct vq_look { /* memory of the arena */
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
                         const vq_effort *e, vq_arena *arena, vq_error *err);
 /* vq_scan_part where error bars decide; what waits in the pool has no score yet. */
-size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part, float base,
+size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
                     vq_pool *pool);
 /* In place of vq_pool_shrink: leaves those that count, scored by their whole codes. */
 void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool);

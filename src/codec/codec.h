@@ -41,7 +41,9 @@ typedef struct vq_sight {
     float away;   /* l2: the query's distance from the centroid; else unused */
     bool centred; /* l2 */
     float width;  /* of a bar, in deviations */
-    float noise;  /* deviation of the query's coordinates, where they were found in integers */
+    float noise;  /* where integers have found the query: deviation of a product with a residual of
+                     length 1, */
+    float share;  /* ..and of the list's share */
 } vq_sight;
 
 /* A trained codec.  params may lie in the map. */

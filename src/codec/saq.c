@@ -242,12 +242,12 @@ static bool head_tables(vq_grid_tables *t, const vq_grid_params *p, const float 
 }
 
 /* What error bars need of the query; squares: of its groups. */
-static void feel(vq_grid_tables *t, const vq_grid_params *p, const float *squares)
+static void feel(vq_grid_tables *t, const vq_grid_params *p, const double *squares)
 {
     double felt[2] = {0.0, 0.0};
     for (size_t g = 0; g < t->shape.groups; g++) {
-        felt[0] += (double)(squares[g] * p->head_spread[g]);
-        felt[1] += (double)(squares[g] * p->spread[g]);
+        felt[0] += squares[g] * (double)p->head_spread[g];
+        felt[1] += squares[g] * (double)p->spread[g];
         t->sum[0] += p->head_spread[g];
         t->sum[1] += p->spread[g];
     }
@@ -311,7 +311,7 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
     float *rest = vq_arena_take(arena, cm->d, sizeof *rest);
     uint8_t *counts = vq_arena_take(arena, 2 * (size_t)s.groups, 1);
     float *sums = vq_arena_take(arena, s.groups, sizeof *sums);
-    float *squares = vq_arena_take(arena, s.groups, sizeof *squares);
+    double *squares = vq_arena_take(arena, s.groups, sizeof *squares);
     if (t == NULL || lead == NULL || rest == NULL || counts == NULL || sums == NULL ||
         squares == NULL)
         return NULL;
@@ -322,10 +322,10 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
         float of_head = p.step[g] * (float)(1u << (bits - head));
         counts[g] = (uint8_t)head, counts[s.groups + g] = (uint8_t)(bits - head);
         if (head > 0) t->leading = g + 1;
-        sums[g] = squares[g] = 0.0f;
+        sums[g] = 0.0f, squares[g] = 0.0;
         for (size_t i = g * G; i < (g + 1) * G; i++) {
             sums[g] += q[i];
-            squares[g] += q[i] * q[i];
+            squares[g] += (double)q[i] * (double)q[i];
             lead[i] = of_head * q[i];
             rest[i] = p.step[g] * q[i];
         }
@@ -348,6 +348,8 @@ static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void
                         float threshold, void *scratch, uint32_t *idx, float *score, float *most)
 {
     const vq_grid_tables *t = tables;
+    /* An entry of a table is rounded; a plane of bits has G / 4 tables. */
+    float blunt = t->scale * t->scale / 12.0f * (float)(t->shape.head * (G / 4));
     float reach = t->stretch[0] * (at->centred ? t->along[0] * at->away : t->felt[0]);
     vq_bars b = {.scale = t->scale,
                  .low = t->low,
@@ -363,7 +365,9 @@ static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void
                  .from = at->from,
                  .bend = t->bend[0],
                  .reach = reach * reach * at->width * at->width,
-                 .noise = at->noise * at->noise * at->width * at->width};
+                 .noise = at->noise * at->noise * at->width * at->width,
+                 .blunt = blunt * at->width * at->width,
+                 .fixed = at->share * at->share * at->width * at->width};
     look_up(cm, k, t, blocks, n, scratch);
     return k->select_bars(scratch, blocks + (size_t)t->shape.at * VQ_BLOCK,
                           VQ_BLOCK * (size_t)cm->m, factor, n, &b, threshold, idx, score, most);

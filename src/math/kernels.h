@@ -28,7 +28,8 @@
  * M[u % 12] * 2^(u / 12), M in scalar.c).  With L = error * length, T = turn * turn's byte:
  *   s = fma(scale, fma(sum, scale, low), base), then fma(shift, unit, s), then s - factor;
  *   S = fma(L, sum, L * plain * I), I = inverse / 2^(u / 12) of the turn's byte, 0 for 0; p =
- * fma(half, S, s - from); most = fma(bend * T, p, s) + sqrt(fma(S, noise, L * (1 + T) * reach)). */
+ * fma(half, S, s - from); most = fma(bend * T, p, s) + sqrt(V), V = fma(S, noise, fma(scale *
+ * scale, blunt, fma(L * (1 + T), reach, fixed))). */
 typedef struct vq_bars {
     float scale, low, base, unit; /* of the estimate */
     int shifted;
@@ -36,7 +37,8 @@ typedef struct vq_bars {
     float inverse;          /* 1 / turn */
     float plain, sum, half; /* squared length of code and error, and what counts of it */
     float from, bend;       /* the part of s that codes have no share in; turns' multiple */
-    float reach, noise;     /* squared widths */
+    float reach, noise;     /* squared widths: of the code's error, of the query's; */
+    float blunt, fixed;     /* ..of the sums' for a scale of 1, of what all vectors share */
 } vq_bars;
 
 /* K(return type, name, (parameters)) */

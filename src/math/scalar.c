@@ -241,14 +241,16 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         const uint8_t *block = factors + i / VQ_BLOCK * stride;
         const uint8_t *bytes = block + (b->shifted ? 4 : 2) * VQ_BLOCK;
         size_t at = i % VQ_BLOCK;
-        float s = fmaf((float)load_f16(block, at), fmaf((float)sums[i], b->scale, b->low), b->base);
+        float h = (float)load_f16(block, at);
+        float s = fmaf(h, fmaf((float)sums[i], b->scale, b->low), b->base);
         if (b->shifted) s = fmaf((float)load_f16(block, VQ_BLOCK + at), b->unit, s);
         if (factor != NULL) s -= factor[i];
         float l = b->error * twelfths(bytes[at]), t = b->turn * twelfths(bytes[VQ_BLOCK + at]);
         float inverse = b->inverse * inverse_twelfths(bytes[VQ_BLOCK + at]);
         float sq = fmaf(l, b->sum, l * b->plain * inverse);
         float p = fmaf(b->half, sq, s - b->from);
-        float width = sqrtf(fmaf(sq, b->noise, l * (1.0f + t) * b->reach));
+        float v = fmaf(h * h, b->blunt, fmaf(l * (1.0f + t), b->reach, b->fixed));
+        float width = sqrtf(fmaf(sq, b->noise, v));
         float m = fmaf(b->bend * t, p, s) + width;
         if (!(m >= threshold)) continue;
         idx[found] = (uint32_t)i;

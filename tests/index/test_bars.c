@@ -67,10 +67,41 @@ static void check_bars(const char *path, const char *codec, uint32_t metric, flo
 Test(bars, find_what_is_there_and_take_little, .timeout = 120)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
-    static const float bits[] = {1.5f, 4.0f, 8.0f}; /* without a tail and with one */
+    static const float bits[] = {1.5f, 4.0f, 7.0f, 8.0f}; /* without a tail and with one */
     for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++)
         for (size_t b = 0; b < VQ_COUNT(bits); b++) check_bars(path, "saq", metric, bits[b]);
     check_bars(path, "rabitq", VQ_METRIC_L2, 4.0f);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Where lists lie far apart, what integers blur of a query is most of what is not known of a score.
+ */
+Test(bars, lists_that_lie_far_apart)
+{
+    enum { GROUPS = 12 };
+    static outcome exact, usual;
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    static const float bits[] = {4.0f, 8.0f};
+    static const double least[] = {0.935, 0.985};
+    float *x = clusters(5, N + NQ, D), *away = vq_alloc_f32(GROUPS, D);
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 6);
+    fill_normal(&r, away, GROUPS * D);
+    for (size_t i = 0; i < (N + NQ) * D; i++)
+        x[i] = x[i] + 10.0f * away[i / D % GROUPS * D + i % D];
+    for (size_t b = 0; b < VQ_COUNT(bits); b++) {
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        o.codec = "saq", o.bits = bits[b], o.store = VQ_F32, o.force = 1, o.nlist = GROUPS;
+        build(path, x, N, D, VQ_F32, &o);
+        vq_index *ix = open_index(path);
+        look(ix, x + (size_t)N * D, 0.0f, N, &exact);
+        look(ix, x + (size_t)N * D, 0.0f, 0, &usual);
+        double found = share_of(&usual, &exact);
+        cr_assert(found > least[b], "%g bits: %g", (double)bits[b], found);
+        vq_close(ix);
+    }
+    vq_mem_free(x), vq_mem_free(away);
     free(path);
     test_rmdir(dir);
 }

@@ -108,8 +108,8 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         if (factor != NULL) __builtin_memcpy(off, factor + i, count * sizeof *off);
         __m256 h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)pairs));
         __m256 s = _mm256_fmadd_ps(h, score8(some, scale, low), _mm256_set1_ps(b->base));
-        h = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(pairs + 2 * VQ_BLOCK)));
-        if (b->shifted) s = _mm256_fmadd_ps(h, _mm256_set1_ps(b->unit), s);
+        __m256 e = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(pairs + 2 * VQ_BLOCK)));
+        if (b->shifted) s = _mm256_fmadd_ps(e, _mm256_set1_ps(b->unit), s);
         if (factor != NULL) s = _mm256_sub_ps(s, _mm256_loadu_ps(off));
         __m256 inverse, unused;
         __m256 l = _mm256_mul_ps(_mm256_set1_ps(b->error), twelfths8(bytes, &unused));
@@ -119,7 +119,9 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         sq = _mm256_fmadd_ps(l, _mm256_set1_ps(b->sum), sq);
         __m256 p = _mm256_sub_ps(s, _mm256_set1_ps(b->from));
         p = _mm256_fmadd_ps(_mm256_set1_ps(b->half), sq, p);
-        __m256 v = _mm256_mul_ps(_mm256_mul_ps(l, _mm256_add_ps(one, t)), _mm256_set1_ps(b->reach));
+        __m256 v = _mm256_fmadd_ps(_mm256_mul_ps(l, _mm256_add_ps(one, t)),
+                                   _mm256_set1_ps(b->reach), _mm256_set1_ps(b->fixed));
+        v = _mm256_fmadd_ps(_mm256_mul_ps(h, h), _mm256_set1_ps(b->blunt), v);
         v = _mm256_sqrt_ps(_mm256_fmadd_ps(sq, _mm256_set1_ps(b->noise), v));
         v = _mm256_add_ps(_mm256_fmadd_ps(_mm256_mul_ps(_mm256_set1_ps(b->bend), t), p, s), v);
         uint32_t k =

@@ -85,8 +85,8 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         __m512 h = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)pairs));
         s = _mm512_fmadd_ps(h, s, base);
         if (b->shifted) {
-            h = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(pairs + 2 * VQ_BLOCK)));
-            s = _mm512_fmadd_ps(h, _mm512_set1_ps(b->unit), s);
+            __m512 e = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(pairs + 2 * VQ_BLOCK)));
+            s = _mm512_fmadd_ps(e, _mm512_set1_ps(b->unit), s);
         }
         if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
         __m512 inverse, unused;
@@ -98,7 +98,8 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         __m512 p = _mm512_sub_ps(s, _mm512_set1_ps(b->from));
         p = _mm512_fmadd_ps(_mm512_set1_ps(b->half), sq, p);
         __m512 v = _mm512_mul_ps(l, _mm512_add_ps(one, t));
-        v = _mm512_mul_ps(v, _mm512_set1_ps(b->reach));
+        v = _mm512_fmadd_ps(v, _mm512_set1_ps(b->reach), _mm512_set1_ps(b->fixed));
+        v = _mm512_fmadd_ps(_mm512_mul_ps(h, h), _mm512_set1_ps(b->blunt), v);
         v = _mm512_fmadd_ps(sq, _mm512_set1_ps(b->noise), v);
         p = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(b->bend), t), p, s);
         /* Roots are slow, and mostly nobody comes near: what a root would have to be, and a bit

@@ -113,7 +113,7 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
         bool last = first + count == d;
         split(x + first, count, &h);
         for (size_t i = 0; i < rows; i += 8) { /* out holds the sums of the columns before */
-            const __mmask8 k = rows - i >= 8 ? 0xff : (__mmask8)((1u << (rows - i)) - 1u);
+            const __mmask8 k = (__mmask8)(rows - i >= 8 ? 0xffu : (1u << (rows - i)) - 1u);
             const uint8_t *at = a + i * stride + first;
             __m256i s = h.plain ? some_rows(at, rows - i, count, stride, &h, true)
                                 : some_rows(at, rows - i, count, stride, &h, false);

@@ -282,11 +282,13 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
                                              want[7], scratch, idx, score, most);
             size_t left = 0;
             for (size_t i = 0; i < n; i++) {
-                cr_assert(fabsf(most[i] - want[idx[i]]) <= 1e-4f * fabsf(want[idx[i]]) + 1e-4f);
+                float slack = 1e-4f * fabsf(want[idx[i]]) + 1e-4f; /* and what tables round */
+                cr_assert(most[i] >= want[idx[i]] - slack);
+                cr_assert(most[i] <= want[idx[i]] + slack + 0.1f * (want[idx[i]] - plain[idx[i]]));
                 cr_assert_eq(score[i], plain[idx[i]]);
             }
             for (size_t i = 0; i < N; i++) left += want[i] >= want[7] + 1e-3f;
-            cr_assert(n >= left && n <= left + 3, "%zu of %zu", n, left);
+            cr_assert(n >= left && n <= left + 3 + N / 10, "%zu of %zu", n, left);
         }
         vq_mem_free(rows);
         vq_mem_free(blocks);

@@ -272,7 +272,9 @@ Test(kernels_array, select_by_bars)
                      .from = -1.0f,
                      .bend = 3.0f,
                      .reach = 0.3f,
-                     .noise = it % 3 == 0 ? 0 : 1e-3f};
+                     .noise = it % 3 == 0 ? 0 : 1e-3f,
+                     .blunt = it % 5 == 0 ? 0 : 2e-3f,
+                     .fixed = it % 4 == 0 ? 0 : 5e-3f};
         fill_any(&r, factor, n);
         fill_u8(&r, factors, nblocks * stride);
         for (size_t i = 0; i < nblocks * VQ_BLOCK; i++) { /* scales and shifts are finite */
