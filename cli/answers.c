@@ -50,10 +50,11 @@ static void carried_json(json *j, const vq_document *d)
     if (d->ntags > 0) json_close(j, ']');
     if (d->time != VQ_NO_TIME) json_int(j, "time", d->time);
     if (d->payload == NULL) return;
-    if (vq_json_valid(d->payload, d->payload_bytes))
+    bool line = memchr(d->payload, '\n', d->payload_bytes) == NULL;
+    if (line && vq_json_valid(d->payload, d->payload_bytes))
         json_raw(j, "payload", d->payload, d->payload_bytes);
     else
-        json_text(j, "payload", d->payload);
+        json_bytes(j, "payload", d->payload, d->payload_bytes);
 }
 
 static void carried_text(FILE *f, const vq_document *d)

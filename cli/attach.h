@@ -48,8 +48,9 @@ typedef struct attach {
     vq_attrs files[ATTACH_KINDS];
 } attach;
 
-/* What an id carries of a kind, as a line that attach_open reads; false: nothing. */
-bool attach_print(FILE *f, vq_attrs_kind kind, const char *id, const vq_document *d);
+/* What an id carries of a kind, as a line that attach_open reads; no line if it carries none.  An
+ * exit code: CLI_DATA, and it has told why, for a payload that no such line can hold. */
+int attach_print(FILE *f, vq_attrs_kind kind, const char *id, const vq_document *d);
 
 bool attach_any(const attach_files *f);
 /* An exit code; tells what went wrong.  strings: ids are names. */

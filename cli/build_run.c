@@ -154,6 +154,17 @@ int build_check(const build_args *a, const char *input, bool in_place)
         return fail(CLI_USAGE, "%s is both input and output", input);
     if (!a->force && access(a->output, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
+    const char *files[] = {in_place ? NULL : input,
+                           a->ids,
+                           a->attached.tags,
+                           a->attached.times,
+                           a->attached.payload,
+                           a->teacher,
+                           a->qrels,
+                           a->query_ids,
+                           a->queries.n > 0 ? a->queries.at[0] : NULL};
+    int code = check_dashes(files, sizeof files / sizeof *files);
+    if (code != CLI_DONE) return code;
     static const char log[] = "--log";
     const char *taught = a->log != NULL         ? log
                          : a->teacher != NULL   ? "--teacher"
@@ -170,7 +181,7 @@ int build_check(const build_args *a, const char *input, bool in_place)
         return fail(CLI_USAGE, "--log is for --train distill, which has epochs: leave it out");
     if (a->query_ids != NULL && a->teacher == NULL && a->qrels == NULL)
         return fail(CLI_USAGE, "--query-ids names the queries of --teacher or --qrels: give one");
-    int code = check_written(a, input, "--log", a->log);
+    code = check_written(a, input, "--log", a->log);
     if (code == CLI_DONE) code = epoch_log_check(a->log);
     if (code == CLI_DONE) code = check_written(a, input, "--teacher-cache", a->teacher_cache);
     if (code == CLI_DONE) code = check_written(a, in_place ? NULL : input, "-o", a->output);

@@ -44,10 +44,12 @@ int cmd_add(const cmd *self, int argc, char **argv)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, 2, &rest, &nrest);
     if (code >= 0) return code;
+    const char *files[] = {rest[1], a.ids, a.attached.tags, a.attached.times, a.attached.payload};
+    code = check_dashes(files, sizeof files / sizeof *files);
+    if (code != CLI_DONE) return code;
     vq_error err = {0};
     vq_source *src = NULL;
     vq_ids ids = {0};
-    code = CLI_DONE;
     if (a.ids != NULL) code = write_read_ids(rest[0], a.ids, &ids);
     if (code == CLI_DONE) {
         vq_status rc = vq_source_open_file(&src, rest[1], a.skip_bad, &err);

@@ -52,7 +52,7 @@ static int write_ids(const char *path, const vq_source *src)
 }
 
 /* What vectors carry of a kind, in the order of their ids. */
-static int write_carried(const char *path, vq_attrs_kind kind, vq_searcher *s, const vq_source *src)
+static int write_carried(const char *path, vq_attrs_kind kind, vq_source *src)
 {
     vq_error err = {0};
     const uint64_t *ids;
@@ -67,27 +67,22 @@ static int write_carried(const char *path, vq_attrs_kind kind, vq_searcher *s, c
     if (code != CLI_DONE) return code;
     for (uint64_t i = 0; i < n && code == CLI_DONE; i++) {
         vq_document d = VQ_DOCUMENT_INIT;
-        uint64_t id = ids != NULL ? ids[i] : i;
-        if (names == NULL) (void)snprintf(number, sizeof number, "%" PRIu64, id);
-        if (names != NULL) rc = vq_id_find(s, names[i], &id, &err);
-        if (rc == VQ_OK) rc = vq_get_attributes(s, id, &d, &err);
-        if (rc != VQ_OK) code = fail_status(rc, &err);
-        if (rc == VQ_OK) (void)attach_print(o.f, kind, names != NULL ? names[i] : number, &d);
+        (void)snprintf(number, sizeof number, "%" PRIu64, ids != NULL ? ids[i] : i);
+        rc = vq_source_attributes(src, i, &d, &err);
+        if (rc == VQ_OK)
+            code = attach_print(o.f, kind, names != NULL ? names[i] : number, &d);
+        else
+            code = fail_status(rc, &err);
     }
     return output_close(&o, code);
 }
 
-static int export_carried(const attach_files *f, vq_index *ix, const vq_source *src)
+/* From the snapshot that rows and ids are of, whoever changes the index meanwhile. */
+static int export_carried(const attach_files *f, vq_source *src)
 {
-    vq_error err = {0};
-    vq_searcher *s = NULL;
-    if (!attach_any(f)) return CLI_DONE;
-    vq_status rc = vq_searcher_open(&s, ix, NULL, &err);
-    if (rc != VQ_OK) return fail_status(rc, &err);
-    int code = write_carried(f->tags, VQ_ATTRS_TAGS, s, src);
-    if (code == CLI_DONE) code = write_carried(f->times, VQ_ATTRS_TIMES, s, src);
-    if (code == CLI_DONE) code = write_carried(f->payload, VQ_ATTRS_PAYLOAD, s, src);
-    vq_searcher_close(s);
+    int code = write_carried(f->tags, VQ_ATTRS_TAGS, src);
+    if (code == CLI_DONE) code = write_carried(f->times, VQ_ATTRS_TIMES, src);
+    if (code == CLI_DONE) code = write_carried(f->payload, VQ_ATTRS_PAYLOAD, src);
     return code;
 }
 
@@ -107,7 +102,7 @@ static int export_rows(const export_args *a, vq_index *ix)
     }
     if (rc != VQ_OK && code == CLI_DONE) code = fail_status(rc, &err);
     if (code == CLI_DONE && a->ids != NULL) code = write_ids(a->ids, src);
-    if (code == CLI_DONE) code = export_carried(&a->carried, ix, src);
+    if (code == CLI_DONE) code = export_carried(&a->carried, src);
     if (code == CLI_DONE && !a->quiet)
         (void)printf("%s: %s vectors of %u dimensions\n", a->output, report_count(count, rows), d);
     vq_source_close(src);

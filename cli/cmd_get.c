@@ -25,7 +25,7 @@ const opt get_opts[] = {
     {"times", 0, OPT_FLAG, NULL, offsetof(get_args, times), 0, 0, NULL,
      "print the times, as lines that vq set --times reads"},
     {"payload", 0, OPT_FLAG, NULL, offsetof(get_args, payload), 0, 0, NULL,
-     "print the payloads, one a line"},
+     "print the payloads as they are, each ended with a newline"},
     {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
 
 static vq_status fetch(vq_searcher *s, char **names, size_t n, uint32_t d, float *rows,
@@ -69,7 +69,12 @@ static int print_carried(const get_args *a, vq_searcher *s, char **names, size_t
         vq_status rc = vq_id_find(s, names[i], &id, &err);
         if (rc == VQ_OK) rc = vq_get_attributes(s, id, &d, &err);
         if (rc != VQ_OK) return fail_status(rc, &err);
-        (void)attach_print(stdout, kind, names[i], &d);
+        if (kind != VQ_ATTRS_PAYLOAD) {
+            (void)attach_print(stdout, kind, names[i], &d);
+        } else if (d.payload != NULL) { /* whatever it is */
+            (void)fwrite(d.payload, 1, d.payload_bytes, stdout);
+            (void)putchar('\n');
+        }
     }
     return CLI_DONE;
 }

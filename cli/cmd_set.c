@@ -16,6 +16,9 @@ int cmd_set(const cmd *self, int argc, char **argv)
     if (code >= 0) return code;
     if (!attach_any(&a.attached))
         return fail(CLI_USAGE, "what is to be set? give --tags, --times or --payload");
+    const char *files[] = {a.attached.tags, a.attached.times, a.attached.payload};
+    code = check_dashes(files, sizeof files / sizeof *files);
+    if (code != CLI_DONE) return code;
     vq_error err = {0};
     progress p;
     vq_writer *w = NULL;

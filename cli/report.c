@@ -7,21 +7,29 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "src/io/utf8.h"
+
 static void indent(json *j)
 {
     if (j->pretty) (void)fprintf(j->f, "\n%*s", 2 * j->depth, "");
 }
 
-static void quoted(FILE *f, const char *text)
+/* U+FFFD stands for each byte that is no UTF-8: JSON is. */
+static void quoted(FILE *f, const char *text, size_t len)
 {
     (void)fputc('"', f);
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            (void)fprintf(f, "\\%c", *p);
-        else if (*p < 0x20)
-            (void)fprintf(f, "\\u%04x", *p);
+    for (size_t i = 0, step; i < len; i += step) {
+        uint32_t code;
+        step = vq_utf8_next(text + i, len - i, &code);
+        if (code == '"' || code == '\\')
+            (void)fprintf(f, "\\%c", text[i]);
+        else if (code < 0x20)
+            (void)fprintf(f, "\\u%04x", (unsigned)code);
+        else if (step > 0)
+            (void)fwrite(text + i, 1, step, f);
         else
-            (void)fputc(*p, f);
+            (void)fputs("\xef\xbf\xbd", f);
+        if (step == 0) step = 1;
     }
     (void)fputc('"', f);
 }
@@ -34,7 +42,7 @@ static void begin(json *j, const char *key)
         indent(j);
     }
     if (key == NULL) return;
-    quoted(j->f, key);
+    quoted(j->f, key, strlen(key));
     (void)fputs(": ", j->f);
 }
 
@@ -56,8 +64,13 @@ void json_close(json *j, char bracket)
 
 void json_text(json *j, const char *key, const char *text)
 {
+    json_bytes(j, key, text, strlen(text));
+}
+
+void json_bytes(json *j, const char *key, const char *text, size_t len)
+{
     begin(j, key);
-    quoted(j->f, text);
+    quoted(j->f, text, len);
 }
 
 void json_real(json *j, const char *key, double x)

@@ -21,6 +21,8 @@ typedef struct json { /* no memory of its own; nothing to end but the outermost 
 void json_open(json *j, const char *key, char bracket);
 void json_close(json *j, char bracket); /* '}' or ']' */
 void json_text(json *j, const char *key, const char *text);
+/* A string of len bytes, whatever they are; U+FFFD stands for what is no UTF-8. */
+void json_bytes(json *j, const char *key, const char *text, size_t len);
 void json_real(json *j, const char *key, double x); /* 9 digits; null if it is not finite */
 void json_count(json *j, const char *key, uint64_t x);
 void json_int(json *j, const char *key, int64_t x);

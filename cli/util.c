@@ -131,6 +131,15 @@ bool same_file(const char *a, const char *b)
     return same;
 }
 
+int check_dashes(const char *const *files, size_t n)
+{
+    size_t dashes = 0;
+    for (size_t i = 0; i < n; i++) dashes += files[i] != NULL && strcmp(files[i], "-") == 0;
+    if (dashes < 2) return CLI_DONE;
+    return fail(CLI_USAGE, "standard input (-) can be one of the files only, here it is %zu",
+                dashes);
+}
+
 bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);

@@ -24,14 +24,17 @@ void *xmalloc(size_t count, size_t size);
 void *xrealloc(void *block, size_t count, size_t size);
 char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-double now_seconds(void);
+double now_seconds(void);    /* monotonic */
 typedef struct page_faults { /* of this process: pages found in memory, and read from a disk */
     double minor, major;
 } page_faults;
-page_faults faults_since(page_faults before); /* {0}: since it began */ /* monotonic */
+page_faults faults_since(page_faults before); /* {0}: since it began */
 uint32_t processors(void);                    /* that this process may run on; at least 1 */
 bool same_file(const char *a, const char *b); /* are one, or would be if they were there */
-char *folder_of(const char *path);            /* free it */
+/* Standard input can be read once: is "-" at most one of n files (NULL: not given)?  An exit code.
+ */
+int check_dashes(const char *const *files, size_t n);
+char *folder_of(const char *path); /* free it */
 bool ends_with(const char *text, const char *end);
 
 #endif

@@ -200,6 +200,13 @@ out:
     return rc;
 }
 
+vq_status vq_source_attributes(vq_source *src, uint64_t row, vq_document *out, vq_error *err)
+{
+    if (src == NULL || out == NULL)
+        return vq_fail(err, VQ_EINVAL, "attributes: a source and a struct are needed");
+    return vq_stored_attributes(src, row, out, err);
+}
+
 /* ---- searchers ---- */
 
 /* Shards that can be searched as one. */

@@ -7,6 +7,7 @@
 
 #include "src/base/hash.h"
 #include "src/base/mem.h"
+#include "src/io/utf8.h"
 
 static vq_status check_tag(const char *tag, uint64_t i, vq_error *err)
 {
@@ -16,9 +17,10 @@ static vq_status check_tag(const char *tag, uint64_t i, vq_error *err)
     VQ_REQUIRE(len >= 1 && len <= VQ_TAG_MAX, VQ_EINVAL,
                "attributes: id number %" PRIu64 " has a tag of %zu bytes; 1 to %u are possible", i,
                len, VQ_TAG_MAX);
-    for (const char *p = tag; *p != '\0'; p++)
-        VQ_REQUIRE((unsigned char)*p >= 0x20 && *p != 0x7f, VQ_EINVAL,
-                   "attributes: id number %" PRIu64 " has a tag with a control character", i);
+    VQ_REQUIRE(vq_utf8_clean(tag, len) == len, VQ_EINVAL,
+               "attributes: id number %" PRIu64 " has a tag that is no text: byte %zu is not valid "
+               "UTF-8, or a control character",
+               i, vq_utf8_clean(tag, len) + 1);
 out:
     return rc;
 }

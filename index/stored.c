@@ -209,13 +209,37 @@ const vq_snapshot *vq_stored_snapshot(const vq_source *src)
     return &s->shard.snapshot;
 }
 
+static vq_status label_of(stored *s, uint64_t row, uint64_t *label, vq_error *err)
+{
+    *label = s->numbers != NULL ? s->numbers[row] : row;
+    if (s->names == NULL) return VQ_OK;
+    return vq_shard_find_name(&s->shard, s->names[row], label, err);
+}
+
 vq_status vq_stored_document(const vq_source *src, uint64_t row, vq_doc *out, vq_error *err)
 {
     vq_status rc = VQ_OK;
     stored *s = src->impl;
-    uint64_t label = s->numbers != NULL ? s->numbers[row] : row;
-    if (s->names != NULL) VQ_TRY(vq_shard_find_name(&s->shard, s->names[row], &label, err));
+    uint64_t label;
+    VQ_TRY(label_of(s, row, &label, err));
     VQ_TRY(vq_doc_find(&s->shard.snapshot, label, out, err));
+out:
+    return rc;
+}
+
+vq_status vq_stored_attributes(vq_source *src, uint64_t row, vq_document *out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t label;
+    VQ_REQUIRE(src->ops == &stored_ops, VQ_EINVAL,
+               "%s: the source is of no index, and has no attributes", src->name);
+    stored *s = src->impl;
+    VQ_REQUIRE(row < s->shard.model.n, VQ_ENOENT, "%s: there is no row %" PRIu64 " of %" PRIu64,
+               src->name, row, s->shard.model.n);
+    if (s->shard.docs == NULL) s->shard.docs = vq_mem_calloc(1, sizeof *s->shard.docs);
+    VQ_REQUIRE(s->shard.docs != NULL, VQ_ENOMEM, "%s: out of memory", src->name);
+    VQ_TRY(label_of(s, row, &label, err));
+    VQ_TRY(vq_doc_read(s->shard.docs, &s->shard.snapshot, label, out, err));
 out:
     return rc;
 }

@@ -20,6 +20,8 @@ vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err
 /* See vq_source_ids. */
 vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,
                         uint64_t *n, vq_error *err);
+/* See vq_source_attributes. */
+vq_status vq_stored_attributes(vq_source *src, uint64_t row, vq_document *out, vq_error *err);
 /* Of any source: is it of an index whose vectors have attributes?  Those of a row, and the snapshot
  * that they are of. */
 bool vq_stored_described(const vq_source *src);

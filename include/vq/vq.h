@@ -144,6 +144,24 @@ typedef struct vq_attributes {    /* of n ids, each once; in any order */
         .struct_size = sizeof(vq_attributes)                                                       \
     }
 
+typedef struct vq_document { /* what a vector carries */
+    size_t struct_size;      /* set by VQ_DOCUMENT_INIT */
+    int64_t time;            /* or VQ_NO_TIME */
+    const char *const *tags; /* ntags */
+    uint64_t ntags;
+    const void *payload; /* payload_bytes, and a NUL that is not counted; NULL: none */
+    uint64_t payload_bytes;
+} vq_document;
+#define VQ_DOCUMENT_INIT                                                                           \
+    {                                                                                              \
+        .struct_size = sizeof(vq_document)                                                         \
+    }
+/* What row number `row` of vq_source_open_index carries, as of the snapshot that its rows and ids
+ * are of.  Pointers live until the next call with src.  VQ_EINVAL: src is of no index; VQ_ENOENT:
+ * there is no such row; else as vq_get_attributes. */
+VQ_API vq_status vq_source_attributes(vq_source *src, uint64_t row, vq_document *out,
+                                      vq_error *err);
+
 /* ---- building ----------------------------------------------------------------------------- */
 
 /* Runs on the thread that made the call, at most ten times a second and at each phase's end
@@ -438,18 +456,6 @@ VQ_API vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err);
 VQ_API vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err);
 VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err);
 
-typedef struct vq_document { /* what vq_get_attributes gives */
-    size_t struct_size;      /* set by VQ_DOCUMENT_INIT */
-    int64_t time;            /* or VQ_NO_TIME */
-    const char *const *tags; /* ntags */
-    uint64_t ntags;
-    const void *payload; /* payload_bytes, and a NUL that is not counted; NULL: none */
-    uint64_t payload_bytes;
-} vq_document;
-#define VQ_DOCUMENT_INIT                                                                           \
-    {                                                                                              \
-        .struct_size = sizeof(vq_document)                                                         \
-    }
 /* What an id carries, as of the last search.  Pointers live until the next call with s.
  * VQ_ENOENT: no such id. */
 VQ_API vq_status vq_get_attributes(vq_searcher *s, uint64_t id, vq_document *out, vq_error *err);

@@ -9,6 +9,7 @@
 #include "src/base/mem.h"
 #include "src/io/grow.h"
 #include "src/io/text.h"
+#include "src/io/utf8.h"
 
 /* "0", or digits without a zero in front, below 2^64. */
 static bool canonical_number(const char *text, uint64_t *out)
@@ -28,45 +29,21 @@ bool vq_id_number(const char *text, uint64_t *out)
     return canonical_number(text, out) && *out != VQ_NO_ID;
 }
 
-/* The code point at p and its length; 0 if it is not valid UTF-8 (RFC 3629). */
-static size_t decode_utf8(const uint8_t *p, uint32_t *code)
-{
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = p[0] < 0x80       ? 1
-                 : p[0] >> 5 == 6  ? 2
-                 : p[0] >> 4 == 14 ? 3
-                 : p[0] >> 3 == 30 ? 4
-                                   : 0;
-    if (len < 2) {
-        *code = p[0];
-        return len;
-    }
-    *code = p[0] & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++) { /* the NUL at the end is no continuation either */
-        if ((p[i] & 0xc0) != 0x80) return 0;
-        *code = *code << 6 | (p[i] & 0x3fu);
-    }
-    bool valid = *code >= least[len] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff);
-    return valid ? len : 0;
-}
-
 vq_status vq_id_check(const char *file, size_t line, const char *id, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t bytes = strlen(id), step;
+    size_t bytes = strlen(id), at = vq_utf8_clean(id, bytes);
+    uint32_t code;
     VQ_REQUIRE(bytes > 0, VQ_ECORRUPT, "%s:%zu: an empty line, expected an id", file, line);
     VQ_REQUIRE(bytes <= VQ_ID_MAX, VQ_ECORRUPT,
                "%s:%zu: an id of %zu bytes, at most %u are possible", file, line, bytes, VQ_ID_MAX);
-    for (const uint8_t *p = (const uint8_t *)id; *p != 0; p += step) {
-        uint32_t code;
-        step = decode_utf8(p, &code);
-        size_t at = (size_t)(p - (const uint8_t *)id);
-        VQ_REQUIRE(step != 0, VQ_ECORRUPT, "%s:%zu: byte %zu of the id is not valid UTF-8 (0x%02x)",
-                   file, line, at + 1, *p);
-        VQ_REQUIRE(code >= 0x20 && (code < 0x7f || code > 0x9f), VQ_ECORRUPT,
-                   "%s:%zu: a control character (U+%04" PRIX32 ") at byte %zu of the id", file,
-                   line, code, at + 1);
-    }
+    if (at == bytes) goto out;
+    VQ_REQUIRE(vq_utf8_next(id + at, bytes - at, &code) != 0, VQ_ECORRUPT,
+               "%s:%zu: byte %zu of the id is not valid UTF-8 (0x%02x)", file, line, at + 1,
+               (unsigned)code);
+    rc = vq_fail(err, VQ_ECORRUPT,
+                 "%s:%zu: a control character (U+%04" PRIX32 ") at byte %zu of the id", file, line,
+                 code, at + 1);
 out:
     return rc;
 }

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "src/io/utf8.h"
+
 enum { DEPTH = 64 };
 
 typedef struct reader {
@@ -130,7 +132,10 @@ static bool take_string(reader *r, room *o)
             r->at++;
             if (!take_escape(r, o)) return false;
         } else {
-            put(o, (unsigned char)*r->at++);
+            uint32_t code;
+            size_t step = vq_utf8_next(r->at, (size_t)(r->end - r->at), &code);
+            if (step == 0) return expect(r, "valid UTF-8");
+            for (; step > 0; step--) put(o, (unsigned char)*r->at++);
         }
     }
     return take(r, '"') || expect(r, "a quote that ends the string");

@@ -11,7 +11,7 @@
  * escapes or an integer as it is written, goes into id (cap bytes, ended with NUL).  VQ_ECORRUPT:
  * no object, no id, or one too long; the text of err says at which byte, from 1. */
 vq_status vq_json_id(const char *text, size_t len, char *id, size_t cap, vq_error *err);
-/* Is it a JSON value as a whole? */
+/* Is it a JSON value as a whole, in valid UTF-8? */
 int vq_json_valid(const char *text, size_t len);
 
 #endif

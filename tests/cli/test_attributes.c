@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tags, times, payloads and filters, as a user meets them. */
 #include "tests/cli/user.h"
+#include "vq/vq.h"
 
 #define MAKE                                                                                       \
     "\"$VQ\" gen a.fbin -n 300 -d 8 --seed 1 && \"$VQ\" gen b.fbin -n 20 -d 8 --seed 2 && "        \
@@ -104,5 +105,58 @@ Test(attributes, names, .timeout = 120)
     test_run_fini(&r);
     DONE(dir,
          "test $(\"$VQ\" search x.vq b.fbin -k 200 --filter tag:de --format tsv | wc -l) = 3000");
+    test_rmdir(dir);
+}
+
+/* A program may set payloads that no line of a file could have said: what is printed is still what
+ * the format promises. */
+Test(attributes, odd_payloads, .timeout = 60)
+{
+    static const char *const odd[] = {
+        "{\"id\": 0,\n \"b\": 2}", "a\xff\"b", "x\0y", "\"\xff\"", "{\"id\": 4}", "{\"id\": 6}"};
+    const uint64_t bytes[] = {18, 4, 3, 3, 9, 9}, ids[] = {0, 1, 2, 3, 4, 5};
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_error err = {0};
+    vq_writer *w;
+    vq_attributes a = VQ_ATTRIBUTES_INIT;
+    a.n = 6, a.ids = ids, a.payloads = (const void *const *)odd, a.payload_bytes = bytes;
+    DONE(dir, "\"$VQ\" gen a.fbin -n 6 -d 8 --seed 1 && \"$VQ\" build a.fbin -o x.vq -q --no-tune");
+    cr_assert_eq(vq_writer_open(&w, path, NULL, &err), VQ_OK, "%s", err.text);
+    cr_assert_eq(vq_writer_set(w, &a, &err), VQ_OK, "%s", err.text);
+    cr_assert_eq(vq_writer_commit(w, NULL, &err), VQ_OK, "%s", err.text);
+    vq_writer_close(w);
+    test_run r = type(dir, 0, "\"$VQ\" search x.vq --like 1 -k 6 --payload --format jsonl");
+    cr_assert(is_json(r.out) && strchr(r.out, '\n') == r.out + strlen(r.out) - 1, "%s", r.out);
+    static const char *const shown[] = {"\"{\\\"id\\\": 0,\\u000a \\\"b\\\": 2}\"",
+                                        "\"a\xef\xbf\xbd\\\"b\"", "\"x\\u0000y\"",
+                                        "\"\\\"\xef\xbf\xbd\\\"\"", "\"payload\": {\"id\": 4}"};
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        cr_assert(strstr(r.out, shown[i]) != NULL, "no %s in: %s", shown[i], r.out);
+    test_run_fini(&r);
+    PRINTS(dir, "{\"id\": 0,\n \"b\": 2}\n", "\"$VQ\" get x.vq 0 --payload");
+    REFUSED(dir, 1, "the payload of 0 is no line of a JSON object with this id",
+            "\"$VQ\" export x.vq -o o.fbin -q --payload p");
+    DONE(dir, "\"$VQ\" delete x.vq 0 1 2 3 -q");
+    REFUSED(dir, 1, "the payload of 5 is no", "\"$VQ\" export x.vq -o o.fbin -q --payload p");
+    DONE(dir, "\"$VQ\" delete x.vq 5 -q && \"$VQ\" export x.vq -o o.fbin -q --payload p && "
+              "test \"$(cat p)\" = '{\"id\": 4}' && test ! -e p.tmp-*");
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(attributes, one_standard_input, .timeout = 60)
+{
+    char *dir = test_tmpdir();
+    DONE(dir,
+         "\"$VQ\" gen a.fbin -n 40 -d 8 --seed 1 && \"$VQ\" build a.fbin -o x.vq -q --no-tune");
+    REFUSED(dir, 2, "standard input (-)", "\"$VQ\" set x.vq --tags - --times - </dev/null");
+    REFUSED(dir, 2, "standard input (-)", "\"$VQ\" add x.vq - --payload - <a.fbin");
+    REFUSED(dir, 2, "standard input (-)", "\"$VQ\" add x.vq a.fbin --ids - --tags - </dev/null");
+    REFUSED(dir, 2, "standard input (-)", "\"$VQ\" build - -o y.vq --tags - <a.fbin");
+    REFUSED(dir, 2, "standard input (-)",
+            "\"$VQ\" build a.fbin -o y.vq --times - --payload - </dev/null");
+    DONE(
+        dir,
+        "test ! -e y.vq && printf '1\\ta\\n' | \"$VQ\" build a.fbin -o y.vq -q --no-tune --tags -");
     test_rmdir(dir);
 }

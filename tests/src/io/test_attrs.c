@@ -79,11 +79,11 @@ Test(attrs, payloads)
     cr_assert(a.a.payload_bytes[0] == strlen(line) &&
               memcmp(a.a.payloads[0], line, strlen(line)) == 0);
     vq_attrs_fini(&a);
-    cr_assert_vq(read_text(&a, "{\"id\": 7}\n{\"id\": \"a\\u00e9\\ud83d\\ude00\\n\"}",
-                           VQ_ATTRS_PAYLOAD, true, &err) == VQ_ECORRUPT
-                     ? VQ_OK
-                     : VQ_EINVAL);
-    expect_error(VQ_ECORRUPT, VQ_ECORRUPT, &err, ":2:|control character");
+    expect_error(read_text(&a, "{\"id\": 7}\n{\"id\": \"a\\u00e9\\ud83d\\ude00\\n\"}",
+                           VQ_ATTRS_PAYLOAD, true, &err),
+                 VQ_ECORRUPT, &err, ":2:|control character");
+    expect_error(read_text(&a, "{\"id\": 7, \"x\": \"a\xff\"}", VQ_ATTRS_PAYLOAD, true, &err),
+                 VQ_ECORRUPT, &err, ":1:|byte 18|UTF-8");
     cr_assert_vq(read_text(&a, "{\"id\": 7}\n{\"id\": \"a\\u00e9\\ud83d\\ude00\"}",
                            VQ_ATTRS_PAYLOAD, true, &err));
     cr_assert_str_eq(a.a.names[0], "7");
@@ -132,6 +132,8 @@ Test(jsonl, values)
                                        " { \"a\" : [ ] , \"b\" : null } "};
     static const char *const bad[] = {"",
                                       " ",
+                                      "\"\xff\"",
+                                      "{\"\xc3\": 1}",
                                       "01",
                                       "1.",
                                       ".5",
