@@ -115,7 +115,7 @@ out:
 vq_status vq_docs_fresh(vq_docs *d, const char *text, size_t len, uint32_t *number, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    VQ_REQUIRE(d->nfresh < INT32_MAX - (size_t)d->first_tag, VQ_EINVAL,
+    VQ_REQUIRE((size_t)d->first_tag + d->nfresh < INT32_MAX, VQ_EINVAL,
                "no numbers are left for tags");
     RESERVE(fresh, nfresh, 1, fresh_room);
     *number = d->first_tag + (uint32_t)d->nfresh;

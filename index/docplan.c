@@ -32,13 +32,31 @@ out:
     return rc;
 }
 
+/* The number that the file has for a tag, or VQ_ENOENT.  Others count by it: it must be one that
+ * was given, and no other tag's. */
+static vq_status known_number(const plan *p, const char *text, uint32_t *number, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t vectors;
+    const char *own;
+    size_t len = strlen(text), own_len;
+    rc = vq_tag_find(p->s, text, len, number, &vectors, err);
+    if (rc != VQ_OK) return rc;
+    VQ_REQUIRE(*number < p->d->first_tag, VQ_ECORRUPT, "tags: \"%.100s\" has number %u of %u", text,
+               *number, p->d->first_tag);
+    VQ_TRY(vq_tag_text(p->s, *number, &own, &own_len, err));
+    VQ_REQUIRE(own_len == len && memcmp(own, text, len) == 0, VQ_ECORRUPT,
+               "tags: \"%.100s\" has number %u, which is another's", text, *number);
+out:
+    return rc;
+}
+
 static vq_status number_of(plan *p, uint32_t tag, uint32_t *number, vq_error *err)
 {
     const char *text = vq_pending_tag(&p->u->batch->docs, tag);
-    uint64_t vectors;
     vq_status rc = VQ_OK;
     if (p->numbers[tag] == VQ_TABLE_NONE) {
-        rc = vq_tag_find(p->s, text, strlen(text), &p->numbers[tag], &vectors, err);
+        rc = known_number(p, text, &p->numbers[tag], err);
         if (rc == VQ_ENOENT) rc = vq_docs_fresh(p->d, text, strlen(text), &p->numbers[tag], err);
     }
     *number = p->numbers[tag];

@@ -2,6 +2,7 @@
 /* docwrite.c -- see docwrite.h; the writing. */
 #include "index/docwrite.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,9 +221,9 @@ static vq_status count_tags(const vq_docs *d, const vq_sink *to, counted *c, siz
     *n = 0;
     for (size_t i = 0, end; i < d->ntag_ops; i = end) {
         uint32_t tag = d->tag_ops[i].tag, number;
-        uint64_t change = 0;
+        int64_t change = 0;
         for (end = i; end < d->ntag_ops && d->tag_ops[end].tag == tag; end++)
-            change += d->tag_ops[end].set ? 1 : UINT64_MAX;
+            change += d->tag_ops[end].set ? 1 : -1;
         counted x = {.number = tag, .is_new = tag >= d->first_tag};
         if (change == 0 && !x.is_new) continue;
         if (x.is_new) {
@@ -234,7 +235,10 @@ static vq_status count_tags(const vq_docs *d, const vq_sink *to, counted *c, siz
                        "tags: number %u is another's", tag);
             if (rc != VQ_OK) goto out;
         }
-        x.vectors += change;
+        VQ_REQUIRE(change >= 0 || x.vectors >= (uint64_t)-change, VQ_ECORRUPT,
+                   "tags: %" PRIu64 " vectors have number %u, and %" PRId64 " lose it", x.vectors,
+                   tag, -change);
+        x.vectors += (uint64_t)change;
         c[(*n)++] = x;
     }
 out:

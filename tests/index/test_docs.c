@@ -168,6 +168,49 @@ Test(docs, set_later, .timeout = 60)
     test_rmdir(dir);
 }
 
+/* A source gives what its rows carried when it was opened, whatever is set and deleted later. */
+Test(docs, of_a_source, .timeout = 60)
+{
+    static const live_config *const configs[] = {&number_ids, &string_ids};
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    for (size_t c = 0; c < 2; c++) {
+        state s;
+        vq_source *src, *other;
+        vq_writer *w;
+        vq_document d = VQ_DOCUMENT_INIT;
+        const uint64_t *ids;
+        const char *const *names;
+        const char *one[N];
+        uint64_t n, two[] = {0, 1};
+        build_described(path, configs[c], &s);
+        vq_index *ix = open_index(path);
+        OK(vq_source_open_index(&src, ix, &err));
+        OK(vq_source_ids(src, &ids, &names, &n, &err));
+        for (uint64_t i = 0; names != NULL && i < n; i++) one[i] = names[i];
+        OK(vq_writer_open(&w, path, NULL, &err));
+        OK(vq_writer_delete(w, names == NULL ? two : NULL, names != NULL ? one : NULL, 2, &err));
+        OK(vq_writer_commit(w, NULL, &err));
+        vq_writer_close(w);
+        for (uint64_t i = 0; i < n; i++) {
+            char text[128];
+            const carried *want = &s.doc[names != NULL ? live_of_name(names[i]) : i];
+            OK(vq_source_attributes(src, i, &d, &err));
+            cr_assert(d.time == want->time && d.ntags == (uint64_t)__builtin_popcount(want->tags) &&
+                      d.payload_bytes == live_payload(want->payload, text));
+            cr_assert(d.payload_bytes == 0 || memcmp(d.payload, text, d.payload_bytes) == 0);
+        }
+        FAILS(VQ_ENOENT, vq_source_attributes(src, n, &d, &err));
+        FAILS(VQ_EINVAL, vq_source_attributes(src, 0, NULL, &err));
+        OK(vq_source_open_array(&other, (const float[]){1, 2}, 1, 2, VQ_F32, &err));
+        FAILS(VQ_EINVAL, vq_source_attributes(other, 0, &d, &err));
+        vq_source_close(other);
+        vq_source_close(src);
+        vq_close(ix);
+    }
+    free(path);
+    test_rmdir(dir);
+}
+
 static uint64_t bytes_of(const char *path)
 {
     vq_index *ix = open_index(path);
@@ -261,7 +304,8 @@ Test(docs, what_is_refused)
     FAILS(VQ_EINVAL, try_given(path, &a, &o));
     a.tag_begins = NULL;
     FAILS(VQ_EINVAL, try_given(path, &a, &o));
-    const char *const wrong[] = {"", "a\tb", "\x7f", long_tag, NULL};
+    const char *const wrong[] = {"",          "a\tb",         "\x7f",     "\xff",   "\xc3",
+                                 "a\xc0\xaf", "\xed\xa0\x80", "\xc2\x85", long_tag, NULL};
     memset(long_tag, 'x', sizeof long_tag);
     long_tag[256] = '\0';
     for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
@@ -380,6 +424,22 @@ static void use(const char *path)
     vq_close(ix);
 }
 
+/* Gives two ids that have no tags all that others have, and one that is new. */
+static vq_status set_tags(vq_writer *w, const state *s)
+{
+    const char *tags[2 * CHOOSER_TAGS];
+    uint64_t ids[2], begins[] = {0, CHOOSER_TAGS, (uint64_t)2 * CHOOSER_TAGS}, n = 0;
+    vq_attributes a = VQ_ATTRIBUTES_INIT;
+    for (uint64_t id = 0; n < 2; id++) {
+        cr_assert(id < N);
+        if (s->doc[id].tags == 0) ids[n++] = id;
+    }
+    for (size_t i = 0; i < VQ_COUNT(tags); i++) tags[i] = chooser_tags[i % CHOOSER_TAGS];
+    a.ids = ids, a.n = 2, a.tags = tags, a.tag_begins = begins;
+    vq_status rc = vq_writer_set(w, &a, &err);
+    return rc == VQ_OK ? vq_writer_commit(w, NULL, &err) : rc;
+}
+
 Test(docs, damage_is_found, .timeout = 300)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *bad = test_path(dir, "y.vq");
@@ -409,10 +469,53 @@ Test(docs, damage_is_found, .timeout = 300)
         vq_writer *w; /* a change refuses what is damaged, or does no harm */
         uint64_t ids[] = {1, 2, 5, 8};
         if (vq_writer_open(&w, bad, NULL, &err) != VQ_OK) continue;
+        if (set_tags(w, &s) == VQ_OK)
+            cr_assert(problems_of(bad) <= problems, "%s: more is found, round %d",
+                      vq_db_names[d.db], round);
+        vq_writer_abort(w);
         if (vq_writer_delete(w, ids, NULL, 4, &err) == VQ_OK) (void)vq_writer_commit(w, NULL, &err);
         vq_writer_close(w);
     }
     free(bytes), free(path), free(bad);
+    test_rmdir(dir);
+}
+
+/* The number of a tag is one that was given, and its own: else two would become one. */
+static vq_status renumber(void *ctx, vq_change *c, vq_error *e)
+{
+    const uint32_t *number = ctx;
+    uint8_t *room;
+    vq_status rc = vq_change_put(c, VQ_DB_TAGS, "en", 2, VQ_TAG_VALUE, &room, e);
+    if (rc != VQ_OK) return rc;
+    memset(room, 0, VQ_TAG_VALUE);
+    vq_put_le32(room + 8, *number);
+    vq_put_le64(room + 16, N);
+    vq_record_seal(room, VQ_TAG_VALUE);
+    return VQ_OK;
+}
+
+Test(docs, another_number, .timeout = 60)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    const uint32_t numbers[] = {0, 1, 2, 3, 4, 5, 6, 1000, INT32_MAX, UINT32_MAX - 1, UINT32_MAX};
+    state s;
+    int refused = 0;
+    for (size_t i = 0; i < VQ_COUNT(numbers); i++) {
+        uint32_t number = numbers[i];
+        vq_change *c;
+        vq_writer *w;
+        build_described(path, &number_ids, &s);
+        OK(vq_change_begin(&c, path, 0, &err));
+        OK(vq_change_apply(c, renumber, &number, &err));
+        vq_change_end(c);
+        OK(vq_writer_open(&w, path, NULL, &err));
+        vq_status rc = set_tags(w, &s);
+        vq_writer_close(w);
+        cr_assert(rc == VQ_OK || rc == VQ_ECORRUPT, "%d: %s", (int)rc, err.text);
+        refused += rc == VQ_ECORRUPT;
+    }
+    cr_assert_eq(refused, VQ_COUNT(numbers) - 1); /* one of them is right */
+    free(path);
     test_rmdir(dir);
 }
 
