@@ -3,6 +3,7 @@
 #include "index/docbuild.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "index/docpending.h"
@@ -54,25 +55,47 @@ static size_t find_rank(const vq_idmap *im, const vq_attributes *a, uint64_t i)
     return found ? lo : SIZE_MAX;
 }
 
-typedef struct left_out { /* rows */
-    const uint64_t *rows;
+typedef struct left_out { /* rows, with their ids rising; ids or names of all rows, or neither */
+    uint64_t *rows;       /* owned */
     size_t n;
+    const uint64_t *ids;
+    const char *const *names;
 } left_out;
 
-static bool was_left_out(const vq_build_opts *o, const left_out *l, const vq_attributes *a,
-                         uint64_t i)
+static uint64_t number_of_row(const left_out *l, uint64_t row)
 {
-    for (size_t j = 0; j < l->n; j++) {
-        uint64_t row = l->rows[j];
-        if (a->names != NULL ? strcmp(o->names[row], a->names[i]) == 0
-                             : (o->ids != NULL ? o->ids[row] : row) == a->ids[i])
-            return true;
+    return l->ids != NULL ? l->ids[row] : row;
+}
+
+static int by_id(const void *a, const void *b, void *ctx)
+{
+    const left_out *l = ctx;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    if (l->names != NULL) return strcmp(l->names[x], l->names[y]);
+    x = number_of_row(l, x), y = number_of_row(l, y);
+    return (x > y) - (x < y);
+}
+
+static bool was_left_out(const left_out *l, const vq_attributes *a, uint64_t i)
+{
+    size_t lo = 0, hi = l->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        uint64_t row = l->rows[mid];
+        int order = l->names != NULL
+                        ? strcmp(l->names[row], a->names[i])
+                        : (number_of_row(l, row) > a->ids[i]) - (number_of_row(l, row) < a->ids[i]);
+        if (order == 0) return true;
+        if (order < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return false;
 }
 
-static vq_status join(vq_doc_build *b, size_t g, const vq_build_opts *o, const vq_idmap *im,
-                      const left_out *l, vq_error *err)
+static vq_status join(vq_doc_build *b, size_t g, const vq_idmap *im, const left_out *l,
+                      vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_attributes *a = &b->given[g];
@@ -88,7 +111,7 @@ static vq_status join(vq_doc_build *b, size_t g, const vq_build_opts *o, const v
     }
     for (uint64_t i = 0; i < a->n; i++) {
         size_t rank = find_rank(im, a, i);
-        if (rank == SIZE_MAX && was_left_out(o, l, a, i)) continue;
+        if (rank == SIZE_MAX && was_left_out(l, a, i)) continue;
         if (im->names != NULL)
             VQ_REQUIRE(rank != SIZE_MAX, VQ_ENOENT, "attributes: there is no id \"%.100s\"",
                        a->names[i]);
@@ -111,20 +134,25 @@ vq_status vq_doc_build_init(vq_doc_build *b, const vq_source *src, const vq_buil
                             vq_error *err)
 {
     vq_status rc = VQ_OK;
-    left_out l = {.rows = skipped, .n = nskipped};
+    left_out l = {.n = nskipped, .ids = o->ids, .names = o->names};
     if (vq_stored_described(src)) b->src = src;
     if (o->nattributes == 0) return VQ_OK;
     VQ_REQUIRE(o->attributes != NULL && o->nattributes < UINT16_MAX, VQ_EINVAL,
                "build: %u attributes", o->nattributes);
+    l.rows = vq_mem_alloc(nskipped, sizeof *l.rows);
+    VQ_REQUIRE(l.rows != NULL, VQ_ENOMEM, "build: %zu rows left out", nskipped);
+    if (nskipped > 0) memcpy(l.rows, skipped, nskipped * sizeof *l.rows);
+    qsort_r(l.rows, nskipped, sizeof *l.rows, by_id, &l);
     b->given = vq_mem_calloc(o->nattributes, sizeof *b->given);
     VQ_REQUIRE(b->given != NULL, VQ_ENOMEM, "build: %u attributes", o->nattributes);
     for (; b->ngiven < o->nattributes; b->ngiven++) {
         VQ_REQUIRE(o->attributes[b->ngiven] != NULL, VQ_EINVAL, "build: attributes are NULL");
         VQ_TRY(
             vq_opts_import(&b->given[b->ngiven], sizeof *b->given, o->attributes[b->ngiven], err));
-        VQ_TRY(join(b, b->ngiven, o, im, &l, err));
+        VQ_TRY(join(b, b->ngiven, im, &l, err));
     }
 out:
+    vq_mem_free(l.rows);
     return rc;
 }
 
@@ -204,11 +232,10 @@ static vq_status unpack(const vq_doc_build *b, unpacked *u, const vq_doc *d, vq_
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
-    bool has;
     e->bytes = d->bytes;
     if (d->bytes == 0) goto out;
     if (u->packer == NULL)
-        VQ_TRY(vq_docs_packer(vq_stored_snapshot(b->src), &u->packer, &has, err));
+        VQ_TRY(vq_docs_packer(vq_stored_snapshot(b->src), &u->packer, NULL, err));
     if (u->n + d->bytes > u->room) {
         size_t room = 2 * u->room + d->bytes;
         uint8_t *grown = vq_mem_grow(u->bytes, u->n, room, 1);
@@ -232,7 +259,8 @@ static vq_status take(vq_doc_build *b, const vq_idmap *im, size_t rank, uint32_t
     vq_doc stored = VQ_DOC_NONE;
     vq_doc_edit e = {.label = im->names != NULL ? rank : vq_idmap_label(im, i)};
     *from_stored = false;
-    if (b->src != NULL) VQ_TRY(vq_stored_document(b->src, i, &stored, err));
+    uint64_t at = im->rows != NULL ? im->rows[i] : i; /* bad rows counted */
+    if (b->src != NULL) VQ_TRY(vq_stored_document(b->src, at, &stored, err));
     VQ_TRY(take_tags(b, rank, &stored, list, &n, err));
     VQ_TRY(vq_docs_numbers(&b->docs, list, n, &e.tags, &e.ntags, err));
     a = given(b, TIME, rank, &row);

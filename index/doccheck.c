@@ -86,8 +86,7 @@ static vq_status check_documents(walk *w, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_snapshot *s = &w->s->snapshot;
     vq_cursor at;
-    bool has;
-    VQ_TRY(vq_docs_packer(s, &w->packer, &has, err));
+    VQ_TRY(vq_docs_packer(s, &w->packer, NULL, err));
     VQ_TRY(vq_cursor_first(&at, &s->pages, &s->db[VQ_DB_DOCUMENTS], err));
     for (; at.depth > 0; w->values++) {
         const vq_node *n = &at.node;

@@ -172,9 +172,10 @@ vq_status vq_docs_packer(const vq_snapshot *s, vq_packer **out, bool *has, vq_er
     *out = NULL;
     rc = vq_snapshot_get(s, VQ_DB_DOCUMENTS, VQ_DICTIONARY, 1, &value, &len, err);
     if (rc != VQ_OK && rc != VQ_ENOENT) goto out;
-    *has = rc == VQ_OK;
-    if (*has) VQ_TRY(vq_record_verify(value, len, "documents", err));
-    VQ_TRY(vq_packer_open(out, *has ? value + 8 : NULL, *has ? len - 8 : 0, err));
+    bool any = rc == VQ_OK;
+    if (any) VQ_TRY(vq_record_verify(value, len, "documents", err));
+    VQ_TRY(vq_packer_open(out, any ? value + 8 : NULL, any ? len - 8 : 0, err));
+    if (has != NULL) *has = any;
 out:
     return rc;
 }
@@ -226,14 +227,13 @@ vq_status vq_doc_read(vq_doc_room *room, const vq_snapshot *s, uint64_t label, v
 {
     vq_status rc = VQ_OK;
     vq_doc d;
-    bool has;
     vq_document doc = VQ_DOCUMENT_INIT;
     VQ_TRY(vq_doc_find(s, label, &d, err));
     VQ_TRY(read_tags(room, s, &d, err));
     vq_mem_free(room->payload);
     room->payload = vq_mem_alloc(d.bytes + 1, 1);
     VQ_REQUIRE(room->payload != NULL, VQ_ENOMEM, "documents: a payload of %zu bytes", d.bytes);
-    if (room->packer == NULL) VQ_TRY(vq_docs_packer(s, &room->packer, &has, err));
+    if (room->packer == NULL) VQ_TRY(vq_docs_packer(s, &room->packer, NULL, err));
     VQ_TRY(vq_doc_unpack(room->packer, &d, room->payload, err));
     room->payload[d.bytes] = '\0';
     doc.time = d.time;

@@ -63,7 +63,7 @@ size_t vq_tag_key(uint8_t key[5], uint32_t number); /* of its text; returns 5 */
 
 /* ---- in a snapshot ---- */
 
-bool vq_docs_any(const vq_snapshot *s); /* has any vector attributes? */
+bool vq_docs_any(const vq_snapshot *s); /* are there records? else no vector has attributes */
 /* How many have. */
 vq_status vq_docs_count(const vq_snapshot *s, uint64_t *n, vq_error *err);
 vq_status vq_docs_walk_tags(const vq_snapshot *s, vq_tag_fn fn, void *ctx, vq_error *err);
@@ -77,7 +77,7 @@ vq_status vq_tag_find(const vq_snapshot *s, const char *text, size_t len, uint32
 /* Not ended with a zero. */
 vq_status vq_tag_text(const vq_snapshot *s, uint32_t number, const char **text, size_t *len,
                       vq_error *err);
-/* With the dictionary of the snapshot, if it has one: *has. */
+/* With the dictionary of the snapshot, if it has one; *has says so, unless has is NULL. */
 vq_status vq_docs_packer(const vq_snapshot *s, vq_packer **out, bool *has, vq_error *err);
 /* The payload of a document into out (d->bytes). */
 vq_status vq_doc_unpack(vq_packer *p, const vq_doc *d, void *out, vq_error *err);

@@ -10,7 +10,7 @@
 #include "src/base/bitmap.h"
 #include "src/base/bytes.h"
 
-/* A dictionary is made where an index gets its first payloads, of so many. */
+/* A dictionary is made of the first payloads that come in one change and are so many. */
 enum {
     DICTIONARY_BYTES = 16 << 10,
     SAMPLE_BYTES = 1 << 20,
@@ -332,18 +332,23 @@ out:
     return rc;
 }
 
-/* With the dictionary that the index has, or gets now: before it has any document. */
+/* With the dictionary that the index has, or gets now.  What was packed before without one can be
+ * unpacked with it (pack.h), so nothing is packed anew. */
 static vq_status open_packer(const vq_docs *d, const vq_sink *to, vq_packer **packer, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    bool any = to->shard != NULL && vq_docs_any(&to->shard->snapshot), has, wanted = false;
-    for (size_t i = 0; i < d->nedits && !wanted; i++)
-        wanted = !d->edits[i].gone && d->edits[i].packed == 0 && d->edits[i].bytes > 0;
+    bool has = false, wanted = false;
+    size_t samples = 0;
+    for (size_t i = 0; i < d->nedits; i++) {
+        wanted |= !d->edits[i].gone && d->edits[i].packed == 0 && d->edits[i].bytes > 0;
+        samples += is_sample(&d->edits[i]);
+    }
     if (!wanted) return VQ_OK;
-    if (any)
-        VQ_TRY(vq_docs_packer(&to->shard->snapshot, packer, &has, err));
-    else
-        VQ_TRY(write_dictionary(d, to, packer, err));
+    if (to->shard != NULL) VQ_TRY(vq_docs_packer(&to->shard->snapshot, packer, &has, err));
+    if (has || (*packer != NULL && samples < SAMPLES_LEAST)) goto out;
+    vq_packer_close(*packer);
+    *packer = NULL;
+    VQ_TRY(write_dictionary(d, to, packer, err));
 out:
     return rc;
 }

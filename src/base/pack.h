@@ -38,6 +38,8 @@ vq_status vq_unpack(void *out, size_t out_len, const void *in, size_t len, vq_er
 
 /* Many small blocks of a kind, with a dictionary made of some of them; or without (len = 0).  A
  * frame holds neither its size, nor a checksum, nor which dictionary it needs: the caller knows.
+ * What was packed without one can be unpacked with one of vq_pack_train, too: that begins with the
+ * repeat offsets of a frame without (1, 4, 8), and such a frame refers to nothing else of it.
  * One thread at a time. */
 typedef struct vq_packer vq_packer;
 /* The dictionary is copied. */

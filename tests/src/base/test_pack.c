@@ -311,8 +311,19 @@ Test(pack, small_blocks)
             cr_assert(memcmp(out, text + at, sizes[i]) == 0);
             cr_assert_eq(vq_packer_unpack(p, out, sizes[i] + 1, frame, n, &err), VQ_ECORRUPT);
             cr_assert_eq(vq_packer_unpack(p, out, sizes[i], frame, n - 1, &err), VQ_ECORRUPT);
-            if (!with) /* who has a dictionary can read what was packed without */
-                cr_assert_eq(vq_packer_unpack(other, out, sizes[i], frame, n, &err), VQ_OK);
+            if (with) continue;
+            memset(out, 0, sizeof out); /* who has a dictionary can read what was packed without */
+            cr_assert_eq(vq_packer_unpack(other, out, sizes[i], frame, n, &err), VQ_OK);
+            cr_assert(memcmp(out, text + at, sizes[i]) == 0);
+        }
+        for (size_t period = 1; period < 10 && !with; period++) { /* 1, 4, 8: offsets at first */
+            uint8_t in[MOST], out[MOST] = {0}, frame[512];
+            size_t n = 0;
+            for (size_t i = 0; i < MOST; i++) in[i] = (uint8_t)('a' + i % period);
+            cr_assert_eq(vq_packer_pack(p, frame, sizeof frame, &n, in, MOST, &err), VQ_OK);
+            cr_assert(n < MOST / 2);
+            cr_assert_eq(vq_packer_unpack(other, out, MOST, frame, n, &err), VQ_OK);
+            cr_assert(memcmp(in, out, MOST) == 0, "period %zu", period);
         }
         vq_packer_close(p), vq_packer_close(other);
     }
