@@ -434,7 +434,7 @@ static vq_status write_attributes(build *b, vq_error *err)
     vq_model *m = &b->plan.model;
     if (!vq_doc_build_any(&b->docs)) goto out;
     VQ_TRY(vq_doc_build_write(&b->docs, &b->idmap, b->store, vq_chunk_capacity(&m->shape), err));
-    m->format = VQ_FORMAT_DOCUMENTS;
+    if (b->docs.docs.nedits > 0) m->format = VQ_FORMAT_DOCUMENTS;
 out:
     return rc;
 }

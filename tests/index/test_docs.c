@@ -220,43 +220,132 @@ static uint64_t bytes_of(const char *path)
     return info.attributes_bytes;
 }
 
-/* Payloads that are alike take a part of their bytes, whether they come at once or one by one. */
-Test(docs, payloads_are_packed)
+enum { MANY = 3000 };
+typedef struct records { /* payloads that are alike; a points to them */
+    vq_attributes a;
+    char text[MANY][400];
+    const void *payloads[MANY];
+    uint64_t sizes[MANY], ids[MANY];
+} records;
+
+static records *records_new(void)
 {
-    enum { MANY = 3000 };
-    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
-    vq_build_opts o = VQ_BUILD_OPTS_INIT;
-    vq_attributes a = VQ_ATTRIBUTES_INIT;
-    const vq_attributes *given[] = {&a};
-    char(*text)[400] = malloc(MANY * sizeof *text);
-    const void **payloads = malloc(MANY * sizeof *payloads);
-    uint64_t *sizes = malloc(MANY * sizeof *sizes), *ids = malloc(MANY * sizeof *ids), total = 0;
+    records *r = malloc(sizeof *r);
+    cr_assert(r != NULL);
+    r->a = (vq_attributes)VQ_ATTRIBUTES_INIT;
     for (size_t i = 0; i < MANY; i++) {
-        int n = snprintf(text[i], sizeof text[i],
+        int n = snprintf(r->text[i], sizeof r->text[i],
                          "{\"id\": %zu, \"url\": \"https://example.org/wiki/article-%zu\", "
                          "\"title\": \"On the number %zu\", \"language\": \"en\", \"license\": "
                          "\"CC BY-SA\", \"section\": \"introduction\", \"author\": \"nobody\"}",
                          i, i * 7919 % 10007, i * i);
-        ids[i] = i, payloads[i] = text[i], sizes[i] = (uint64_t)n, total += (uint64_t)n;
+        r->ids[i] = i, r->payloads[i] = r->text[i], r->sizes[i] = (uint64_t)n;
     }
-    a.ids = ids, a.n = MANY, a.payloads = payloads, a.payload_bytes = sizes;
+    r->a.ids = r->ids, r->a.n = MANY, r->a.payloads = r->payloads, r->a.payload_bytes = r->sizes;
+    return r;
+}
+
+static uint64_t records_bytes(const records *r)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < MANY; i++) total += r->sizes[i];
+    return total;
+}
+
+/* Has each of the first n ids its payload, and none of the others one? */
+static void records_hold(const records *r, vq_searcher *s, size_t n)
+{
+    for (size_t i = 0; i < MANY; i += i < 200 ? 1 : 7) {
+        vq_document d = VQ_DOCUMENT_INIT;
+        OK(vq_get_attributes(s, i, &d, &err));
+        if (i < n)
+            cr_assert(d.payload_bytes == r->sizes[i] &&
+                      memcmp(d.payload, r->text[i], r->sizes[i] + 1) == 0);
+        else
+            cr_assert(d.payload == NULL && d.payload_bytes == 0);
+    }
+}
+
+/* Payloads that are alike take a part of their bytes. */
+Test(docs, payloads_are_packed)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    records *r = records_new();
+    const vq_attributes *given[] = {&r->a};
     o.no_tune = 1, o.codec = "sq8", o.attributes = given, o.nattributes = 1;
     build_clusters(path, 3, MANY, 8, &o);
-    cr_assert(bytes_of(path) < total * 6 / 10, "%llu of %llu", (unsigned long long)bytes_of(path),
-              (unsigned long long)total);
+    cr_assert(bytes_of(path) < records_bytes(r) * 6 / 10, "%llu",
+              (unsigned long long)bytes_of(path));
     cr_assert_eq(problems_of(path), 0);
     vq_index *ix = open_index(path);
     vq_searcher *s = open_searcher(ix, 0, 0);
-    for (size_t i = 0; i < MANY; i += 7) {
-        vq_document d = VQ_DOCUMENT_INIT;
-        OK(vq_get_attributes(s, i, &d, &err));
-        cr_assert(d.payload_bytes == sizes[i] && memcmp(d.payload, text[i], sizes[i] + 1) == 0);
-    }
+    records_hold(r, s, MANY);
     vq_document d = VQ_DOCUMENT_INIT;
     FAILS(VQ_ENOENT, vq_get_attributes(s, MANY, &d, &err));
     vq_searcher_close(s);
     vq_close(ix);
-    free(text), free(payloads), free(sizes), free(ids), free(path);
+    free(r), free(path);
+    test_rmdir(dir);
+}
+
+/* A few come first, packed alone; then so many that a dictionary is made, and all can be read. */
+Test(docs, a_dictionary_later)
+{
+    enum { FEW = 100 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    records *r = records_new();
+    const vq_attributes *given[] = {&r->a};
+    float q[8] = {0};
+    uint64_t id;
+    vq_writer *w;
+    for (size_t i = 0; i < FEW; i++) /* that pack without */
+        (void)memset(r->text[i], 'a' + (int)i % 20, r->sizes[i]);
+    o.no_tune = 1, o.codec = "sq8", o.attributes = given, o.nattributes = 1;
+    r->a.n = FEW;
+    build_clusters(path, 3, MANY, 8, &o);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, 0, 0);
+    records_hold(r, s, FEW);
+    OK(vq_writer_open(&w, path, NULL, &err));
+    r->a.n = MANY - FEW, r->a.ids += FEW, r->a.payloads += FEW, r->a.payload_bytes += FEW;
+    OK(vq_writer_set(w, &r->a, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    cr_assert(bytes_of(path) < records_bytes(r) * 6 / 10, "%llu",
+              (unsigned long long)bytes_of(path));
+    OK(vq_search(s, q, 1, 1, &id, NULL, &err)); /* moves on */
+    records_hold(r, s, MANY);
+    vq_searcher_close(s);
+    vq_close(ix);
+    cr_assert_eq(problems_of(path), 0);
+    free(r), free(path);
+    test_rmdir(dir);
+}
+
+/* Attributes that say nothing leave the file as it would be without them. */
+Test(docs, nothing_said)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"), *other = test_path(dir, "y.vq");
+    const uint64_t ids[] = {1, 3}, begins[] = {0, 0, 0};
+    const char *none[1] = {NULL};
+    vq_attributes a = VQ_ATTRIBUTES_INIT;
+    const vq_attributes *given[] = {&a};
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_info bare = VQ_INFO_INIT, info = VQ_INFO_INIT;
+    a.n = 2, a.ids = ids, a.tags = none, a.tag_begins = begins;
+    o.no_tune = 1, o.codec = "sq8", o.store = VQ_ELEM_NONE;
+    build_clusters(other, 3, 50, 8, &o);
+    o.attributes = given, o.nattributes = 1;
+    build_clusters(path, 3, 50, 8, &o);
+    vq_index *ix = open_index(path), *without = open_index(other);
+    OK(vq_index_info(ix, &info, &err));
+    OK(vq_index_info(without, &bare, &err));
+    cr_assert(info.described == 0 && bare.format_version < 4);
+    cr_assert_eq(info.format_version, bare.format_version);
+    vq_close(ix), vq_close(without);
+    free(path), free(other);
     test_rmdir(dir);
 }
 
