@@ -122,6 +122,14 @@ Test(range, limits)
     FAILS(VQ_EINVAL, vq_search_within(NULL, q, 1, 0, take, &a, &err));
     FAILS(VQ_EINVAL, vq_search_within(all, NULL, 1, 0, take, &a, &err));
     FAILS(VQ_EINVAL, vq_search_within(all, q, 1, 0, NULL, &a, &err));
+    vq_search_stats before = VQ_SEARCH_STATS_INIT, after = VQ_SEARCH_STATS_INIT;
+    a.n = a.stop = 0; /* 64 first, then all: one query */
+    OK(vq_searcher_stats(all, &before, &err));
+    OK(vq_search_within(all, q, INFINITY, 0, take, &a, &err));
+    OK(vq_searcher_stats(all, &after, &err));
+    cr_assert_eq(a.n, 200);
+    cr_assert_eq(after.queries - before.queries, 1);
+    cr_assert_eq(after.vectors - before.vectors, 400);
     vq_mem_fail_after(1);
     vq_status rc = vq_search_within(all, q, INFINITY, 0, take, &a, &err);
     vq_mem_fail_after(0);
