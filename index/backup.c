@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "index/compact.h"
@@ -16,12 +17,12 @@
 
 enum { BLOCK = 1 << 20 };
 
-/* A name beside path, of this process alone. */
+/* A name beside path, of this process alone; who comes later removes it if we are killed. */
 static char *name_beside(const char *path)
 {
-    size_t cap = strlen(path) + 32;
+    size_t cap = strlen(path) + 40;
     char *name = vq_mem_alloc(cap, 1);
-    if (name != NULL) (void)snprintf(name, cap, "%s.index-%ld", path, (long)getpid());
+    if (name != NULL) (void)snprintf(name, cap, "%s.tmp-%ld-index", path, (long)getpid());
     return name;
 }
 
@@ -67,6 +68,7 @@ vq_status vq_backup_file(const char *path, const char *out, const vq_compact_opt
     dense.force = 1;
     VQ_REQUIRE(name != NULL, VQ_ENOMEM, "%s: out of memory", out);
     VQ_TRY(check_free(out, o, err));
+    VQ_TRY(vq_store_clear_stale(out, err));
     VQ_TRY(vq_compact_file(path, name, false, &dense, err));
     fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0) rc = vq_fail_errno(err, errno, "%s", name);
@@ -108,18 +110,26 @@ vq_status vq_restore_file(const char *path, const char *out, const vq_compact_op
     vq_ticker ticker = {.fn = o->progress, .ctx = o->progress_ctx};
     vq_stream *in = NULL;
     vq_out *to = NULL;
+    int lock = -1;
     char *name = name_beside(out);
     VQ_REQUIRE(name != NULL, VQ_ENOMEM, "%s: out of memory", out);
     VQ_TRY(check_free(out, o, err));
+    VQ_TRY(vq_store_clear_stale(out, err));
     VQ_TRY(vq_stream_open(&in, path, err));
     VQ_TRY(vq_out_open(&to, name, err));
     VQ_TRY(unpack_file(in, to, &ticker, err));
+    lock = open(name, O_RDONLY | O_CLOEXEC);
+    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        rc = vq_fail_errno(err, errno, "%s", name);
+        goto out;
+    }
     rc = vq_compact_file(name, out, true, o, err);
     if (rc != VQ_OK && rc != VQ_ECANCELED) rc = vq_fail_context(err, rc, "restore of %s", path);
 out:
     vq_out_close(to);
     vq_stream_close(in);
     if (name != NULL) (void)unlink(name);
+    if (lock >= 0) (void)close(lock);
     vq_mem_free(name);
     return rc;
 }

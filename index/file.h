@@ -78,6 +78,9 @@ typedef struct vq_store vq_store;
 /* Removes what dead builds of path left behind.  VQ_EBUSY: path exists and !force, or another build
  * of it runs. */
 vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error *err);
+/* Removes PATH.tmp-* whose makers are dead, which no lock (flock) of them tells, and leaves what
+ * this process itself made; VQ_EBUSY if one lives. */
+vq_status vq_store_clear_stale(const char *path, vq_error *err);
 size_t vq_store_value_min(const vq_store *st); /* see vq_shape */
 /* Room for len bytes under a key, to be filled before the next call.  Keys of all databases but
  * meta and model must come in rising order. */

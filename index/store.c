@@ -39,11 +39,10 @@ static char *folder_of(const char *path)
     return folder;
 }
 
-/* Removes PATH.tmp-* whose makers are dead; VQ_EBUSY if one lives. */
-static vq_status clear_stale(const char *path, vq_error *err)
+vq_status vq_store_clear_stale(const char *path, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    char *folder = folder_of(path), *prefix = NULL, *full = NULL;
+    char *folder = folder_of(path), *prefix = NULL, *full = NULL, own[32];
     const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
     size_t cap = strlen(path) + 300, len = 0;
     DIR *dir = NULL;
@@ -57,8 +56,10 @@ static vq_status clear_stale(const char *path, vq_error *err)
         rc = vq_fail_errno(err, errno, "%s", folder);
         goto out;
     }
+    size_t own_len = (size_t)snprintf(own, sizeof own, "%ld-", (long)getpid());
     for (struct dirent *e; rc == VQ_OK && (e = readdir(dir)) != NULL;) {
         if (strncmp(e->d_name, prefix, len) != 0) continue;
+        if (strncmp(e->d_name + len, own, own_len) == 0) continue;
         (void)snprintf(full, cap, "%s/%s", folder, e->d_name);
         int fd = open(full, O_RDONLY | O_CLOEXEC);
         if (fd < 0) continue;
@@ -150,7 +151,7 @@ vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error
                "%s exists; choose another name, or ask to replace it (--force)", path);
     struct stat old;
     VQ_REQUIRE(stat(path, &old) != 0 || !S_ISDIR(old.st_mode), VQ_EBUSY, "%s is a folder", path);
-    VQ_TRY(clear_stale(path, err));
+    VQ_TRY(vq_store_clear_stale(path, err));
     st->path = vq_mem_strdup(path);
     st->temp = vq_mem_alloc(strlen(path) + 32, 1);
     VQ_REQUIRE(st->path != NULL && st->temp != NULL, VQ_ENOMEM, "%s: out of memory", path);

@@ -411,9 +411,10 @@ typedef int (*vq_hit_fn)(void *ctx, uint64_t id, float score);
  * search for 64 results, then for four times as many as long as all of those lie within the bound,
  * so it takes about what vq_search takes for five times the results; with recall = 1, where each
  * looks at all vectors: for 1,024, and then for 64 times as many.  12 bytes of memory for each of
- * them, and what vq_search takes.  fn may ask s about an id (vq_id_name, vq_get, vq_get_attributes),
- * but not search, filter, refresh or close.  Counts as one query in vq_searcher_stats.  Expected errors: VQ_EINVAL (a bound that
- * is no number), VQ_ECANCELED (by fn, who has had the nearer ones), those of vq_search. */
+ * them, and what vq_search takes.  fn may ask s about an id (vq_id_name, vq_get,
+ * vq_get_attributes), but not search, filter, refresh or close.  Counts as one query in
+ * vq_searcher_stats.  Expected errors: VQ_EINVAL (a bound that is no number), VQ_ECANCELED (by fn,
+ * who has had the nearer ones), those of vq_search. */
 VQ_API vq_status vq_search_within(vq_searcher *s, const float *q, float bound, uint64_t most,
                                   vq_hit_fn fn, void *ctx, vq_error *err);
 enum { VQ_FILTER_NONE = 0, VQ_FILTER_ALLOW = 1, VQ_FILTER_DENY = 2 };

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "src/base/mem.h"
@@ -41,6 +42,7 @@ static vq_status make_temp(vq_out *o, vq_error *err)
     }
     if (o->fd < 0) return vq_fail_errno(err, errno, "%s: cannot create it", o->temp);
     o->made = true;
+    (void)flock(o->fd, LOCK_EX | LOCK_NB); /* tells the living from the dead who left such a file */
     return VQ_OK;
 }
 
