@@ -18,9 +18,17 @@
  * Bitmap: value in `tagged` under be32 tag | be32 list:  xxh3 | Roaring bitmap of slots.
  *
  * Times: value in `times` under be32 list | be32 chunk, as in `lists`; not there if no vector of
- * the chunk has a time. 0  8         xxh3 8  4         n        slots, up to the last that has a
- * time 12  4         list 16  4         chunk 20  4         zero 24  8         least    of the
- * times 32  8         greatest 40  8         zero 48  8*n       i64, VQ_NO_TIME where there is none
+ * the chunk has a time.
+ *   offset  size      field
+ *        0  8         xxh3
+ *        8  4         n         slots, up to the last that has a time
+ *       12  4         list
+ *       16  4         chunk
+ *       20  4         zero
+ *       24  8         least     of the times
+ *       32  8         greatest
+ *       40  8         zero
+ *       48  8*n       times     i64, VQ_NO_TIME where there is none
  */
 #ifndef VQ_INDEX_DOCS_H
 #define VQ_INDEX_DOCS_H

@@ -132,7 +132,8 @@ typedef struct vq_attributes {    /* of n ids, each once; in any order */
     const uint64_t *ids;          /* n numbers, or.. */
     const char *const *names;     /* ..n names, as the index has them; never both */
     uint64_t n;
-    /* Each of these may be NULL: then what the ids have of that kind stays. */
+    /* Each of these may be NULL: then what the ids have of that kind stays.  So to clear the tags
+     * of ids give an array that is not NULL, though nothing is read of it, and equal tag_begins. */
     const char *const *tags;       /* those of id i are tags[tag_begins[i]] and on, below.. */
     const uint64_t *tag_begins;    /* ..tag_begins[i + 1]: n + 1 of them, rising from 0 */
     const int64_t *times;          /* n; VQ_NO_TIME: none */
@@ -265,7 +266,9 @@ typedef struct vq_build_opts {
     uint32_t copies;           /* VQ_COPIES_* */
     uint32_t nattributes;
     const vq_attributes *const *attributes; /* nattributes, each of other kinds or ids; an id that
-                                        is of no row is VQ_ENOENT, unless its row was left out */
+                                        is of no row is VQ_ENOENT, unless its row was left out.
+                                        Nothing is copied: all they point to lives until vq_build
+                                        returns */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \
@@ -392,7 +395,9 @@ VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
 /* Brings what scans read, codes and not rows, into memory, so that first queries do not wait for a
  * disk.  lock not 0: it also stays there, whatever else wants memory, as long as the index is open
  * and as far as the system allows (RLIMIT_MEMLOCK).  bytes, locked (may be NULL): how much that is.
- * Of the snapshot in hand: what a later one has anew is not in it. */
+ * Of the snapshot in hand: what a later one has anew is not in it, and what only an old one had
+ * stays locked until the index is closed.  For the thread that has the searcher, like a search.
+ * Expected errors: VQ_EIO, VQ_ECORRUPT, VQ_ENOMEM, as of vq_search. */
 VQ_API vq_status vq_searcher_warm(vq_searcher *s, uint32_t lock, uint64_t *bytes, uint64_t *locked,
                                   vq_error *err);
 /* For each of the nq rows of q (nq x d) the k nearest, nearest first, into ids and scores (nq x k
@@ -427,12 +432,14 @@ enum { VQ_FILTER_NONE = 0, VQ_FILTER_ALLOW = 1, VQ_FILTER_DENY = 2 };
 VQ_API vq_status vq_searcher_filter(vq_searcher *s, uint32_t kind, const uint64_t *ids,
                                     const char *const *names, uint64_t n, vq_error *err);
 /* From now on searches answer only with vectors for which an expression holds; NULL: with all
- * again. tag:NAME            has the tag; NAME may stand in quotes: tag:"a \\"b\\" c" time >=
- * 1700000000  also =, !=, <, <=, >; a vector without a time satisfies none of them ! & | ( ) or
- * not, and, or; ! binds most, | least A tag that no vector has is no error.  Together with
- * vq_searcher_filter both must allow a vector; what is said there of k results holds here.  Costs a
- * look at the tags' bitmaps and at the times at the next search, and whenever the index has
- * changed.  VQ_EINVAL: the text tells where. */
+ * again.
+ * - tag:NAME            has the tag; NAME may stand in quotes: tag:"a \\"b\\" c"
+ * - time >= 1700000000  also =, !=, <, <=, >; a vector without a time satisfies none of them
+ * - ! & | ( )           or not, and, or; ! binds most, | least; nested 30 deep at most
+ * A tag that no vector has is no error.  Together with vq_searcher_filter both must allow a vector;
+ * what is said there of k results holds here.  The expression is copied.  Costs a look at the tags'
+ * bitmaps and at the times at the next search, and whenever the index has changed.  VQ_EINVAL: the
+ * text tells where, and the filter is as before. */
 VQ_API vq_status vq_searcher_filter_text(vq_searcher *s, const char *expression, vq_error *err);
 /* The values in force for k results: what 0 became.  With a recall they are the most that a query
  * may take, not what it does: see vq_searcher_stats. */
@@ -462,12 +469,15 @@ VQ_API vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err);
 VQ_API vq_status vq_id_find(vq_searcher *s, const char *name, uint64_t *id, vq_error *err);
 VQ_API vq_status vq_id_name(vq_searcher *s, uint64_t id, char *name, size_t cap, vq_error *err);
 
-/* What an id carries, as of the last search.  Pointers live until the next call with s.
- * VQ_ENOENT: no such id. */
+/* What an id carries, as of the last search.  Pointers live until the next call with s.  Expected
+ * errors: VQ_ENOENT (no such id), VQ_ECORRUPT (its record, a tag's, or the payload's), VQ_ENOMEM.
+ */
 VQ_API vq_status vq_get_attributes(vq_searcher *s, uint64_t id, vq_document *out, vq_error *err);
-/* Called for each tag that some vector has, in byte order, with the number of vectors.  Non-zero:
- * stop, VQ_ECANCELED. */
+/* Called for each tag that some vector has, in byte order, with the number of vectors.  tag lives
+ * until it returns.  Non-zero: stop, VQ_ECANCELED. */
 typedef int (*vq_tag_fn)(void *ctx, const char *tag, uint64_t vectors);
+/* All tags of the newest snapshot, on the thread that made the call; any threads may, at the same
+ * time, and fn may use ix.  Expected errors: VQ_ECANCELED, VQ_ECORRUPT, VQ_EIO, VQ_ENOMEM. */
 VQ_API vq_status vq_tags(vq_index *ix, vq_tag_fn fn, void *ctx, vq_error *err);
 
 /* ---- changing an index -------------------------------------------------------------------- */
@@ -517,8 +527,9 @@ VQ_API vq_status vq_writer_delete(vq_writer *w, const uint64_t *ids, const char 
                                   uint64_t nids, vq_error *err);
 
 /* Tags, times and payloads of ids that are there, or gathered: of the kinds that a names, what they
- * had before is replaced.  Expected errors: VQ_ENOENT (an id is not there), VQ_EINVAL (an id twice,
- * a tag that is none, an array missing): nothing is gathered. */
+ * had before is replaced.  All of it is copied, and gathers until the commit.  Expected errors:
+ * VQ_ENOENT (an id is not there), VQ_EINVAL (an id twice, a tag that is none, an array missing),
+ * VQ_ENOMEM: nothing is gathered. */
 VQ_API vq_status vq_writer_set(vq_writer *w, const vq_attributes *a, vq_error *err);
 
 typedef struct vq_write_report {
