@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v1-saq,
-# v2-copies, v3-changed, v4-attributes) and their answers anew, by the program VQ.  Only for a format that no release has written yet:
-# after that they stay as they are.
+# v2-copies, v3-changed, v4-attributes, v4-dictionary) and their answers anew, by the program VQ.
+# Only for a format that no release has written yet: after that they stay as they are.  Those of v1
+# to v3 cannot be made any more, nor v4-attributes, which one of v3 became: what is built now with
+# stored rows has chunks of rows of their own size, and so format 4.
 set -eu
 vq=$1
 shift
@@ -64,10 +66,27 @@ PY
 "$vq" set "$dir/v4-attributes.vq" --tags "$dir/tags" --times "$dir/times" --payload "$dir/payload" --quiet
 printf 'caf\303\251 03\ncaf\303\251 04\ntea 05\n' >"$dir/few"
 "$vq" delete "$dir/v4-attributes.vq" --ids "$dir/few" --quiet
+# A build of today: chunks of rows of their own size, and payloads enough for a dictionary.
+python3 - "$dir" <<'PY'
+import random, struct, sys
+random.seed(8)
+dir, n, d = sys.argv[1], 200, 6
+with open(dir + "/many.fvecs", "wb") as f:
+    for i in range(n):
+        row = [4 * (i % 8 >> j % 3 & 1) - 2 + random.gauss(0, .5) for j in range(d)]
+        f.write(struct.pack("<i%df" % d, d, *[round(x * 64) / 64 for x in row]))
+with open(dir + "/many.jsonl", "w") as p, open(dir + "/many.tags", "w") as t:
+    for i in range(n):
+        p.write('{"id": %d, "drink": "tea", "cups": %d, "text": "served in the year %d"}\n' % (i, i * 7 % 13, 1800 + i))
+        t.write("%d\t%s\n" % (i, "odd" if i % 2 else "even"))
+PY
+"$vq" build "$dir/many.fvecs" -o "$dir/v4-dictionary.vq" --codec sq8 --nlist 3 --metric l2 --quiet \
+    --tags "$dir/many.tags" --payload "$dir/many.jsonl"
 for name; do
     effort= filter=
     case $name in # where all lists are read no copy is
     v2-copies | v3-changed) effort="--nprobe 2" ;;
+    v4-dictionary) filter='tag:odd' ;;
     v4-attributes) filter='tag:en & time>=-10 | tag:"the other half" & !(time<20)' ;;
     esac
     "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 $effort ${filter:+--filter "$filter"} --format tsv >"$name.tsv"
