@@ -221,7 +221,8 @@ out:
     return rc;
 }
 
-/* Payloads that are packed by the dictionary of another index, of a block of edits. */
+/* Payloads that are packed by the dictionary of another index: those of all edits, unpacked, until
+ * the new dictionary is made of some and all are written by it. */
 typedef struct unpacked {
     vq_packer *packer;
     uint8_t *bytes;

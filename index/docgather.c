@@ -6,6 +6,7 @@
 #include "index/docwrite.h"
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
+#include "src/io/grow.h"
 
 void vq_docs_fini(vq_docs *d)
 {
@@ -14,19 +15,9 @@ void vq_docs_fini(vq_docs *d)
     memset(d, 0, sizeof *d);
 }
 
-/* Room for `more` behind the n of an array; NULL: out of memory. */
-static void *room_for(void *array, size_t n, size_t more, size_t *room, size_t size)
-{
-    if (array != NULL && n + more <= *room) return array;
-    size_t cap = VQ_MAX(2 * *room, n + more + 64);
-    void *grown = vq_mem_grow(array, n, cap, size);
-    if (grown != NULL) *room = cap;
-    return grown;
-}
-
 #define RESERVE(field, n, more, room)                                                              \
     do {                                                                                           \
-        void *grown_ = room_for(d->field, d->n, (more), &d->room, sizeof *d->field);               \
+        void *grown_ = vq_reserve(d->field, d->n, d->n + (more), &d->room, sizeof *d->field);      \
         VQ_REQUIRE(grown_ != NULL, VQ_ENOMEM, "attributes: %zu of them", d->n);                    \
         d->field = grown_;                                                                         \
     } while (0)

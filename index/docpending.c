@@ -7,6 +7,7 @@
 
 #include "src/base/hash.h"
 #include "src/base/mem.h"
+#include "src/io/grow.h"
 #include "src/io/utf8.h"
 
 static vq_status check_tag(const char *tag, uint64_t i, vq_error *err)
@@ -64,13 +65,9 @@ out:
 static bool widen(void *array, size_t n, size_t more, size_t *room, size_t size)
 {
     void **at = array;
-    if (n + more <= *room) return true;
-    size_t cap = VQ_MAX(2 * *room, n + more + 64);
-    void *grown = vq_mem_grow(*at, n, cap, size);
-    if (grown == NULL) return false;
-    *at = grown;
-    *room = cap;
-    return true;
+    void *grown = vq_reserve(*at, n, n + more, room, size);
+    if (grown != NULL) *at = grown;
+    return grown != NULL;
 }
 
 typedef struct wanted { /* for vq_table_find */
