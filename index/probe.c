@@ -116,11 +116,10 @@ void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void 
         t.mean = NULL;
         if (m->query_map) t.matrix = m->query_matrix;
     }
-    if (s->brief.matrix.rows > 0) {
+    if (x->y != NULL && s->brief.matrix.rows > 0)
         turn_briefly(&s->brief, k, &t, q, &fixed, work, x->y);
-    } else {
+    else if (x->y != NULL)
         vq_transform_one(&t, k, q, work, x->y);
-    }
     if (s->brief.memory == NULL || m->codec->bar != NULL) x->offset = offset_of(m, k, x, q);
     widen(s, k, x, work);
 }

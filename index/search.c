@@ -314,13 +314,13 @@ static vq_status search_shard(tile *t, vq_error *err)
         VQ_TRY(vq_brief_make(&t->shard->brief, m, t->s->k, err));
     for (size_t i = 0; i < t->n; i++) {
         vq_query *x = &t->queries[i];
-        x->y = vq_arena_take(shared, m->d_code, sizeof *x->y);
+        x->y = t->few ? NULL : vq_arena_take(shared, m->d_code, sizeof *x->y);
         x->wide = vq_arena_take(shared, m->d, sizeof *x->wide);
         x->fixed.x = vq_arena_take(shared, m->d, sizeof *x->fixed.x);
         x->lists = vq_arena_take(shared, first_lists(t), sizeof *x->lists);
         x->rest = t->effort.adaptive ? vq_arena_take(shared, m->nlist, sizeof *x->rest) : NULL;
-        VQ_REQUIRE(x->y != NULL && x->wide != NULL && x->fixed.x != NULL && x->lists != NULL &&
-                       (x->rest != NULL || !t->effort.adaptive),
+        VQ_REQUIRE((x->y != NULL || t->few) && x->wide != NULL && x->fixed.x != NULL &&
+                       x->lists != NULL && (x->rest != NULL || !t->effort.adaptive),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));

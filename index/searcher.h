@@ -118,7 +118,7 @@ typedef struct vq_stop {
 
 typedef struct vq_query {
     const float *q; /* d, as given */
-    float *y;       /* d_code: in coded space */
+    float *y;       /* d_code: in coded space; NULL: rows alone are scored */
     double *wide;   /* d */
     vq_fixed fixed; /* d: wide in integers, for rows of bytes */
     bool whole;     /* fixed is wide, and small enough that no product of it is ever rounded */

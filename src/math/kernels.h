@@ -25,7 +25,7 @@
 
 /* What select_bars makes of a code's sum and factors.  Factors of a block: 32 scales (f16), with
  * `shifted` 32 shifts (f16), 32 lengths and 32 turns (a byte u stands for 2^(u / 12), 0 for 0: as
- * M[u % 12] * 2^(u / 12), M in scalar.c).  With L = error * length, T = turn * turn's byte:
+ * M[u % 12] * 2^(u / 12), M below).  With L = error * length, T = turn * turn's byte:
  *   s = fma(scale, fma(sum, scale, low), base), then fma(shift, unit, s), then s - factor;
  *   S = fma(L, sum, L * plain * I), I = inverse / 2^(u / 12) of the turn's byte, 0 for 0; p =
  * fma(half, S, s - from); most = fma(bend * T, p, s) + sqrt(V), V = fma(S, noise, fma(scale *
@@ -40,6 +40,21 @@ typedef struct vq_bars {
     float reach, noise;     /* squared widths: of the code's error, of the query's; */
     float blunt, fixed;     /* ..of the sums' for a scale of 1, of what all vectors share */
 } vq_bars;
+
+/* M of vq_bars, and one over that: numbers, since an exp2f of each library would not give the same
+ * bits everywhere. */
+#define VQ_OCTAVE                                                                                  \
+    {                                                                                              \
+        1.0f, 0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f, 0x1.428a3p0f, 0x1.55b81p0f,              \
+            0x1.6a09e6p0f, 0x1.7f910ep0f, 0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,              \
+            0x1.e3437ep0f                                                                          \
+    }
+#define VQ_OCTAVE_INVERSE                                                                          \
+    {                                                                                              \
+        1.0f, 0x1.e3437ep-1f, 0x1.c823ep-1f, 0x1.ae89fap-1f, 0x1.965feap-1f, 0x1.7f910ep-1f,       \
+            0x1.6a09e6p-1f, 0x1.55b81p-1f, 0x1.428a3p-1f, 0x1.306fep-1f, 0x1.1f59acp-1f,           \
+            0x1.0f38fap-1f                                                                         \
+    }
 
 /* K(return type, name, (parameters)) */
 #define VQ_KERNELS(K)                                                                              \

@@ -212,13 +212,7 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     return found;
 }
 
-static const float octave[12] = {1.0f,          0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f,
-                                 0x1.428a3p0f,  0x1.55b81p0f,  0x1.6a09e6p0f, 0x1.7f910ep0f,
-                                 0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,  0x1.e3437ep0f};
-
-static const float inverses[12] = {1.0f,           0x1.e3437ep-1f, 0x1.c823ep-1f,  0x1.ae89fap-1f,
-                                   0x1.965feap-1f, 0x1.7f910ep-1f, 0x1.6a09e6p-1f, 0x1.55b81p-1f,
-                                   0x1.428a3p-1f,  0x1.306fep-1f,  0x1.1f59acp-1f, 0x1.0f38fap-1f};
+static const float octave[12] = VQ_OCTAVE, inverses[12] = VQ_OCTAVE_INVERSE;
 
 /* 2^(u / 12); of 0: 0. */
 static float twelfths(uint8_t u)

@@ -60,6 +60,8 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     return found;
 }
 
+static const float octave[12] = VQ_OCTAVE, inverses[12] = VQ_OCTAVE_INVERSE;
+
 /* Those of twelve that the lanes of r say. */
 INLINE __m256i some_of(const float twelve[12], __m256i r)
 {
@@ -73,13 +75,6 @@ INLINE __m256i some_of(const float twelve[12], __m256i r)
 /* Eight bytes u as 2^(u / 12), 0 as 0; and one over that, likewise. */
 INLINE __m256 twelfths8(const uint8_t *bytes, __m256 *inverse)
 {
-    static const float octave[12] = {1.0f,          0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f,
-                                     0x1.428a3p0f,  0x1.55b81p0f,  0x1.6a09e6p0f, 0x1.7f910ep0f,
-                                     0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,  0x1.e3437ep0f};
-    static const float inverses[12] = {1.0f,           0x1.e3437ep-1f, 0x1.c823ep-1f,
-                                       0x1.ae89fap-1f, 0x1.965feap-1f, 0x1.7f910ep-1f,
-                                       0x1.6a09e6p-1f, 0x1.55b81p-1f,  0x1.428a3p-1f,
-                                       0x1.306fep-1f,  0x1.1f59acp-1f, 0x1.0f38fap-1f};
     __m256i u = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
     __m256i q = _mm256_srli_epi32(_mm256_mullo_epi32(u, _mm256_set1_epi32(43691)), 19);
     __m256i r = _mm256_sub_epi32(u, _mm256_mullo_epi32(q, _mm256_set1_epi32(12)));

@@ -46,24 +46,20 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     return found;
 }
 
+static const float octave[12] = VQ_OCTAVE, inverses[12] = VQ_OCTAVE_INVERSE;
+
 /* Sixteen bytes u as 2^(u / 12), 0 as 0; and one over that, likewise. */
 INLINE __m512 twelfths16(const uint8_t *bytes, __m512 *inverse)
 {
-    const __m512 inverses =
-        _mm512_setr_ps(1.0f, 0x1.e3437ep-1f, 0x1.c823ep-1f, 0x1.ae89fap-1f, 0x1.965feap-1f,
-                       0x1.7f910ep-1f, 0x1.6a09e6p-1f, 0x1.55b81p-1f, 0x1.428a3p-1f, 0x1.306fep-1f,
-                       0x1.1f59acp-1f, 0x1.0f38fap-1f, 0.0f, 0.0f, 0.0f, 0.0f);
-    const __m512 octave =
-        _mm512_setr_ps(1.0f, 0x1.0f38fap0f, 0x1.1f59acp0f, 0x1.306fep0f, 0x1.428a3p0f, 0x1.55b81p0f,
-                       0x1.6a09e6p0f, 0x1.7f910ep0f, 0x1.965feap0f, 0x1.ae89fap0f, 0x1.c823ep0f,
-                       0x1.e3437ep0f, 0.0f, 0.0f, 0.0f, 0.0f);
+    const __m512 ahead = _mm512_maskz_loadu_ps(0x0fff, octave);
+    const __m512 back = _mm512_maskz_loadu_ps(0x0fff, inverses);
     __m512i u = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
     __m512i q = _mm512_srli_epi32(_mm512_mullo_epi32(u, _mm512_set1_epi32(43691)), 19);
     __m512i r = _mm512_sub_epi32(u, _mm512_mullo_epi32(q, _mm512_set1_epi32(12)));
-    __m512i m = _mm512_castps_si512(_mm512_permutexvar_ps(r, octave));
+    __m512i m = _mm512_castps_si512(_mm512_permutexvar_ps(r, ahead));
     m = _mm512_add_epi32(m, _mm512_slli_epi32(q, 23));
     const __mmask16 some = _mm512_test_epi32_mask(u, u);
-    __m512i i = _mm512_castps_si512(_mm512_permutexvar_ps(r, inverses));
+    __m512i i = _mm512_castps_si512(_mm512_permutexvar_ps(r, back));
     i = _mm512_sub_epi32(i, _mm512_slli_epi32(q, 23));
     *inverse = _mm512_castsi512_ps(_mm512_maskz_mov_epi32(some, i));
     return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(some, m));
