@@ -91,6 +91,7 @@ static vq_build_opts build_options(const build_args *a, const lessons *l, const 
     opts.copies = a->copies;
     opts.attributes = at->attributes;
     opts.nattributes = (uint32_t)at->n;
+    opts.model = a->of;
     opts.force = (uint32_t)a->force;
     opts.no_tune = (uint32_t)a->no_tune;
     return opts;

@@ -9,7 +9,7 @@
 #include "src/io/ids.h"
 
 typedef struct build_args {
-    const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels, *query_ids;
+    const char *output, *ids, *loss, *log, *teacher, *teacher_cache, *qrels, *query_ids, *model;
     attach_files attached;
     opt_texts queries;
     double bits;
@@ -18,6 +18,7 @@ typedef struct build_args {
     uint64_t seed, memory;
     double temperature;
     int force, quiet, stats, skip_bad, no_tune;
+    vq_index *of; /* the index at model, open, or NULL */
 } build_args;
 
 #define BUILD_AT(field) offsetof(build_args, field)

@@ -28,7 +28,8 @@ typedef struct cmd {
 
 extern const opt build_opts[], retrain_opts[], search_opts[], eval_opts[], gt_opts[],
     convert_opts[], info_opts[], check_opts[], get_opts[], gen_opts[], tune_opts[], add_opts[],
-    delete_opts[], compact_opts[], export_opts[], set_opts[], backup_opts[], restore_opts[];
+    delete_opts[], compact_opts[], export_opts[], set_opts[], backup_opts[], restore_opts[],
+    merge_opts[];
 int cmd_build(const cmd *self, int argc, char **argv);
 int cmd_add(const cmd *self, int argc, char **argv);
 int cmd_delete(const cmd *self, int argc, char **argv);
@@ -36,6 +37,7 @@ int cmd_set(const cmd *self, int argc, char **argv);
 int cmd_backup(const cmd *self, int argc, char **argv);
 int cmd_restore(const cmd *self, int argc, char **argv);
 int cmd_compact(const cmd *self, int argc, char **argv);
+int cmd_merge(const cmd *self, int argc, char **argv);
 int cmd_export(const cmd *self, int argc, char **argv);
 int cmd_retrain(const cmd *self, int argc, char **argv);
 int cmd_search(const cmd *self, int argc, char **argv);

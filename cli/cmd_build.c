@@ -23,6 +23,8 @@ const opt build_opts[] = {
      "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 of "
      "floats: "
      "one scale for all"},
+    {"model", 0, OPT_TEXT, "INDEX", BUILD_AT(model), 0, 0, NULL,
+     "train nothing: encode by the lists, axes and codes of INDEX, as vq merge wants it"},
     BUILD_ROWS_TRAIN,
     {"teacher", 0, OPT_TEXT, "FILE", BUILD_AT(teacher), 0, 0, NULL,
      "learn these scores (a TREC run: \"query Q0 document rank score tag\") instead of those of "
@@ -40,7 +42,7 @@ const opt build_opts[] = {
 
 int cmd_build(const cmd *self, int argc, char **argv)
 {
-    build_args a = {.metric = VQ_METRIC_L2};
+    build_args a = {0};
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
     if (code >= 0) return code;
@@ -49,10 +51,12 @@ int cmd_build(const cmd *self, int argc, char **argv)
     vq_error err = {0};
     vq_source *src = NULL;
     vq_ids ids = {0};
-    vq_status rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
+    vq_status rc = a.model != NULL ? vq_open(&a.of, a.model, 0, &err) : VQ_OK;
+    if (rc == VQ_OK) rc = vq_source_open_file(&src, rest[0], a.skip_bad, &err);
     if (rc == VQ_OK && a.ids != NULL) rc = vq_ids_read(&ids, a.ids, false, &err);
     code = rc != VQ_OK ? fail_data(rc, &err) : build_run(&a, rest[0], src, &ids);
     vq_ids_fini(&ids);
     vq_source_close(src);
+    vq_close(a.of);
     return code;
 }

@@ -20,6 +20,8 @@ static const cmd cmds[] = {
     {"backup", "INDEX -o OUT [OPTION]...", "write a snapshot of an index to a compressed file",
      backup_opts, cmd_backup},
     {"restore", "FILE -o OUT [OPTION]...", "make an index of a backup", restore_opts, cmd_restore},
+    {"merge", "INDEX INDEX... -o OUT [OPTION]...", "make one index of several of one model",
+     merge_opts, cmd_merge},
     {"export", "INDEX -o OUT [OPTION]...", "write the stored vectors and ids of an index to files",
      export_opts, cmd_export},
     {"retrain", "INDEX -o OUT [OPTION]...", "train an index anew from the rows it stores",

@@ -23,7 +23,7 @@ _vq()
         *'|'*) # one of these words; a capital letter stands for a number
             mapfile -t COMPREPLY < <(compgen -W "${arg//|/ }" -- "$cur")
             return ;;
-        FILE | OUT)
+        FILE | OUT | INDEX)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             return ;;
         *) return ;;

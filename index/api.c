@@ -19,7 +19,7 @@
 #define NO_TAIL(type, last)                                                                        \
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
-NO_TAIL(vq_build_opts, attributes);
+NO_TAIL(vq_build_opts, model);
 NO_TAIL(vq_search_opts, bars);
 NO_TAIL(vq_info, reserved);
 NO_TAIL(vq_search_stats, codes);
@@ -29,10 +29,6 @@ NO_TAIL(vq_tune_opts, progress_ctx);
 /* Vectors whose scan takes longer than the waking of threads: 30 microseconds by the fastest codes.
  */
 enum { SPREAD_LEAST = 65536 };
-
-struct vq_index {
-    vq_file *file;
-};
 
 uint32_t vq_version(void)
 {
@@ -48,8 +44,10 @@ vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts, 
     VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
     VQ_REQUIRE(o.reserved == 0 && o.reserved2 == 0, VQ_EINVAL,
                "build: the reserved fields must be 0");
+    uint32_t metric = o.metric, store = o.store, copies = o.copies;
     vq_stored_defaults(src, &o);
-    VQ_TRY(vq_build_file(path, src, &o, err));
+    if (o.model != NULL) o.metric = metric, o.store = store, o.copies = copies; /* the model's */
+    VQ_TRY(vq_build_file(path, src, &o, o.model != NULL ? o.model->file : NULL, err));
 out:
     return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* apiwrite.c -- the public functions that change an index: check arguments, call below. */
 #include "index/compact.h"
+#include "index/merge.h"
 #include "index/opts.h"
 #include "index/pagecheck.h"
 #include "index/update.h"
@@ -16,6 +17,8 @@ struct vq_writer {
 _Static_assert(offsetof(vq_writer_opts, progress_ctx) + sizeof(void *) == sizeof(vq_writer_opts),
                "no padding after the last field");
 _Static_assert(offsetof(vq_compact_opts, progress_ctx) + sizeof(void *) == sizeof(vq_compact_opts),
+               "no padding after the last field");
+_Static_assert(offsetof(vq_merge_opts, progress_ctx) + sizeof(void *) == sizeof(vq_merge_opts),
                "no padding after the last field");
 _Static_assert(offsetof(vq_write_report, reserved) + sizeof(uint32_t) == sizeof(vq_write_report),
                "no padding after the last field");
@@ -196,6 +199,26 @@ vq_status vq_restore(const char *path, const char *out, const vq_compact_opts *o
     vq_compact_opts o;
     vq_status rc = copy_to(path, out, opts, &o, err);
     return rc == VQ_OK ? vq_restore_file(path, out, &o, err) : rc;
+}
+
+vq_status vq_merge(const char *const *paths, size_t n, const char *out, const vq_merge_opts *opts,
+                   vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_merge_opts o;
+    VQ_REQUIRE(paths != NULL && out != NULL && out[0] != '\0', VQ_EINVAL,
+               "merge: paths are needed, and one to write");
+    VQ_REQUIRE(n >= 2, VQ_EINVAL, "merge: %zu index, expected 2 or more", n);
+    for (size_t i = 0; i < n; i++)
+        VQ_REQUIRE(paths[i] != NULL && paths[i][0] != '\0', VQ_EINVAL, "merge: path %zu is empty",
+                   i);
+    VQ_TRY(vq_opts_import(&o, sizeof o, opts, err));
+    VQ_REQUIRE(o.reserved == 0, VQ_EINVAL, "merge: the reserved field must be 0");
+    VQ_REQUIRE(o.keep <= VQ_KEEP_LAST, VQ_EINVAL, "merge: keep %u: there is no such choice",
+               o.keep);
+    VQ_TRY(vq_merge_files(paths, n, out, &o, err));
+out:
+    return rc;
 }
 
 void vq_writer_abort(vq_writer *w)

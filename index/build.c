@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/adopt.h"
 #include "index/docbuild.h"
 #include "index/encode.h"
 #include "index/fit.h"
@@ -14,6 +15,7 @@
 #include "index/learn.h"
 #include "index/taught.h"
 #include "index/pseudo.h"
+#include "index/searcher.h"
 #include "index/stored.h"
 #include "index/teachcache.h"
 #include "index/tune.h"
@@ -36,6 +38,7 @@ typedef struct build {
     const vq_build_opts *opts;
     vq_ticker ticker;
     vq_store *store;
+    vq_shard given; /* the index whose model this one gets; or all zero */
     vq_plan plan;
     vq_fitted fitted;
     vq_idmap idmap;
@@ -219,7 +222,8 @@ out:
 
 static bool learns(const build *b)
 {
-    return b->plan.model.train != VQ_TRAIN_KMEANS && b->plan.model.codec->books != NULL;
+    const vq_model *m = &b->plan.model;
+    return m->train != VQ_TRAIN_KMEANS && m->codec->books != NULL && !b->plan.adopted;
 }
 
 /* What an index stores does not hang on memory that is there by chance: only on a bound given. */
@@ -244,6 +248,26 @@ out:
     return rc;
 }
 
+static vq_status make_plan(build *b, uint64_t n, vq_error *err)
+{
+    uint32_t d = b->src->d, elem = b->src->elem;
+    if (b->given.lists == NULL) return vq_plan_make(&b->plan, b->opts, n, d, elem, err);
+    return vq_adopt_plan(&b->plan, &b->given.model, vq_file_path(b->given.snapshot.file), b->opts,
+                         n, d, elem, err);
+}
+
+static vq_status fit(build *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_TRY(b->opts->nqueries > 0 ? read_queries(b, err) : stand_in(b, err));
+    VQ_TRY(hear_teacher(b, err));
+    VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
+                  &b->fitted, err));
+    if (learns(b)) VQ_TRY(take_part(b, err));
+out:
+    return rc;
+}
+
 static vq_status train(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -263,7 +287,7 @@ static vq_status train(build *b, vq_error *err)
     VQ_TRY(vq_source_rewind(b->src, err));
     VQ_TRY(count_rows(b, &n, err));
     VQ_REQUIRE(n > 0, VQ_ECORRUPT, "%s: no rows; an index needs one vector at least", b->src->name);
-    VQ_TRY(vq_plan_make(&b->plan, o, n, b->src->d, b->src->elem, err));
+    VQ_TRY(make_plan(b, n, err));
     VQ_TRY(begin_hash(b, err));
     VQ_TRY(read_sample(b, n, err));
     rc = vq_plan_range(&b->plan, b->largest, err);
@@ -271,17 +295,13 @@ static vq_status train(build *b, vq_error *err)
         rc = vq_fail_context(err, rc, "%s", b->src->name);
         goto out;
     }
-    b->plan.store_scale = vq_stored_scale(b->src);
-    VQ_TRY(vq_plan_store(&b->plan, b->largest, err));
+    if (!b->plan.adopted) b->plan.store_scale = vq_stored_scale(b->src);
+    VQ_TRY((b->plan.adopted ? vq_adopt_store : vq_plan_store)(&b->plan, b->largest, err));
     /* Before the long work: are the ids right? */
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
     VQ_TRY(vq_doc_build_init(&b->docs, b->src, o, &b->idmap, b->skipped, b->nskipped, err));
-    VQ_TRY(o->nqueries > 0 ? read_queries(b, err) : stand_in(b, err));
-    VQ_TRY(hear_teacher(b, err));
-    VQ_TRY(vq_fit(&b->plan, b->sample, b->src->elem, b->sampled, &b->queries, &b->ticker,
-                  &b->fitted, err));
-    if (learns(b)) VQ_TRY(take_part(b, err));
+    if (!b->plan.adopted) VQ_TRY(fit(b, err));
     vq_mem_free(b->sample);
     vq_mem_free(b->sample_at);
     b->sample = NULL;
@@ -439,6 +459,21 @@ out:
     return rc;
 }
 
+/* How far the vectors lie from the centroids of their lists, in all.  To a model that was trained
+ * on others they have come later. */
+static void note_spread(vq_plan *p, double far)
+{
+    vq_model *m = &p->model;
+    float mean = vq_mean_of(far, m->n);
+    if (!p->adopted) {
+        m->spread = mean;
+        return;
+    }
+    m->added = m->n;
+    m->added_spread = mean;
+    if (m->n < m->nlist) m->format = VQ_MAX(m->format, VQ_FORMAT_CHANGED);
+}
+
 static vq_status write_all(build *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -463,7 +498,7 @@ static vq_status write_all(build *b, vq_error *err)
                          .far = b->corpus.codes != NULL ? NULL : &far,
                          .known = b->corpus.codes != NULL};
     VQ_TRY(vq_encode_all(&job, err));
-    if (!job.known) b->plan.model.spread = vq_mean_of(far, b->plan.model.n);
+    if (!job.known) note_spread(&b->plan, far);
     VQ_TRY(vq_list_writer_flush(&b->writer, b->store, &b->idmap, &b->ticker, err));
     if (b->plan.copies) VQ_TRY(write_copies(b, err));
     VQ_TRY(vq_idmap_write(&b->idmap, b->store, err));
@@ -476,7 +511,8 @@ out:
     return rc;
 }
 
-vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *opts, vq_error *err)
+vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *opts, vq_file *model,
+                        vq_error *err)
 {
     vq_status rc = VQ_OK;
     build b = {.path = path,
@@ -486,6 +522,7 @@ vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *o
                .ticker = {.fn = opts->progress, .ctx = opts->progress_ctx}};
     if (opts->force != 0) VQ_TRY(vq_change_claim(&b.claim, path, VQ_CHANGE_WAIT_MS, err));
     VQ_TRY(vq_stored_newest(src, path, err)); /* it stays so from here on */
+    if (model != NULL) VQ_TRY(vq_shard_open(&b.given, model, err));
     VQ_TRY(vq_store_create(&b.store, path, opts->force != 0, err));
     vq_team_blas_enter();
     rc = train(&b, err);
@@ -511,6 +548,7 @@ out:
     vq_pair_lists_fini(&b.positives);
     vq_hasher_free(b.hasher);
     vq_store_free(b.store);
+    vq_shard_close(&b.given);
     vq_change_unclaim(b.claim);
     return rc;
 }

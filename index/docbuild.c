@@ -9,7 +9,6 @@
 #include "index/docpending.h"
 #include "index/opts.h"
 #include "src/base/bytes.h"
-#include "src/base/hash.h"
 #include "src/base/mem.h"
 
 enum { TAGS, TIME, PAYLOAD, ROW_BITS = 48 };
@@ -163,32 +162,6 @@ bool vq_doc_build_any(const vq_doc_build *b)
 
 /* ---- writing ---- */
 
-typedef struct wanted { /* for vq_table_find */
-    const vq_docs *d;
-    const char *text;
-    size_t len;
-} wanted;
-
-static bool same_tag(const void *ctx, uint32_t i)
-{
-    const wanted *w = ctx;
-    return w->d->fresh[i].len == w->len && memcmp(w->d->fresh[i].text, w->text, w->len) == 0;
-}
-
-static vq_status number_of(vq_doc_build *b, const char *text, size_t len, uint32_t *number,
-                           vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    wanted w = {.d = &b->docs, .text = text, .len = len};
-    uint64_t hash = vq_xxh3(text, len);
-    *number = vq_table_find(&b->table, hash, same_tag, &w);
-    if (*number != VQ_TABLE_NONE) goto out;
-    VQ_TRY(vq_docs_fresh(&b->docs, text, len, number, err));
-    VQ_TRY(vq_table_add(&b->table, hash, *number, err));
-out:
-    return rc;
-}
-
 /* The row of what is given for a kind of attribute of a rank; NULL: nothing is. */
 static const vq_attributes *given(const vq_doc_build *b, int kind, size_t rank, uint64_t *row)
 {
@@ -207,7 +180,8 @@ static vq_status take_tags(vq_doc_build *b, size_t rank, const vq_doc *stored, u
     *n = 0;
     if (a != NULL) {
         for (uint64_t t = a->tag_begins[row]; t < a->tag_begins[row + 1]; t++, (*n)++)
-            VQ_TRY(number_of(b, a->tags[t], strlen(a->tags[t]), &list[*n], err));
+            VQ_TRY(vq_docs_number(&b->docs, &b->table, a->tags[t], strlen(a->tags[t]), &list[*n],
+                                  err));
         goto out;
     }
     for (uint32_t t = 0; t < stored->ntags; t++, (*n)++) {
@@ -215,7 +189,7 @@ static vq_status take_tags(vq_doc_build *b, size_t rank, const vq_doc *stored, u
         size_t len;
         VQ_TRY(vq_tag_text(vq_stored_snapshot(b->src), vq_le32(stored->tags + 4 * (size_t)t), &text,
                            &len, err));
-        VQ_TRY(number_of(b, text, len, &list[*n], err));
+        VQ_TRY(vq_docs_number(&b->docs, &b->table, text, len, &list[*n], err));
     }
 out:
     return rc;

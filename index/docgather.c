@@ -5,6 +5,7 @@
 
 #include "index/docwrite.h"
 #include "src/base/bytes.h"
+#include "src/base/hash.h"
 #include "src/base/mem.h"
 #include "src/io/grow.h"
 
@@ -111,6 +112,33 @@ vq_status vq_docs_fresh(vq_docs *d, const char *text, size_t len, uint32_t *numb
     RESERVE(fresh, nfresh, 1, fresh_room);
     *number = d->first_tag + (uint32_t)d->nfresh;
     d->fresh[d->nfresh++] = (vq_new_tag){.text = text, .len = len};
+out:
+    return rc;
+}
+
+typedef struct wanted { /* for vq_table_find */
+    const vq_docs *d;
+    const char *text;
+    size_t len;
+} wanted;
+
+static bool same_tag(const void *ctx, uint32_t number)
+{
+    const wanted *w = ctx;
+    const vq_new_tag *t = &w->d->fresh[number - w->d->first_tag];
+    return t->len == w->len && memcmp(t->text, w->text, w->len) == 0;
+}
+
+vq_status vq_docs_number(vq_docs *d, vq_table *numbers, const char *text, size_t len,
+                         uint32_t *number, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    wanted w = {.d = d, .text = text, .len = len};
+    uint64_t hash = vq_xxh3(text, len);
+    *number = vq_table_find(numbers, hash, same_tag, &w);
+    if (*number != VQ_TABLE_NONE) goto out;
+    VQ_TRY(vq_docs_fresh(d, text, len, number, err));
+    VQ_TRY(vq_table_add(numbers, hash, *number, err));
 out:
     return rc;
 }

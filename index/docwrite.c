@@ -353,8 +353,8 @@ out:
     return rc;
 }
 
-static vq_status write_document(const vq_docs *d, const vq_sink *to, const vq_doc_edit *e,
-                                vq_packer *packer, uint8_t *buffer, size_t cap, vq_error *err)
+vq_status vq_doc_put(const vq_docs *d, const vq_sink *to, const vq_doc_edit *e, vq_packer *packer,
+                     uint8_t *buffer, size_t cap, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const void *payload = e->payload;
@@ -397,7 +397,7 @@ static vq_status write_documents(vq_docs *d, const vq_sink *to, vq_error *err)
     VQ_REQUIRE(buffer != NULL, VQ_ENOMEM, "payloads: one of %zu bytes", most);
     VQ_TRY(open_packer(d, to, &packer, err));
     for (size_t i = 0; i < d->nedits; i++)
-        VQ_TRY(write_document(d, to, &d->edits[i], packer, buffer, vq_pack_bound(most), err));
+        VQ_TRY(vq_doc_put(d, to, &d->edits[i], packer, buffer, vq_pack_bound(most), err));
 out:
     vq_packer_close(packer);
     vq_mem_free(buffer);

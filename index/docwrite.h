@@ -6,6 +6,7 @@
 
 #include "index/change.h"
 #include "index/docs.h"
+#include "src/base/table.h"
 
 typedef struct vq_shard vq_shard; /* searcher.h */
 
@@ -56,6 +57,10 @@ vq_status vq_docs_clear(vq_docs *d, const vq_doc *doc, uint64_t place, vq_error 
 vq_status vq_docs_set_doc(vq_docs *d, const vq_doc *doc, uint64_t place, vq_error *err);
 vq_status vq_docs_set(vq_docs *d, const vq_doc_edit *e, uint64_t place, vq_error *err);
 vq_status vq_docs_fresh(vq_docs *d, const char *text, size_t len, uint32_t *number, vq_error *err);
+/* The number of a tag of a new file, which gets one when it is first met; numbers: of those that
+ * have been, by the hashes of their texts. */
+vq_status vq_docs_number(vq_docs *d, vq_table *numbers, const char *text, size_t len,
+                         uint32_t *number, vq_error *err);
 
 typedef struct vq_sink { /* where records go */
     vq_store *store;     /* a new file; or.. */
@@ -63,6 +68,10 @@ typedef struct vq_sink { /* where records go */
     vq_shard *shard;     /* ..this snapshot */
     uint32_t capacity;   /* of a chunk */
 } vq_sink;
+/* One record of `documents`, for who has them in the order of labels and keeps no edits; e->tags
+ * are in d.  buffer: vq_pack_bound(e->bytes) at least. */
+vq_status vq_doc_put(const vq_docs *d, const vq_sink *to, const vq_doc_edit *e, vq_packer *packer,
+                     uint8_t *buffer, size_t cap, vq_error *err);
 /* Sorts what d holds, and writes it. */
 vq_status vq_docs_write(vq_docs *d, const vq_sink *sink, vq_error *err);
 

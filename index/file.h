@@ -11,6 +11,7 @@
 
 #include "index/pages.h"
 #include "src/base/status.h"
+#include "vq/vq.h"
 
 /* The named databases of an index, in the order of db names below. */
 typedef enum vq_db {
@@ -38,6 +39,9 @@ vq_status vq_file_open(vq_file **out, const char *path, vq_error *err);
 /* A file that nobody else can know of yet: without LMDB's lock file.  Not while it is written. */
 vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err);
 void vq_file_close(vq_file *f); /* accepts NULL */
+struct vq_index {               /* what users hold of it (vq.h) */
+    vq_file *file;
+};
 const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
 bool vq_file_named(const vq_file *f, const char *path); /* is it the one that path names? */

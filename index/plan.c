@@ -444,7 +444,7 @@ void vq_plan_shrink(vq_plan *p, uint64_t n)
 {
     vq_model *m = &p->model;
     m->n = n;
-    if (m->nlist <= n) return;
+    if (m->nlist <= n || p->adopted) return;
     vq_plan_note(p, "nlist %" PRIu64 " instead of %u: so few rows are good", n, m->nlist);
     m->nlist = (uint32_t)n;
     m->nprobe = VQ_MIN(m->nprobe, m->nlist);

@@ -16,6 +16,7 @@ typedef struct vq_plan {
     bool copies;        /* some vectors get a second list; */
     bool copies_chosen; /* ..to be decided by vq_fit, and what was asked for otherwise */
     bool store_chosen;  /* not asked for */
+    bool adopted;       /* the model is another index's (adopt.h): lists, axes and codes stand */
     float store_scale;  /* i8 of floats: the scale that the rows came with; 0: from the largest */
     uint32_t code_room; /* bytes per vector for the code alone as asked for; 0 = codec's choice */
 } vq_plan;

@@ -269,6 +269,11 @@ typedef struct vq_build_opts {
                                         is of no row is VQ_ENOENT, unless its row was left out.
                                         Nothing is copied: all they point to lives until vq_build
                                         returns */
+    vq_index *model; /* lists, axes and codes are those of this index, and nothing is trained: only
+                        encoded.  Then metric, store, nlist, copies and so on are its own, and what
+                        would choose them, or teach, is VQ_EINVAL; such indexes can be merged
+                        (vq_merge).  Rows that its i8 rows cannot hold are clamped, which
+                        vq_info.why tells */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \
@@ -586,6 +591,39 @@ VQ_API vq_status vq_backup(const char *path, const char *out, const vq_compact_o
  * keeps the old file; no writer may hold it: VQ_EBUSY after wait_ms.  Errors as above. */
 VQ_API vq_status vq_restore(const char *path, const char *out, const vq_compact_opts *opts,
                             vq_error *err);
+
+typedef enum vq_keep {                    /* where two indexes have an id */
+                       VQ_KEEP_NONE = 0,  /* that is an error */
+                       VQ_KEEP_FIRST = 1, /* the vector of the first one that has it stays, with
+                                             what it carries */
+                       VQ_KEEP_LAST = 2   /* that of the last one */
+} vq_keep;
+typedef struct vq_merge_opts { /* 0 in any field means the default stated there */
+    size_t struct_size;        /* set by VQ_MERGE_OPTS_INIT */
+    uint32_t keep;             /* VQ_KEEP_* */
+    uint32_t force;            /* not 0: replace a file that exists at out */
+    uint32_t wait_ms;  /* with force: how long to wait for a writer of out; default 10,000; VQ_NONE:
+                          not at all */
+    uint32_t reserved; /* 0 */
+    vq_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} vq_merge_opts;
+#define VQ_MERGE_OPTS_INIT                                                                         \
+    {                                                                                              \
+        .struct_size = sizeof(vq_merge_opts)                                                       \
+    }
+/* n indexes (2 or more) of one model as one index at out, one snapshot of each: codes, rows, ids,
+ * tags, times and payloads as they are, nothing is encoded.  Of one model are copies of an index,
+ * whatever was added and deleted since, and builds with its model (vq_build_opts.model).  Labels
+ * of strings are given anew, by rank.  What recall takes (vq_tune) stays as measured on the first.
+ * Every value is summed on the way.  Memory: 8 bytes for each string id, 16 for each pair of a
+ * vector and a tag and each time, some bytes a list.  Whenever this fails out is as before; it may
+ * be one of paths, with force.  Expected errors: VQ_EINVAL (not of one model, which the text tells
+ * how; a file given twice; an id that two have, unless keep says which stays), VQ_ENOENT,
+ * VQ_ECORRUPT, VQ_EIO (disk full), VQ_EBUSY (out exists and force is 0; a writer has it),
+ * VQ_ECANCELED. */
+VQ_API vq_status vq_merge(const char *const *paths, size_t n, const char *out,
+                          const vq_merge_opts *opts, vq_error *err);
 
 /* ---- tuning ------------------------------------------------------------------------------- */
 

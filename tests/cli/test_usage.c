@@ -5,9 +5,10 @@
 
 #include "vq/vq.h"
 
-static const char *const commands[] = {
-    "build", "add",    "delete", "set", "compact", "backup", "restore", "export", "retrain",
-    "tune",  "search", "eval",   "gt",  "convert", "info",   "check",   "get",    "gen"};
+static const char *const commands[] = {"build",   "add",       "delete", "set",    "compact",
+                                       "backup",  "restore",   "merge",  "export", "retrain",
+                                       "tune",     "search", "eval",   "gt",
+                                       "convert", "info",      "check",  "get",    "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 Test(usage, overview_and_version)
@@ -190,7 +191,8 @@ Test(usage, the_commands_are_the_pages)
     cr_assert_eq(n, COMMANDS + 1);
     test_run_fini(&list);
     DONE(VQ_SOURCE_DIR "/docs/man", "for c in %s; do grep -q \"vq.*-$c *(1)\" vq.1 || exit 1; done",
-         "build add delete compact export retrain tune search eval gt convert info check get gen");
+         "build add delete compact merge export retrain tune search eval gt convert info "
+         "check get gen");
 }
 
 /* COMPREPLY for the words given, the last of which is being typed. */
@@ -201,7 +203,8 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES("<build add delete set compact backup restore export retrain tune search eval gt "
+    COMPLETES("<build add delete set compact backup restore merge export retrain tune "
+              "search eval gt "
               "convert info check get "
               "gen help "
               "--help --version>",

@@ -23,7 +23,7 @@ static vq_build_opts options(const char *codec)
 /* ---- memory ---- */
 
 typedef struct walk {
-    const char *path, *from; /* from: the index that is trained anew */
+    const char *path, *from, *second; /* from: the index that is trained anew, or copied */
     const float *x;
     vq_build_opts opts;
 } walk;
@@ -96,6 +96,27 @@ static vq_status walk_compact(walk *w)
     return vq_compact(w->from, w->path, &o, &err);
 }
 
+static vq_status walk_merge(walk *w)
+{
+    const char *paths[] = {w->from, w->second};
+    vq_merge_opts o = VQ_MERGE_OPTS_INIT;
+    o.keep = VQ_KEEP_LAST;
+    return vq_merge(paths, 2, w->path, &o, &err);
+}
+
+static vq_status walk_adopt(walk *w)
+{
+    vq_source *src = NULL;
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.names = w->opts.names, o.nids = w->opts.nids, o.no_tune = 1;
+    vq_status rc = vq_open(&o.model, w->from, 0, &err);
+    if (rc == VQ_OK) rc = vq_source_open_array(&src, w->x, N, D, VQ_F32, &err);
+    if (rc == VQ_OK) rc = vq_build(w->path, src, &o, &err);
+    vq_source_close(src);
+    vq_close(o.model);
+    return rc;
+}
+
 /* Fails every allocation in turn, each time with all that follow. */
 static void walk_through(walk *w, vq_status (*step)(walk *w), const char *dir, bool makes)
 {
@@ -135,9 +156,15 @@ static void walk_all(const char *codec, uint32_t rotation, bool strings)
     walk_through(&w, walk_compact, dir, true);
     char *lock = test_path(dir, "y.vq-lock");
     cr_assert(problems_of(other) == 0 && unlink(lock) == 0);
-    free(lock);
     walk_through(&w, walk_retrain, dir, true);
-    cr_assert_eq(problems_of(other), 0);
+    cr_assert(problems_of(other) == 0 && unlink(lock) == 0);
+    walk_through(&w, walk_adopt, dir, true);
+    cr_assert(problems_of(other) == 0 && unlink(lock) == 0);
+    char *third = test_path(dir, "z.vq"), *third_lock = test_path(dir, "z.vq-lock");
+    w.second = other, w.path = third;
+    walk_through(&w, walk_merge, dir, true);
+    cr_assert(problems_of(third) == 0 && unlink(third_lock) == 0);
+    free(lock), free(third_lock), free(third);
     vq_mem_free(x);
     free_names(names, N);
     free(path), free(other);
@@ -313,6 +340,72 @@ Test(fault, a_full_disk)
     cr_assert(strcmp(before, after) != 0);
     vq_mem_free(x);
     free(path);
+    test_rmdir(dir);
+}
+
+/* ---- merges ---- */
+
+typedef struct merging {
+    const char *a, *b, *out;
+    size_t limit; /* of a file's bytes; 0: none */
+} merging;
+
+static int merge_in_child(void *ctx)
+{
+    const merging *m = ctx;
+    const char *paths[] = {m->a, m->b};
+    vq_merge_opts o = VQ_MERGE_OPTS_INIT;
+    struct rlimit limit = {m->limit, m->limit};
+    o.force = 1;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    if (m->limit != 0 && setrlimit(RLIMIT_FSIZE, &limit) != 0) return 100;
+    return -(int)vq_merge(paths, 2, m->out, &o, &err);
+}
+
+Test(fault, merges_that_do_not_end, .timeout = 300)
+{
+    enum { ROWS = 3000, ROUNDS = 20 };
+    char *dir = test_tmpdir(), *a = test_path(dir, "a"), *b = test_path(dir, "b");
+    char *out = test_path(dir, "out"), whole[33], now[33];
+    float *x = clusters(1, 2 * ROWS, D);
+    uint64_t *ids = vq_mem_alloc(ROWS, sizeof *ids);
+    vq_build_opts o = options("flat"), second = options(NULL);
+    o.store = VQ_F32, o.copies = VQ_COPIES_YES;
+    build(a, x, ROWS, D, VQ_F32, &o);
+    vq_index *model = open_index(a);
+    for (uint64_t i = 0; i < ROWS; i++) ids[i] = ROWS + i;
+    second.model = model, second.ids = ids, second.nids = ROWS;
+    build(b, x + ROWS * D, ROWS, D, VQ_F32, &second);
+    vq_close(model);
+    merging m = {a, b, out, 0};
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 10);
+    double start = vq_now();
+    cr_assert_eq(in_child(merge_in_child, &m, 0), 0);
+    uint64_t most = (uint64_t)((vq_now() - start) * 1e6);
+    digest_of(out, whole);
+    struct stat st;
+    cr_assert(stat(out, &st) == 0 && unlink(out) == 0);
+    const size_t limits[] = {4096, 20000, (size_t)st.st_size / 2, (size_t)st.st_size - 4 * 4096};
+    for (size_t i = 0; i < VQ_COUNT(limits); i++) {
+        m.limit = limits[i];
+        cr_assert_eq(in_child(merge_in_child, &m, 0), -VQ_EIO, "limit %zu", limits[i]);
+        cr_assert(access(out, F_OK) != 0 && count_files(dir, "out.tmp-") == 0);
+    }
+    m.limit = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        (void)unlink(out);
+        int code = in_child(merge_in_child, &m, 1 + (long)vq_rng_below(&r, most));
+        cr_assert(code == 0 || code == 128 + SIGKILL, "code %d", code);
+        if (access(out, F_OK) != 0) continue;
+        digest_of(out, now);
+        cr_assert_str_eq(now, whole);
+    }
+    cr_assert_eq(in_child(merge_in_child, &m, 0), 0); /* the next one cleans up */
+    cr_assert_eq(count_files(dir, "out.tmp-"), 0);
+    cr_assert_eq(problems_of(out), 0);
+    vq_mem_free(x), vq_mem_free(ids);
+    free(a), free(b), free(out);
     test_rmdir(dir);
 }
 
