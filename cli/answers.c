@@ -70,7 +70,7 @@ static void carried_text(FILE *f, const vq_document *d)
 }
 
 static void hit_json(answers *a, json *j, uint64_t id, const char *name, float score,
-                     const vq_document *d)
+                     const float *relevance, const vq_document *d)
 {
     json_open(j, NULL, '{');
     if (a->strings)
@@ -78,11 +78,14 @@ static void hit_json(answers *a, json *j, uint64_t id, const char *name, float s
     else
         json_count(j, "id", id);
     json_real(j, "score", (double)score);
+    if (relevance != NULL) json_real(j, "relevance", (double)*relevance);
     carried_json(j, d);
     json_close(j, '}');
 }
 
-static int hit(answers *a, json *j, const char *query, uint32_t rank, uint64_t id, float score)
+/* relevance: NULL where it is not told. */
+static int hit(answers *a, json *j, const char *query, uint32_t rank, uint64_t id, float score,
+               const float *relevance)
 {
     char name[NAME_ROOM];
     vq_error err = {0};
@@ -99,14 +102,20 @@ static int hit(answers *a, json *j, const char *query, uint32_t rank, uint64_t i
     }
     switch (a->format) {
     case ANSWERS_TEXT:
-        (void)fprintf(f, "%4u  %12.6g  %s\n", rank, x, name);
+        (void)fprintf(f, "%4u  %12.6g  ", rank, x);
+        if (relevance != NULL) (void)fprintf(f, "%.4f  ", (double)*relevance);
+        (void)fprintf(f, "%s\n", name);
         carried_text(f, &d);
         break;
-    case ANSWERS_TSV: (void)fprintf(f, "%s\t%u\t%s\t%.9g\n", query, rank, name, x); break;
+    case ANSWERS_TSV:
+        (void)fprintf(f, "%s\t%u\t%s\t%.9g", query, rank, name, x);
+        if (relevance != NULL) (void)fprintf(f, "\t%.6g", (double)*relevance);
+        (void)fprintf(f, "\n");
+        break;
     case ANSWERS_TREC:
         (void)fprintf(f, "%s Q0 %s %u %.9g vq\n", query, name, rank, a->smaller ? 0 - x : x);
         break;
-    default: hit_json(a, j, id, name, score, &d); break;
+    default: hit_json(a, j, id, name, score, relevance, &d); break;
     }
     return CLI_DONE;
 }
@@ -124,7 +133,8 @@ static void heading(answers *a, json *j, const char *query)
     json_open(j, "hits", '[');
 }
 
-int answers_add(answers *a, const char *query, const uint64_t *ids, const float *scores)
+int answers_add(answers *a, const char *query, const uint64_t *ids, const float *scores,
+                const float *relevance)
 {
     json j = {.f = a->out.f};
     int code = CLI_DONE;
@@ -136,7 +146,8 @@ int answers_add(answers *a, const char *query, const uint64_t *ids, const float 
     if (a->format == ANSWERS_TREC) code = trec_word("query id", query);
     heading(a, &j, query);
     for (uint32_t i = 0; i < a->k && ids[i] != VQ_NO_ID && code == CLI_DONE; i++)
-        code = hit(a, &j, query, i + 1, ids[i], scores[i]);
+        code =
+            hit(a, &j, query, i + 1, ids[i], scores[i], relevance != NULL ? &relevance[i] : NULL);
     if (a->format == ANSWERS_JSONL) {
         json_close(&j, ']');
         json_close(&j, '}');

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* answers.h -- ranked answers in the formats of vq search.
- *   text   a heading a query, then rank, score and id
+ *   text   a heading a query, then rank, score, the relevance if it is told, and id
  *          and with payloads, in lines of their own, tags, time and payload
- *   tsv    query, rank (from 1), id, score
- *   jsonl  {"query": .., "hits": [{"id": .., "score": ..}, ..]} a line; a hit has with payloads
+ *   tsv    query, rank (from 1), id, score, the relevance if it is told
+ *   jsonl  {"query": .., "hits": [{"id": .., "score": ..}, ..]} a line; a hit has "relevance" if it
+ * is told, and with payloads
  * what there is of "tags": [..], "time": .. and "payload": a JSON value where it is one, else text
  *   trec   query, Q0, id, rank, score, "vq"; l2 scores are negated, so that larger is nearer
  *   ibin   u32 nq, u32 k, then nq x k i32 ids, then nq x k f32 scores
@@ -38,7 +39,9 @@ typedef struct answers {
 /* Each returns an exit code and has told what went wrong. */
 int answers_open(answers *a, const char *path, uint32_t format, uint32_t k, vq_searcher *s,
                  const vq_info *info);
-int answers_add(answers *a, const char *query, const uint64_t *ids, const float *scores);
+/* relevance: k, or NULL: it is not told. */
+int answers_add(answers *a, const char *query, const uint64_t *ids, const float *scores,
+                const float *relevance);
 int answers_close(answers *a, int code); /* drops the file if code is not 0 */
 
 #endif

@@ -29,7 +29,7 @@ typedef struct cmd {
 extern const opt build_opts[], retrain_opts[], search_opts[], eval_opts[], gt_opts[],
     convert_opts[], info_opts[], check_opts[], get_opts[], gen_opts[], tune_opts[], add_opts[],
     delete_opts[], compact_opts[], export_opts[], set_opts[], backup_opts[], restore_opts[],
-    merge_opts[];
+    merge_opts[], calibrate_opts[];
 int cmd_build(const cmd *self, int argc, char **argv);
 int cmd_add(const cmd *self, int argc, char **argv);
 int cmd_delete(const cmd *self, int argc, char **argv);
@@ -48,6 +48,7 @@ int cmd_info(const cmd *self, int argc, char **argv);
 int cmd_check(const cmd *self, int argc, char **argv);
 int cmd_get(const cmd *self, int argc, char **argv);
 int cmd_tune(const cmd *self, int argc, char **argv);
+int cmd_calibrate(const cmd *self, int argc, char **argv);
 int cmd_gen(const cmd *self, int argc, char **argv);
 
 /* Reads the options of a command into args (offsets of the table), and answers --help and

@@ -38,6 +38,10 @@ const opt eval_opts[] = {
     {"bars", 0, OPT_REAL, "E", AT(effort.bars), 0, 100, NULL,
      "codecs with error bars: look closer at a vector while it may be among the best k, if its "
      "estimate is E standard deviations too low. Default 3"},
+    {"min-relevance", 0, OPT_REAL, "P|best", AT(min_relevance), 0, 1, relevance_words,
+     "with --qrels, after vq calibrate: precision, recall and F1 of keeping the answers that are "
+     "relevant with probability P or more, beside the best fixed cuts; best: the P of greatest F1 "
+     "there"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
      "of the batch; default: all processors. Single queries are timed on one"},
     {"codes-in-memory", 0, OPT_FLAG, NULL, AT(effort.codes_in_memory), 0, 0, NULL,
@@ -59,6 +63,28 @@ static void figure(json *j, const char *key, double x)
 static double per_vector(const eval_job *job, double bytes)
 {
     return job->set.n > 0 ? bytes / (double)job->set.n : 0;
+}
+
+static void cut_json(json *j, const char *key, const vq_cut_quality *c)
+{
+    json_open(j, key, '{');
+    figure(j, "precision", c->precision);
+    figure(j, "recall", c->recall);
+    figure(j, "f1", c->f1);
+    json_close(j, '}');
+}
+
+static void cuts_json(json *j, const eval_cuts *c)
+{
+    json_open(j, "cuts", '{');
+    json_count(j, "depth", c->depth);
+    json_real(j, "min_relevance", c->least);
+    cut_json(j, "learnt", &c->learnt);
+    json_real(j, "score", c->score);
+    cut_json(j, "fixed_score", &c->by_score);
+    json_count(j, "first", c->first);
+    cut_json(j, "first_answers", &c->by_number);
+    json_close(j, '}');
 }
 
 static void quality_json(json *j, const eval_job *job, const eval_result *r)
@@ -98,6 +124,7 @@ static void print_json(const eval_job *job, const eval_result *r)
     json_real(&j, "page_faults_from_disk", r->faults.major / (double)job->q.n);
     json_close(&j, '}');
     quality_json(&j, job, r);
+    if (job->args->min_relevance >= 0) cuts_json(&j, &r->cuts);
     json_open(&j, "latency_us", '{');
     json_real(&j, "mean", r->latency.mean);
     json_real(&j, "p50", r->latency.p50);
@@ -120,6 +147,22 @@ static void line(const char *group, const char *name, double x)
     if (isnan(x)) return;
     (void)snprintf(label, sizeof label, "%s %s", group, name);
     report_line(stdout, label, "%8.4f", x);
+}
+
+static void cut_text(const char *label, const vq_cut_quality *c, const char *fmt, double at)
+{
+    char how[64];
+    (void)snprintf(how, sizeof how, fmt, at);
+    report_line(stdout, label, "precision %.4f, recall %.4f, F1 %.4f  (%s)", c->precision,
+                c->recall, c->f1, how);
+}
+
+static void cuts_text(const eval_cuts *c)
+{
+    report_line(stdout, "cuts", "of the first %u answers of all queries together", c->depth);
+    cut_text("..learnt", &c->learnt, "relevance of %.3g or more", c->least);
+    cut_text("..fixed score", &c->by_score, "best when calibrated: %.6g", c->score);
+    cut_text("..first answers", &c->by_number, "best when calibrated: %.0f", c->first);
 }
 
 static void print_text(const eval_job *job, const eval_result *r)
@@ -151,6 +194,7 @@ static void print_text(const eval_job *job, const eval_result *r)
     line("judged", "recall@10", r->judged.recall[0]);
     line("judged", "recall@100", r->judged.recall[1]);
     line("judged", "recall@1000", r->judged.recall[2]);
+    if (job->args->min_relevance >= 0) cuts_text(&r->cuts);
     report_line(stdout, "latency", "mean %.1f us, p50 %.1f, p95 %.1f, p99 %.1f (one thread)",
                 r->latency.mean, r->latency.p50, r->latency.p95, r->latency.p99);
     report_line(stdout, "single", "%.0f queries a second (one thread)", r->single_qps);
@@ -234,6 +278,10 @@ static int check_args(eval_args *a)
     if (a->ids != NULL && a->gt == NULL) return fail(CLI_USAGE, "--ids goes with --gt");
     if (a->query_ids != NULL && a->qrels == NULL)
         return fail(CLI_USAGE, "--query-ids goes with --qrels");
+    if (a->min_relevance >= 0 && a->qrels == NULL)
+        return fail(CLI_USAGE, "--min-relevance goes with --qrels: what is relevant?");
+    if (a->min_relevance >= 0 && a->sweep)
+        return fail(CLI_USAGE, "a sweep cuts nothing: leave --min-relevance out");
     if (a->sweep && a->gt == NULL && a->qrels == NULL)
         return fail(CLI_USAGE, "a sweep needs --gt or --qrels: quality against what?");
     if (effort_check(&a->effort) != CLI_DONE) return CLI_USAGE;
@@ -249,7 +297,9 @@ static int check_args(eval_args *a)
 
 int cmd_eval(const cmd *self, int argc, char **argv)
 {
-    eval_args a = {.effort = {.recall = RECALL_NOT_GIVEN}, .threads = processors()};
+    eval_args a = {.effort = {.recall = RECALL_NOT_GIVEN},
+                   .min_relevance = RELEVANCE_NOT_GIVEN,
+                   .threads = processors()};
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, INT_MAX, &rest, &nrest);
     if (code >= 0) return code;

@@ -83,7 +83,33 @@ static void print_tags(const vq_info *i, const tag_list *l)
     if (l->all > l->n) report_line(stdout, "", "and %s rarer ones", report_count(a, l->all - l->n));
 }
 
-static void print_text(const char *path, vq_info *i, const curve *c, const tag_list *tags)
+/* r->queries is 0 where the index is not calibrated. */
+static void print_relevance(const vq_relevance *r)
+{
+    char a[32];
+    if (r->queries == 0) return;
+    report_line(stdout, "calibrated", "with %s queries, the first %u answers of each",
+                report_count(a, r->queries), r->depth);
+    report_line(stdout, "", "F1 on %s others: %.3f at a relevance of %.3g, %.3f by a fixed score",
+                report_count(a, r->judges), (double)r->f1, (double)r->best, (double)r->score_f1);
+}
+
+static void relevance_json(json *j, const vq_relevance *r)
+{
+    if (r->queries == 0) return;
+    json_open(j, "calibrated", '{');
+    json_count(j, "queries", r->queries);
+    json_count(j, "judges", r->judges);
+    json_count(j, "depth", r->depth);
+    json_real(j, "min_relevance", (double)r->best);
+    json_real(j, "f1", (double)r->f1);
+    json_real(j, "fixed_score_f1", (double)r->score_f1);
+    json_real(j, "first_answers_f1", (double)r->first_f1);
+    json_close(j, '}');
+}
+
+static void print_text(const char *path, vq_info *i, const curve *c, const vq_relevance *r,
+                       const tag_list *tags)
 {
     char a[32], b[32];
     report_line(stdout, "file", "%s, %s, format %u", path, report_bytes(a, i->file_bytes),
@@ -119,6 +145,7 @@ static void print_text(const char *path, vq_info *i, const curve *c, const tag_l
         report_line(stdout, "search by default", "%u lists, %u rows scored in full (k = 10)",
                     i->default_nprobe, i->default_rerank);
     curve_text(c, 10);
+    print_relevance(r);
     if (i->free_bytes > 0)
         report_line(stdout, "free", "%s of the file, for later changes; vq compact gives it back",
                     report_bytes(a, i->free_bytes));
@@ -133,7 +160,8 @@ static void print_text(const char *path, vq_info *i, const curve *c, const tag_l
         report_line(stdout, label, "%s", reason);
 }
 
-static void print_json(const char *path, vq_info *i, const curve *c, const tag_list *tags)
+static void print_json(const char *path, vq_info *i, const curve *c, const vq_relevance *r,
+                       const tag_list *tags)
 {
     json j = {.f = stdout, .pretty = true};
     json_open(&j, NULL, '{');
@@ -159,6 +187,7 @@ static void print_json(const char *path, vq_info *i, const curve *c, const tag_l
     json_count(&j, "lists_bytes", i->lists_bytes);
     json_count(&j, "rows_bytes", i->rows_bytes);
     curve_json(c, &j);
+    relevance_json(&j, r);
     json_count(&j, "copies", i->copies);
     json_count(&j, "copies_bytes", i->copies_bytes);
     json_count(&j, "free_bytes", i->free_bytes);
@@ -192,21 +221,26 @@ int cmd_info(const cmd *self, int argc, char **argv)
     vq_index *ix = NULL;
     vq_info info = VQ_INFO_INIT;
     curve c = {0};
+    vq_relevance r = VQ_RELEVANCE_INIT;
     static tag_list tags;
     char hex[33];
     vq_status rc = vq_open(&ix, rest[0], 0, &err);
     if (rc == VQ_OK)
         rc = a.digest ? vq_index_digest(ix, hex, &err) : vq_index_info(ix, &info, &err);
     if (rc == VQ_OK && !a.digest) rc = curve_read(&c, ix, &err);
+    if (rc == VQ_OK && !a.digest) {
+        rc = vq_relevance_info(ix, &r, &err);
+        if (rc == VQ_ENOENT) rc = VQ_OK; /* it is not calibrated */
+    }
     if (rc == VQ_OK && !a.digest) rc = vq_tags(ix, note_tag, &tags, &err);
     vq_close(ix);
     if (rc != VQ_OK) return fail_status(rc, &err);
     if (a.digest)
         (void)printf("%s\n", hex);
     else if (a.json)
-        print_json(rest[0], &info, &c, &tags);
+        print_json(rest[0], &info, &c, &r, &tags);
     else
-        print_text(rest[0], &info, &c, &tags);
+        print_text(rest[0], &info, &c, &r, &tags);
     curve_free(&c);
     return CLI_DONE;
 }

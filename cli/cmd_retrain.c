@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_retrain.c -- vq retrain: new lists and codes for the rows that an index stores. */
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/build_run.h"
@@ -48,7 +49,11 @@ static int retrain(build_args *a, const char *path, vq_index *ix)
     if (rc == VQ_OK) rc = vq_source_open_index(&src, ix, &err);
     if (rc != VQ_OK) return fail_data(rc, &err);
     complete(a, &old);
+    bool taught = vq_relevance_info(ix, &(vq_relevance)VQ_RELEVANCE_INIT, NULL) == VQ_OK;
     int code = build_run(a, path, src, &none);
+    if (code == CLI_DONE && taught && !a->quiet)
+        (void)printf("  what %s knew of relevance is not in it: vq calibrate learns it anew\n",
+                     path);
     vq_source_close(src);
     return code;
 }

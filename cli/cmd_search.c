@@ -10,7 +10,7 @@
 
 #include "cli/answers.h"
 #include "cli/cli.h"
-#include "cli/inputs.h"
+#include "cli/judged.h"
 #include "cli/util.h"
 
 #define BLOCK_ROWS 1024
@@ -22,7 +22,8 @@ typedef struct search_args {
     uint32_t k, threads, format;
     double min_score, max_distance; /* NO_BOUND: not given */
     bool within;                    /* one of them is; k is 0 where it has no bound */
-    int stats, payload;
+    double min_relevance;           /* RELEVANCE_NOT_GIVEN, RELEVANCE_BEST, or a probability */
+    int stats, payload, relevance;  /* relevance: it is told */
 } search_args;
 
 #define AT(field) offsetof(search_args, field)
@@ -46,6 +47,12 @@ const opt search_opts[] = {
      "given; all there are with --recall 1, else about that share of them"},
     {"max-distance", 0, OPT_REAL, "D", AT(max_distance), 0, 0, NULL,
      "metric l2: the same with all vectors whose squared distance is D or less"},
+    {"min-relevance", 0, OPT_REAL, "P|best", AT(min_relevance), 0, 1, relevance_words,
+     "after vq calibrate: leave out answers that are relevant with a probability below P, which is "
+     "judged query by query; best: the P of the greatest F1 there"},
+    {"relevance", 0, OPT_FLAG, NULL, AT(relevance), 0, 0, NULL,
+     "after vq calibrate: print that probability with each answer, in the formats text, tsv and "
+     "jsonl"},
     {"recall", 0, OPT_REAL, "R", AT(effort.recall), 0, 1, NULL,
      "find this share of the true answers, on the average: each query gets the lists and rows that "
      "it needs; 1 = exact search. Default 0.95, if the index is tuned"},
@@ -82,12 +89,47 @@ const opt search_opts[] = {
      "write to FILE, which appears when it is complete; default: standard output"},
     {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
 
-static int search_block(vq_searcher *s, const float *rows, size_t n, uint32_t k, uint64_t *ids,
-                        float *scores)
+typedef struct found { /* of a block of queries, k each */
+    uint64_t *ids;
+    float *scores, *relevance; /* the second NULL where nobody asks for it */
+} found;
+
+static bool asks_relevance(const search_args *a)
+{
+    return a->min_relevance >= 0 || a->relevance;
+}
+
+static found found_new(const search_args *a, size_t n)
+{
+    size_t row = (size_t)a->k;
+    bool asks = asks_relevance(a);
+    return (found){.ids = xmalloc(n, row * sizeof(uint64_t)),
+                   .scores = xmalloc(n, row * sizeof(float)),
+                   .relevance = asks ? xmalloc(n, row * sizeof(float)) : NULL};
+}
+
+static void found_free(found *f)
+{
+    free(f->ids);
+    free(f->scores);
+    free(f->relevance);
+}
+
+static int search_block(const search_args *a, vq_searcher *s, const float *rows, size_t n, found *f)
 {
     vq_error err = {0};
-    vq_status rc = vq_search(s, rows, n, k, ids, scores, &err);
+    float least = a->min_relevance >= 0 ? (float)a->min_relevance : 0.0f;
+    vq_status rc = asks_relevance(a) ? vq_search_relevant(s, rows, n, a->k, least, f->ids,
+                                                          f->scores, f->relevance, &err)
+                                     : vq_search(s, rows, n, a->k, f->ids, f->scores, &err);
+    if (rc == VQ_EUNSUPPORTED) return fail(CLI_DATA, "%s", err.text);
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
+}
+
+static int add_block(const search_args *a, answers *to, const char *query, const found *f, size_t i)
+{
+    return answers_add(to, query, f->ids + i * a->k, f->scores + i * a->k,
+                       a->relevance ? f->relevance + i * a->k : NULL);
 }
 
 typedef struct hits {
@@ -118,7 +160,7 @@ static int answer_within(const search_args *a, vq_searcher *s, const float *row,
     double bound = a->min_score > NO_BOUND ? a->min_score : a->max_distance;
     vq_status rc = vq_search_within(s, row, (float)bound, a->k, take_hit, &h, &err);
     to->k = (uint32_t)h.n;
-    int code = rc == VQ_OK ? answers_add(to, query, h.ids, h.scores) : fail_status(rc, &err);
+    int code = rc == VQ_OK ? answers_add(to, query, h.ids, h.scores, NULL) : fail_status(rc, &err);
     free(h.ids);
     free(h.scores);
     return code;
@@ -140,8 +182,7 @@ static int search_file(const search_args *a, vq_searcher *s, queries *q, answers
     vq_error err = {0};
     size_t block = BLOCK_ROWS * 1000 / ((size_t)a->k + 1000) + 1; /* fewer where k is large */
     float *rows = xmalloc(block, (size_t)q->d * sizeof *rows);
-    uint64_t *ids = xmalloc(block, (size_t)a->k * sizeof *ids);
-    float *scores = xmalloc(block, (size_t)a->k * sizeof *scores);
+    found f = found_new(a, block);
     uint64_t done = 0;
     int code = CLI_DONE;
     while (code == CLI_DONE) {
@@ -153,19 +194,17 @@ static int search_file(const search_args *a, vq_searcher *s, queries *q, answers
             code = fail(CLI_DATA, "more queries than the %zu query ids", q->names.n);
         if (code == CLI_DONE)
             code = a->within ? search_block_within(a, s, q, done, rows, got, to)
-                             : search_block(s, rows, got, a->k, ids, scores);
+                             : search_block(a, s, rows, got, &f);
         for (size_t i = 0; i < got && !a->within && code == CLI_DONE; i++) {
             char room[24];
-            code =
-                answers_add(to, queries_id(q, done + i, room), ids + i * a->k, scores + i * a->k);
+            code = add_block(a, to, queries_id(q, done + i, room), &f, i);
         }
         done += got;
     }
     if (code == CLI_DONE && q->named && done != q->names.n)
         code = fail(CLI_DATA, "%zu query ids for %" PRIu64 " queries", q->names.n, done);
     free(rows);
-    free(ids);
-    free(scores);
+    found_free(&f);
     return code;
 }
 
@@ -174,20 +213,18 @@ static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers
     vq_error err = {0};
     uint64_t id;
     float *row = xmalloc(d, sizeof *row);
-    uint64_t *ids = xmalloc(a->k, sizeof *ids);
-    float *scores = xmalloc(a->k, sizeof *scores);
+    found f = found_new(a, 1);
     vq_status rc = vq_id_find(s, a->like, &id, &err);
     if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
     int code = rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
     if (code == CLI_DONE && a->within) {
         code = answer_within(a, s, row, a->like, to);
     } else if (code == CLI_DONE) {
-        code = search_block(s, row, 1, a->k, ids, scores);
-        if (code == CLI_DONE) code = answers_add(to, a->like, ids, scores);
+        code = search_block(a, s, row, 1, &f);
+        if (code == CLI_DONE) code = add_block(a, to, a->like, &f, 0);
     }
     free(row);
-    free(ids);
-    free(scores);
+    found_free(&f);
     return code;
 }
 
@@ -226,7 +263,16 @@ static int set_filter(const search_args *a, vq_searcher *s, bool strings)
     return rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
 }
 
-static int search(const search_args *a, char **paths, int count, const char *from)
+static int resolve_best(search_args *a, const index_set *set)
+{
+    vq_relevance r;
+    if (a->min_relevance <= 1.0) return CLI_DONE;
+    int code = relevance_read(set, &r);
+    a->min_relevance = (double)r.best;
+    return code;
+}
+
+static int search(search_args *a, char **paths, int count, const char *from)
 {
     index_set set = {0};
     queries q = {0};
@@ -234,6 +280,7 @@ static int search(const search_args *a, char **paths, int count, const char *fro
     answers to;
     int code = index_set_open(&set, paths, count);
     if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
+    if (code == CLI_DONE) code = resolve_best(a, &set);
     if (code == CLI_DONE) code = index_set_searcher(&set, &s, &a->effort, a->threads);
     if (code == CLI_DONE && a->within &&
         (a->max_distance > NO_BOUND) != (set.first.metric == VQ_METRIC_L2))
@@ -268,6 +315,9 @@ static int check_bounds(search_args *a)
     if (a->within && (a->format == ANSWERS_IBIN || a->format == ANSWERS_NPY))
         return fail(CLI_USAGE, "--min-score and --max-distance have no fixed number of answers, as "
                                "the formats ibin and npy need");
+    if (a->within && asks_relevance(a))
+        return fail(CLI_USAGE, "--min-score and --max-distance are cuts of their own: leave out "
+                               "--min-relevance and --relevance");
     if (!a->within && a->k == 0) a->k = 10;
     return CLI_DONE;
 }
@@ -277,6 +327,7 @@ int cmd_search(const cmd *self, int argc, char **argv)
     search_args a = {.effort = {.recall = RECALL_NOT_GIVEN},
                      .min_score = NO_BOUND,
                      .max_distance = NO_BOUND,
+                     .min_relevance = RELEVANCE_NOT_GIVEN,
                      .format = ANSWERS_TEXT,
                      .threads = processors()};
     char **rest;
@@ -293,6 +344,8 @@ int cmd_search(const cmd *self, int argc, char **argv)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.allow != NULL && a.deny != NULL)
         return fail(CLI_USAGE, "--allow and --deny exclude each other");
+    if (a.relevance && a.format > ANSWERS_JSONL)
+        return fail(CLI_USAGE, "--relevance is for the formats text, tsv and jsonl");
     if (a.payload && a.format != ANSWERS_TEXT && a.format != ANSWERS_JSONL)
         return fail(CLI_USAGE, "--payload is for the formats text and jsonl");
     if (a.like != NULL) return search(&a, rest, nrest, NULL);

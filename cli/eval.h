@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/inputs.h"
+#include "cli/judged.h"
 #include "cli/util.h"
+#include "src/eval/cut.h"
 #include "src/eval/metrics.h"
 #include "src/io/truth.h"
 
@@ -17,6 +18,7 @@ typedef struct eval_args {
     const char *gt, *ids, *qrels, *query_ids, *plot;
     effort effort;
     uint32_t k, threads;
+    double min_relevance; /* RELEVANCE_NOT_GIVEN, RELEVANCE_BEST, or a probability */
     int json, sweep, quiet;
 } eval_args;
 
@@ -26,15 +28,20 @@ typedef struct eval_job {
     queries q;
     bool exact; /* truth is there; its ids are those of the index */
     vq_truth truth;
-    bool judged; /* for query row i the judgements first[i] .. first[i+1]-1 */
-    size_t *first;
-    uint64_t *docs; /* VQ_NO_ID: not in the index */
-    int32_t *grades;
+    bool judged;
+    judged judgements; /* of the query rows */
 } eval_job;
 
 /* Exit codes; what went wrong has been told.  eval_close takes what a failed eval_open left. */
 int eval_open(eval_job *job, const eval_args *args, char **paths, int count, const char *from);
 void eval_close(eval_job *job);
+
+typedef struct eval_cuts { /* through the first `depth` answers of each query */
+    double least;          /* probability from which on what was learnt keeps an answer.. */
+    double score;          /* ..score from which on the best fixed cut does.. */
+    uint32_t first, depth; /* ..and how many the best fixed number is */
+    vq_cut_quality learnt, by_score, by_number; /* NaN: nothing is judged relevant */
+} eval_cuts;
 
 typedef struct eval_result {                            /* NaN: not computed */
     double recall_1, recall_10, recall_100, ten_at_100; /* against exact */
@@ -46,8 +53,10 @@ typedef struct eval_result {                            /* NaN: not computed */
     double lists, vectors, rows; /* of a query, on the average.. */
     double bytes;                /* ..codes and rows it reads, at most.. */
     page_faults faults;          /* ..and pages it had to wait for */
+    eval_cuts cuts;              /* with --min-relevance */
 } eval_result;
 
+int eval_cut(const eval_job *job, vq_searcher *s, eval_cuts *out);
 int eval_measure(const eval_job *job, eval_result *r);
 /* Vectors whose codes a query of s has read, copies counted, as a share of all. */
 double eval_read(const eval_job *job, const vq_searcher *s);

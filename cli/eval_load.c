@@ -7,7 +7,6 @@
 #include "cli/cli.h"
 #include "cli/eval.h"
 #include "cli/util.h"
-#include "src/io/qrels.h"
 
 #define PROBE_IDS 100 /* ids of the truth looked up to see that they are ids of the index */
 
@@ -79,67 +78,6 @@ static int load_truth(eval_job *job, vq_searcher *s)
     return code;
 }
 
-/* Copies the judgements of query row i to the end of docs and grades. */
-static int add_judgements(eval_job *job, vq_searcher *s, const vq_qrels *qrels, size_t i,
-                          size_t *room)
-{
-    char number[24];
-    size_t at = vq_qrels_find(qrels, queries_id(&job->q, i, number)), n = job->first[i];
-    size_t from = at != SIZE_MAX ? qrels->first[at] : 0;
-    size_t to = at != SIZE_MAX ? qrels->first[at + 1] : 0;
-    if (n + (to - from) > *room) {
-        *room = 2 * *room + (to - from) + 64;
-        job->docs = xrealloc(job->docs, *room, sizeof *job->docs);
-        job->grades = xrealloc(job->grades, *room, sizeof *job->grades);
-    }
-    for (size_t j = from; j < to; j++, n++) {
-        vq_error err = {0};
-        vq_status rc = vq_id_find(s, qrels->judgements[j].doc, &job->docs[n], &err);
-        if (rc == VQ_ENOENT || rc == VQ_EINVAL)
-            job->docs[n] = VQ_NO_ID;
-        else if (rc != VQ_OK)
-            return fail_data(rc, &err);
-        job->grades[n] = qrels->judgements[j].grade;
-    }
-    job->first[i + 1] = n;
-    return CLI_DONE;
-}
-
-/* Judgements that meet no query or no document are the wrong file, not a bad index. */
-static int plausible(const eval_job *job)
-{
-    const eval_args *a = job->args;
-    size_t total = job->first[job->q.n], known = 0;
-    if (total == 0)
-        return fail(CLI_DATA, "%s judges none of the queries of %s%s", a->qrels, job->q.path,
-                    a->query_ids == NULL ? "; a query's id is its row number, unless given by "
-                                           "--query-ids FILE"
-                                         : "");
-    for (size_t i = 0; i < total; i++) known += job->docs[i] != VQ_NO_ID;
-    if (known == 0)
-        return fail(CLI_DATA, "%s judges no document of the index: are the ids of one kind?",
-                    a->qrels);
-    return CLI_DONE;
-}
-
-static int load_judgements(eval_job *job, vq_searcher *s)
-{
-    vq_error err = {0};
-    vq_qrels qrels = {0};
-    vq_status rc = vq_qrels_read(&qrels, job->args->qrels, &err);
-    if (rc != VQ_OK) return fail_data(rc, &err);
-    int code = CLI_DONE;
-    size_t room = 0, nq = (size_t)job->q.n;
-    job->judged = true;
-    job->first = xmalloc(nq + 1, sizeof *job->first);
-    job->first[0] = 0;
-    for (size_t i = 0; i < nq && code == CLI_DONE; i++)
-        code = add_judgements(job, s, &qrels, i, &room);
-    if (code == CLI_DONE) code = plausible(job);
-    vq_qrels_fini(&qrels);
-    return code;
-}
-
 int eval_open(eval_job *job, const eval_args *args, char **paths, int count, const char *from)
 {
     memset(job, 0, sizeof *job);
@@ -150,7 +88,9 @@ int eval_open(eval_job *job, const eval_args *args, char **paths, int count, con
     if (code == CLI_DONE) code = queries_load(&job->q);
     if (code == CLI_DONE) code = index_set_searcher(&job->set, &s, &(effort){0}, 1);
     if (code == CLI_DONE && args->gt != NULL) code = load_truth(job, s);
-    if (code == CLI_DONE && args->qrels != NULL) code = load_judgements(job, s);
+    job->judged = args->qrels != NULL;
+    if (code == CLI_DONE && job->judged)
+        code = judged_load(&job->judgements, &job->q, s, args->qrels);
     vq_searcher_close(s);
     return code;
 }
@@ -158,9 +98,7 @@ int eval_open(eval_job *job, const eval_args *args, char **paths, int count, con
 void eval_close(eval_job *job)
 {
     if (job->exact) vq_truth_fini(&job->truth);
-    free(job->first);
-    free(job->docs);
-    free(job->grades);
+    judged_free(&job->judgements);
     queries_close(&job->q);
     index_set_close(&job->set);
 }

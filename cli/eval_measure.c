@@ -33,7 +33,7 @@ static void judge(const eval_job *job, const uint64_t *ids, uint32_t k, eval_res
         r->recall_100 = vq_recall(t->ids, t->k, 100, ids, k, 100, nq);
     if (!job->judged || k < 10) return;
     vq_judged j;
-    vq_judge(job->first, job->docs, job->grades, nq, ids, k, &j);
+    vq_judge(job->judgements.first, job->judgements.docs, job->judgements.grades, nq, ids, k, &j);
     if (k == 10) {
         r->judged.nq = j.nq;
         r->judged.mrr10 = j.mrr10;
@@ -157,6 +157,7 @@ int eval_measure(const eval_job *job, eval_result *r)
         if (r->rerank == VQ_NONE) r->rerank = 0;
         code = quality(job, s, r);
     }
+    if (code == CLI_DONE && a->min_relevance >= 0) code = eval_cut(job, s, &r->cuts);
     if (code == CLI_DONE) code = latency(job, k, r);
     if (code == CLI_DONE) code = batch(job, s, k, r);
     vq_searcher_close(s);

@@ -38,7 +38,8 @@ static int measure(const eval_job *job, eval_point *p)
         p->value = vq_recall(job->truth.ids, job->truth.k, 10, ids, SWEEP_K, 10, nq);
     } else if (code == CLI_DONE) {
         vq_judged j;
-        vq_judge(job->first, job->docs, job->grades, nq, ids, SWEEP_K, &j);
+        vq_judge(job->judgements.first, job->judgements.docs, job->judgements.grades, nq, ids,
+                 SWEEP_K, &j);
         p->value = j.mrr10;
     }
     vq_searcher_close(s);

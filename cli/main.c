@@ -28,6 +28,8 @@ static const cmd cmds[] = {
      retrain_opts, cmd_retrain},
     {"tune", "INDEX [OPTION]...", "measure what each recall takes, for search --recall", tune_opts,
      cmd_tune},
+    {"calibrate", "INDEX --queries FILE --qrels FILE [OPTION]...",
+     "learn which answers are relevant, for search --min-relevance", calibrate_opts, cmd_calibrate},
     {"search", "INDEX... QUERIES [OPTION]...", "find the nearest vectors of each query",
      search_opts, cmd_search},
     {"eval", "INDEX... QUERIES [OPTION]...", "measure quality and speed of an index", eval_opts,

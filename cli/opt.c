@@ -77,6 +77,7 @@ static int bad(const opt *o, const char *word, char *text, size_t cap)
                        o->name, o->kind == OPT_REAL ? "" : "whole ", o->min, o->max,
                        strstr(o->arg, "|all") != NULL    ? " or 'all'"
                        : strstr(o->arg, "|auto") != NULL ? " or 'auto'"
+                       : strstr(o->arg, "|best") != NULL ? " or 'best'"
                                                          : "",
                        word);
     return OPT_BAD;

@@ -195,7 +195,7 @@ static void check_counts(check *c)
     vq_model_array arrays[VQ_MODEL_ARRAYS];
     uint64_t want[VQ_DB_COUNT] = {0};
     want[VQ_DB_META] = vq_meta_fields(m);
-    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL);
+    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL) + (m->relevance != NULL);
     want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
     /* As many as codes; where their chunks are others check_rows counts them. */
     want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* digest.c -- a hash of what an index says, whatever pages it lies on: parameters, arrays, lists in
- * order with codes, factors, labels and rows, ids and names.  What tuning measured is left out: it
- * says how hard to search, not what is there. */
+ * order with codes, factors, labels and rows, ids and names.  What tuning and judged queries have
+ * taught is left out: it says how hard to search and what to keep, not what is there. */
 #include <stdio.h>
 #include <string.h>
 
 #include "index/check.h"
 #include "index/pagecheck.h"
 #include "index/relation.h"
+#include "index/relevance.h"
 #include "src/base/bytes.h"
 #include "src/base/hash.h"
 
-static bool is_tuning(vq_db db, const vq_node *node)
+static bool is_key(const vq_node *node, const char *key)
 {
-    return db == VQ_DB_MODEL && node->key_len == strlen(VQ_TUNE_KEY) &&
-           memcmp(node->key, VQ_TUNE_KEY, node->key_len) == 0;
+    return node->key_len == strlen(key) && memcmp(node->key, key, node->key_len) == 0;
+}
+
+static bool is_measured(vq_db db, const vq_node *node)
+{
+    return db == VQ_DB_MODEL && (is_key(node, VQ_TUNE_KEY) || is_key(node, VQ_RELEVANCE_KEY));
 }
 
 /* All of one database: keys and values, each with its length. */
@@ -26,7 +31,7 @@ static vq_status add_db(vq_hasher *h, const vq_snapshot *s, vq_db db, vq_error *
     VQ_TRY(vq_cursor_first(&c, &s->pages, &s->db[db], err));
     for (; rc == VQ_OK && c.depth > 0; rc = vq_cursor_next(&c, err)) {
         uint8_t lengths[16];
-        if (is_tuning(db, &c.node)) continue;
+        if (is_measured(db, &c.node)) continue;
         vq_put_le64(lengths, c.node.key_len);
         vq_put_le64(lengths + 8, c.node.len);
         vq_hasher_add(h, lengths, sizeof lengths);

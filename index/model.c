@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "index/relation.h"
+#include "index/relevance.h"
 #include "src/base/bytes.h"
 #include "src/io/source.h"
 
@@ -131,23 +132,6 @@ void vq_model_derive(vq_model *m, size_t value_min)
 uint32_t vq_model_code_bytes(const vq_model *m)
 {
     return m->shape.code_bytes + (m->shape.factors ? (uint32_t)sizeof(float) : 0u);
-}
-
-vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    vq_model copy = *m;
-    vq_model_array arrays[VQ_MODEL_ARRAYS];
-    size_t count = vq_model_arrays(&copy, arrays), min = vq_store_value_min(st);
-    for (size_t i = 0; i < count; i++) {
-        const vq_model_array *a = &arrays[i];
-        size_t size = vq_array_size(a->rows, a->cols, min);
-        uint8_t *room;
-        VQ_TRY(vq_store_put(st, VQ_DB_MODEL, a->name, strlen(a->name), size, &room, err));
-        vq_array_write(room, *a->place, a->rows, a->cols, min);
-    }
-out:
-    return rc;
 }
 
 /* The text of a field; small values need `number`. */
@@ -369,15 +353,56 @@ out:
     return rc;
 }
 
-vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err)
+/* What judged queries have taught, or nothing. */
+static vq_status read_relevance(vq_model *m, const vq_snapshot *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t min = vq_store_value_min(st), size = vq_array_size(n, VQ_TUNE_COLS, min);
-    uint8_t *room;
-    VQ_TRY(vq_store_put(st, VQ_DB_MODEL, VQ_TUNE_KEY, strlen(VQ_TUNE_KEY), size, &room, err));
-    vq_array_write(room, rows, n, VQ_TUNE_COLS, min);
+    const uint8_t *value;
+    size_t len;
+    rc = vq_snapshot_get(s, VQ_DB_MODEL, VQ_RELEVANCE_KEY, strlen(VQ_RELEVANCE_KEY), &value, &len,
+                         err);
+    if (rc == VQ_ENOENT) return VQ_OK;
+    if (rc != VQ_OK) goto out;
+    VQ_TRY(vq_record_verify(value, len, VQ_RELEVANCE_KEY, err));
+    VQ_TRY(vq_relevance_parse(value, len, &m->relevance, err));
 out:
     return rc;
+}
+
+static vq_status write_array(vq_store *st, const char *key, const float *x, size_t rows,
+                             size_t cols, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t min = vq_store_value_min(st), size = vq_array_size(rows, cols, min);
+    uint8_t *room;
+    VQ_TRY(vq_store_put(st, VQ_DB_MODEL, key, strlen(key), size, &room, err));
+    vq_array_write(room, x, rows, cols, min);
+out:
+    return rc;
+}
+
+vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model copy = *m;
+    vq_model_array arrays[VQ_MODEL_ARRAYS];
+    size_t count = vq_model_arrays(&copy, arrays);
+    for (size_t i = 0; i < count; i++) {
+        const vq_model_array *a = &arrays[i];
+        VQ_TRY(write_array(st, a->name, *a->place, (size_t)a->rows, (size_t)a->cols, err));
+    }
+out:
+    return rc;
+}
+
+vq_status vq_relevance_write(const float *row, vq_store *st, vq_error *err)
+{
+    return write_array(st, VQ_RELEVANCE_KEY, row, 1, VQ_RELEVANCE_COLS, err);
+}
+
+vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err)
+{
+    return write_array(st, VQ_TUNE_KEY, rows, n, VQ_TUNE_COLS, err);
 }
 
 vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known, vq_error *err)
@@ -402,6 +427,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known
     VQ_TRY(read_arrays(m, s, known, err));
     if (m->codec->check != NULL) VQ_TRY(m->codec->check(m->d_code, m->m, m->params, err));
     VQ_TRY(read_tune(m, s, err));
+    VQ_TRY(read_relevance(m, s, err));
     vq_model_derive(m, s->pages.size / 2);
     VQ_REQUIRE(m->row_chunk == 0 || (m->format >= VQ_FORMAT_DOCUMENTS && m->shape.row_bytes != 0 &&
                                      m->row_chunk <= vq_chunk_capacity(&m->shape)),

@@ -44,6 +44,7 @@ typedef struct vq_model {
     const float *params; /* codec's */
     const float *tune;   /* tune_rows x VQ_TUNE_COLS: recall and effort (relation.h); NULL: none */
     size_t tune_rows;
+    const float *relevance; /* a row of relevance.h; NULL: none */
 
     /* derived by vq_model_derive */
     vq_transform transform;
@@ -74,6 +75,8 @@ vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err);
 vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err);
 /* The settings of relation.h (n x VQ_TUNE_COLS) beside the arrays of the model. */
 vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err);
+/* A row of relevance.h, likewise. */
+vq_status vq_relevance_write(const float *row, vq_store *st, vq_error *err);
 /* What a change of the vectors changes: counts, and the format that takes. */
 vq_status vq_meta_change(const vq_model *m, vq_change *c, vq_error *err);
 /* Reads both and checks every value against what the format allows, and all checksums.  known: a

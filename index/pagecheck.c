@@ -226,3 +226,15 @@ vq_status vq_pages_sound(const vq_pages *p, const char *path, vq_error *err)
 out:
     return rc;
 }
+
+vq_status vq_file_sound(vq_file *f, size_t *value_min, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_snapshot s;
+    VQ_TRY(vq_snapshot_begin(&s, f, err));
+    *value_min = s.pages.size / 2;
+    rc = vq_pages_sound(&s.pages, vq_file_path(f), err);
+    vq_snapshot_end(&s);
+out:
+    return rc;
+}

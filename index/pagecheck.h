@@ -3,7 +3,7 @@
 #ifndef VQ_INDEX_PAGECHECK_H
 #define VQ_INDEX_PAGECHECK_H
 
-#include "index/pages.h"
+#include "index/file.h"
 
 /* Collects what is wrong. */
 typedef struct vq_problems {
@@ -20,5 +20,7 @@ vq_status vq_pages_verify(const vq_pages *p, vq_problems *problems, uint64_t *ve
 /* For who is about to trust the pages of a file, as LMDB does when it writes beside them:
  * VQ_ECORRUPT, naming path, if anything is wrong. */
 vq_status vq_pages_sound(const vq_pages *p, const char *path, vq_error *err);
+/* The same of the newest snapshot of a file; value_min: of its records (layout.h). */
+vq_status vq_file_sound(vq_file *f, size_t *value_min, vq_error *err);
 
 #endif

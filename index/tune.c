@@ -235,19 +235,6 @@ static uint8_t *pack(const float *rows, size_t n, size_t value_min, size_t *size
     return value;
 }
 
-/* LMDB believes the pages that it writes beside. */
-static vq_status verify_pages(vq_file *f, size_t *value_min, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    vq_snapshot s;
-    VQ_TRY(vq_snapshot_begin(&s, f, err));
-    *value_min = s.pages.size / 2;
-    rc = vq_pages_sound(&s.pages, vq_file_path(f), err);
-    vq_snapshot_end(&s);
-out:
-    return rc;
-}
-
 vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -258,7 +245,7 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
     uint8_t *value = NULL;
     size_t n = 0, size = 0, value_min = 0, nq = 0;
     VQ_TRY(vq_file_open(&f, path, err));
-    VQ_TRY(verify_pages(f, &value_min, err));
+    VQ_TRY(vq_file_sound(f, &value_min, err)); /* LMDB believes the pages that it writes beside */
     VQ_TRY(vq_shard_open(&shard, f, err));
     uint32_t d = shard.model.d;
     vq_shard_close(&shard);

@@ -667,6 +667,73 @@ typedef struct vq_tune_point { /* what tuning found; means are of its queries */
 VQ_API vq_status vq_tune_points(vq_index *ix, vq_tune_point *points, size_t max, size_t *count,
                                 vq_error *err);
 
+/* ---- relevance ---------------------------------------------------------------------------- */
+
+/* The k nearest are not all relevant, and which score is good enough differs from query to query.
+ * Judged queries teach how probable it is, by an answer's score, its gap to the best one, its rank,
+ * and how the scores of the query lie. */
+
+typedef struct vq_judgements { /* nq queries */
+    uint64_t nq;
+    const uint64_t *first; /* nq + 1, rising from 0: those of query i are first[i] and on, below
+                              first[i + 1] */
+    const uint64_t *ids;   /* VQ_NO_ID: of something that the index does not hold */
+    const int32_t *grades; /* above 0: relevant.  What is not judged counts as not relevant, and a
+                              query without a judgement is left out */
+} vq_judgements;
+
+typedef struct vq_relevance_opts {
+    size_t struct_size;        /* set by VQ_RELEVANCE_OPTS_INIT */
+    vq_source *const *queries; /* nqueries sources.. */
+    uint64_t nqueries;
+    const vq_judgements *judged; /* ..and judgements of all their rows, in turn */
+    uint32_t depth;              /* answers of a query to look at, 2 to 1,000; default 10 */
+    uint32_t threads;            /* default: as many as there are processors */
+    vq_progress_fn progress;     /* may be NULL */
+    void *progress_ctx;
+} vq_relevance_opts;
+#define VQ_RELEVANCE_OPTS_INIT                                                                     \
+    {                                                                                              \
+        .struct_size = sizeof(vq_relevance_opts)                                                   \
+    }
+/* Searches for the judged queries, learns from nine of ten, and stores that in the file in place of
+ * what was learnt before; who has it open keeps what they see.  It stays with what is added and
+ * deleted, and in copies; what is trained anew has none.  Expected errors: VQ_EINVAL (nothing is
+ * judged, or nothing that is answered is relevant, or all is; fewer than 20 judged queries),
+ * VQ_EBUSY (a writer has the index for longer than 10 s), VQ_ECORRUPT, VQ_EIO, VQ_ECANCELED. */
+VQ_API vq_status vq_relevance_calibrate(const char *path, const vq_relevance_opts *opts,
+                                        vq_error *err);
+
+typedef struct vq_relevance {
+    size_t struct_size; /* set by VQ_RELEVANCE_INIT */
+    uint64_t queries;   /* that it was learnt from.. */
+    uint64_t judges;    /* ..and others that judge: the last three numbers */
+    uint32_t depth;     /* answers of a query that were looked at */
+    uint32_t first;     /* how many answers to keep of each query.. */
+    float score;        /* ..or from which score on.. */
+    float best;         /* ..or from which probability on, for the best F1 on the former */
+    float f1;           /* of cutting at that probability, over all answers together */
+    float score_f1;     /* ..at that score */
+    float first_f1;     /* ..behind that number */
+    uint32_t reserved;  /* 0 */
+} vq_relevance;
+#define VQ_RELEVANCE_INIT                                                                          \
+    {                                                                                              \
+        .struct_size = sizeof(vq_relevance)                                                        \
+    }
+/* VQ_ENOENT: the index is not calibrated. */
+VQ_API vq_status vq_relevance_info(vq_index *ix, vq_relevance *out, vq_error *err);
+
+/* vq_search, and the probability that each answer is relevant (nq x k; may be NULL); those for
+ * which it is below `least` are left out, as if the index held no more.  It never rises from an
+ * answer to the next, so what is left out is the end.  A search for as many answers as calibration
+ * looked at, at least; with a filter, of those that it allows, though queries without one taught.
+ * Expected errors: VQ_EUNSUPPORTED (the index is not calibrated; more than one index), those of
+ * vq_search. */
+VQ_API vq_status vq_search_relevant(vq_searcher *s, const float *q, size_t nq, uint32_t k,
+                                    float least, uint64_t *ids, float *scores, float *relevance,
+                                    vq_error *err);
+
 /* ---- verifying ---------------------------------------------------------------------------- */
 
 typedef struct vq_check_report {

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "src/train/newton.h"
+
 enum { P = VQ_POISSON_MAX, STEPS = 40, HALVINGS = 12 };
 
 #define RIDGE    1e-3
@@ -51,29 +53,9 @@ static void pass(vq_poisson *fit, vq_poisson_each each, void *ctx, size_t p,
     }
 }
 
-/* step = h^-1 gradient by Cholesky; false if h is not positive definite. */
-static bool solve(vq_poisson *fit, double *step)
+static bool solve(const vq_poisson *fit, double *step)
 {
-    size_t p = fit->p;
-    double l[P][P];
-    for (size_t i = 0; i < p; i++) {
-        for (size_t j = 0; j <= i; j++) {
-            double s = fit->h[i][j];
-            for (size_t t = 0; t < j; t++) s -= l[i][t] * l[j][t];
-            if (i == j && !(s > 0)) return false;
-            l[i][j] = i == j ? sqrt(s) : s / l[j][j];
-        }
-    }
-    for (size_t i = 0; i < p; i++) {
-        step[i] = fit->gradient[i];
-        for (size_t t = 0; t < i; t++) step[i] -= l[i][t] * step[t];
-        step[i] /= l[i][i];
-    }
-    for (size_t i = p; i-- > 0;) {
-        for (size_t t = i + 1; t < p; t++) step[i] -= l[t][i] * step[t];
-        step[i] /= l[i][i];
-    }
-    return true;
+    return vq_newton_step(&fit->h[0][0], P, fit->p, fit->gradient, step);
 }
 
 void vq_poisson_fit(vq_poisson_each each, void *ctx, size_t p, const unsigned char *fixed,

@@ -7,7 +7,7 @@
 
 static const char *const commands[] = {"build",   "add",       "delete", "set",    "compact",
                                        "backup",  "restore",   "merge",  "export", "retrain",
-                                       "tune",     "search", "eval",   "gt",
+                                       "tune",    "calibrate", "search", "eval",   "gt",
                                        "convert", "info",      "check",  "get",    "gen"};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -191,7 +191,7 @@ Test(usage, the_commands_are_the_pages)
     cr_assert_eq(n, COMMANDS + 1);
     test_run_fini(&list);
     DONE(VQ_SOURCE_DIR "/docs/man", "for c in %s; do grep -q \"vq.*-$c *(1)\" vq.1 || exit 1; done",
-         "build add delete compact merge export retrain tune search eval gt convert info "
+         "build add delete compact merge export retrain tune calibrate search eval gt convert info "
          "check get gen");
 }
 
@@ -203,7 +203,7 @@ Test(usage, the_commands_are_the_pages)
 
 Test(usage, completion)
 {
-    COMPLETES("<build add delete set compact backup restore merge export retrain tune "
+    COMPLETES("<build add delete set compact backup restore merge export retrain tune calibrate "
               "search eval gt "
               "convert info check get "
               "gen help "

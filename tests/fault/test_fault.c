@@ -211,6 +211,47 @@ Test(fault, no_memory_to_learn, .timeout = 300)
     test_rmdir(dir);
 }
 
+/* Judged queries teach, and a search is cut. */
+static vq_status walk_relevance(walk *w)
+{
+    enum { ASKED = 40 };
+    vq_index *ix = NULL;
+    vq_searcher *s = NULL;
+    vq_source *src = NULL;
+    uint64_t first[ASKED + 1], ids[ASKED], found[10];
+    int32_t grades[ASKED];
+    float relevance[10];
+    const vq_judgements j = {.nq = ASKED, .first = first, .ids = ids, .grades = grades};
+    vq_relevance_opts o = VQ_RELEVANCE_OPTS_INIT;
+    for (uint64_t i = 0; i <= ASKED; i++) first[i] = i;
+    for (uint64_t i = 0; i < ASKED; i++) ids[i] = i, grades[i] = 1;
+    o.queries = &src, o.nqueries = 1, o.judged = &j, o.threads = 1;
+    vq_status rc = vq_source_open_array(&src, w->x, ASKED, D, VQ_F32, &err);
+    if (rc == VQ_OK) rc = vq_relevance_calibrate(w->path, &o, &err);
+    if (rc == VQ_OK) rc = vq_open(&ix, w->path, 0, &err);
+    if (rc == VQ_OK) rc = vq_searcher_open(&s, ix, NULL, &err);
+    if (rc == VQ_OK) rc = vq_search_relevant(s, w->x, 1, 10, 0.5f, found, NULL, relevance, &err);
+    if (rc == VQ_OK) cr_assert_eq(found[0], 0);
+    vq_searcher_close(s);
+    vq_close(ix);
+    vq_source_close(src);
+    return rc;
+}
+
+Test(fault, no_memory_to_tell_what_is_relevant, .timeout = 300)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(1, N, D);
+    vq_build_opts o = options("sq8");
+    walk w = {.path = path, .x = x};
+    build(path, x, N, D, VQ_F32, &o);
+    walk_through(&w, walk_relevance, dir, false);
+    cr_assert_eq(problems_of(path), 0);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
 /* ---- processes ---- */
 
 /* Runs in a child, which ends with what body returns; 128 + signal if it is killed after

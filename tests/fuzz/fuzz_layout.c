@@ -11,6 +11,7 @@
 #include "index/pagecheck.h"
 #include "index/pages.h"
 #include "index/relation.h"
+#include "index/relevance.h"
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
 
@@ -61,6 +62,11 @@ static uint64_t parse_others(const uint8_t *value, size_t len)
         vq_setting s = vq_relation_at(x, n, 1 + (uint32_t)(n % 200), 0.93f);
         seen += sum(x, n * VQ_TUNE_COLS * sizeof *x) + vq_rule_on(&s.lists, 1.0f, 2.0f) +
                 (vq_rule_gap(&s.rows, 0.0f) > 0.0f);
+    }
+    if (vq_relevance_parse(value, len, &x, NULL) == VQ_OK) {
+        float p[3];
+        vq_relevance_apply(x, (const float[]){9.0f, 2.0f, 2.0f}, 3, true, p);
+        seen += (p[2] > 0.5f) + vq_relevance_of(x).depth;
     }
     uint8_t *raw = vq_mem_alloc(vq_names_raw_max(), 1);
     uint32_t count = 0;
