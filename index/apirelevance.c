@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/follow.h"
 #include "index/opts.h"
 #include "index/pagecheck.h"
 #include "index/relevance.h"
@@ -107,6 +108,7 @@ vq_status vq_relevance_calibrate(const char *path, const vq_relevance_opts *opts
     vq_status rc = VQ_OK;
     vq_relevance_opts o;
     vq_index *ix = NULL;
+    vq_file *file = NULL;
     float row[VQ_RELEVANCE_COLS];
     size_t value_min = 0;
     VQ_REQUIRE(path != NULL && path[0] != '\0', VQ_EINVAL, "relevance: a path is needed");
@@ -116,14 +118,16 @@ vq_status vq_relevance_calibrate(const char *path, const vq_relevance_opts *opts
                "relevance: depth %u, expected 2 to %d", o.depth, VQ_RELEVANCE_DEPTH_MAX);
     VQ_TRY(check_judgements(o.judged, err));
     VQ_TRY(vq_open(&ix, path, 0, err));
-    VQ_TRY(vq_file_sound(ix->file, &value_min, err)); /* LMDB believes the pages that it writes
-                                                          beside */
+    VQ_TRY(vq_index_file(ix, &file, err));
+    VQ_TRY(
+        vq_file_sound(file, &value_min, err)); /* LMDB believes the pages that it writes beside */
     rc = learn(ix, &o, row, err);
     vq_close(ix);
     ix = NULL;
     if (rc == VQ_OK) rc = store(path, row, value_min, err);
     if (rc == VQ_EINVAL) rc = vq_fail_context(err, rc, "%s", path);
 out:
+    vq_file_close(file);
     vq_close(ix);
     return rc;
 }
@@ -133,9 +137,9 @@ vq_status vq_relevance_info(vq_index *ix, vq_relevance *out, vq_error *err)
     vq_status rc = VQ_OK;
     vq_shard shard = {0};
     VQ_REQUIRE(ix != NULL && out != NULL, VQ_EINVAL, "relevance: an index and a struct are needed");
-    VQ_TRY(vq_shard_open(&shard, ix->file, err));
+    VQ_TRY(vq_index_shard(ix, &shard, err));
     VQ_REQUIRE(shard.model.relevance != NULL, VQ_ENOENT, "%s: it is not calibrated",
-               vq_file_path(ix->file));
+               vq_file_path(shard.snapshot.file));
     vq_relevance r = vq_relevance_of(shard.model.relevance);
     VQ_TRY(vq_opts_export(out, &r, sizeof r, err));
 out:

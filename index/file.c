@@ -131,12 +131,40 @@ static void file_free(vq_file *f)
     vq_mem_free(f);
 }
 
+/* The lock file that LMDB uses for a file, if it is there. */
+static bool find_lock(const char *path, struct stat *st)
+{
+    char *name = vq_mem_alloc(strlen(path) + 6, 1);
+    bool found = false;
+    if (name == NULL) return false;
+    (void)sprintf(name, "%s-lock", path);
+    found = stat(name, st) == 0;
+    vq_mem_free(name);
+    return found;
+}
+
+/* Under files_lock.  A file that was moved to the name of another finds the lock file of that one
+ * there, with the table of its readers.  In one process LMDB would mix up the readers of both. */
+static vq_status check_lock(const char *path, vq_error *err)
+{
+    struct stat st;
+    if (!find_lock(path, &st)) return VQ_OK;
+    for (const vq_file *f = files; f != NULL; f = f->next)
+        if (f->lock_ino == st.st_ino && f->lock_dev == st.st_dev)
+            return vq_fail(err, VQ_EBUSY,
+                           "%s: another file was moved here, and this process still has the one "
+                           "that was here before; close that first",
+                           path);
+    return VQ_OK;
+}
+
 /* Under files_lock. */
 static vq_status file_new(vq_file **out, const char *path, int fd, const struct stat *st,
                           bool private, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_pages pages;
+    struct stat lock;
     vq_file *f = vq_mem_calloc(1, sizeof *f);
     if (f == NULL) {
         (void)close(fd);
@@ -157,8 +185,10 @@ static vq_status file_new(vq_file **out, const char *path, int fd, const struct 
         goto out;
     }
     f->page = pages.size;
+    if (!private) VQ_TRY(check_lock(path, err));
     VQ_TRY(open_env(f, private, err));
     VQ_REQUIRE(same_file(f), VQ_EBUSY, "%s: it was replaced while it was opened; try again", path);
+    if (!private && find_lock(path, &lock)) f->lock_dev = lock.st_dev, f->lock_ino = lock.st_ino;
     f->next = files;
     files = *out = f;
     f = NULL;
@@ -230,6 +260,14 @@ void vq_file_close(vq_file *f)
     (void)pthread_mutex_unlock(&files_lock);
 }
 
+vq_file *vq_file_share(vq_file *f)
+{
+    (void)pthread_mutex_lock(&files_lock);
+    f->users++;
+    (void)pthread_mutex_unlock(&files_lock);
+    return f;
+}
+
 const char *vq_file_path(const vq_file *f)
 {
     return f->path;
@@ -245,6 +283,12 @@ bool vq_file_named(const vq_file *f, const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+bool vq_file_replaced(const vq_file *f, const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !(st.st_dev == f->dev && st.st_ino == f->ino);
 }
 
 uint64_t vq_file_newest(const vq_file *f)
@@ -304,7 +348,7 @@ vq_status vq_snapshot_begin(vq_snapshot *s, vq_file *f, vq_error *err)
         if (rc != VQ_OK && rc != VQ_ENOENT) goto out;
     }
     rc = VQ_OK;
-    s->file = f;
+    s->file = vq_file_share(f);
     s->txn = txn;
     txn = NULL;
 out:
@@ -315,6 +359,7 @@ out:
 void vq_snapshot_end(vq_snapshot *s)
 {
     if (s->txn != NULL) mdb_txn_abort(s->txn);
+    vq_file_close(s->file);
     memset(s, 0, sizeof *s);
 }
 

@@ -38,13 +38,12 @@ typedef struct vq_file vq_file;
 vq_status vq_file_open(vq_file **out, const char *path, vq_error *err);
 /* A file that nobody else can know of yet: without LMDB's lock file.  Not while it is written. */
 vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err);
-void vq_file_close(vq_file *f); /* accepts NULL */
-struct vq_index {               /* what users hold of it (vq.h) */
-    vq_file *file;
-};
+void vq_file_close(vq_file *f);     /* accepts NULL */
+vq_file *vq_file_share(vq_file *f); /* the same once more, to be closed once more */
 const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
-bool vq_file_named(const vq_file *f, const char *path); /* is it the one that path names? */
+bool vq_file_named(const vq_file *f, const char *path);    /* is it the one that path names? */
+bool vq_file_replaced(const vq_file *f, const char *path); /* does path name another one? */
 /* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */
 uint64_t vq_file_newest(const vq_file *f);
 
@@ -56,7 +55,8 @@ typedef struct vq_readers {
 } vq_readers;
 vq_status vq_file_readers(vq_file *f, vq_readers *r, vq_error *err);
 
-/* What one moment's readers see.  Pointers into its pages live until vq_snapshot_end. */
+/* What one moment's readers see.  Pointers into its pages live until vq_snapshot_end; it keeps the
+ * file open as long. */
 typedef struct vq_snapshot {
     vq_file *file;
     void *txn; /* MDB_txn: keeps LMDB from using the pages anew */

@@ -28,6 +28,8 @@ struct vq_file {
     bool writable; /* as far as env is concerned */
     char *path;
     MDB_env *env;
+    dev_t lock_dev;   /* of LMDB's lock file */
+    ino_t lock_ino;   /* 0: none */
     size_t page;      /* bytes of one */
     vq_file_map *map; /* the newest; read by VQ_ATOMIC_LOAD where the lock is not held */
     /* Held while map changes, and whenever a transaction begins: LMDB's own map must not be

@@ -318,7 +318,9 @@ vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query
 
 struct vq_searcher {
     vq_shard *shards;
+    char **paths; /* of the shards: whose names they are */
     size_t nshards;
+    double followed;         /* when names were last looked at, by vq_now */
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     float bars;              /* as asked; 0: the default */

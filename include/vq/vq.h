@@ -284,18 +284,20 @@ typedef struct vq_build_opts {
  * Whenever it fails or is stopped, path is as before.  src is read twice, from its start.
  * From the rows of an index (vq_source_open_index) it makes another with new lists and codes:
  * metric, store and ids are that index's where opts leaves them out, and a row that is stored as it
- * was is the same bits.  path may be the index itself, with force: who has it open keeps the old
- * file.  Nobody can change a file that is about to be replaced (vq_writer_open: VQ_EBUSY).
- * Expected errors: VQ_EINVAL (options, duplicate ids), VQ_ECORRUPT (the source), VQ_EIO (disk
- * full), VQ_EBUSY (path exists and force is 0, another build of path runs, or a writer has it for
- * longer than 10 s), VQ_ECANCELED. */
+ * was is the same bits.  path may be the index itself, with force: who has it open goes on with the
+ * old file until their next search (vq_searcher_refresh).  Nobody can change a file that is about
+ * to be replaced (vq_writer_open: VQ_EBUSY). Expected errors: VQ_EINVAL (options, duplicate ids),
+ * VQ_ECORRUPT (the source), VQ_EIO (disk full), VQ_EBUSY (path exists and force is 0, another build
+ * of path runs, or a writer has it for longer than 10 s), VQ_ECANCELED. */
 VQ_API vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts,
                           vq_error *err);
 
 /* ---- an open index ------------------------------------------------------------------------ */
 
 /* Costs the same for any file size: lists and rows are read where they lie.  Opening a file twice
- * in one process shares the first.  flags: 0.  Expected errors: VQ_ENOENT, VQ_ECORRUPT (damaged,
+ * in one process shares the first.  The path counts from the folder of this moment; if another file
+ * takes its place, later calls are about that one (vq_searcher_refresh).  May be closed before its
+ * searchers.  flags: 0.  Expected errors: VQ_ENOENT, VQ_ECORRUPT (damaged,
  * cut short, or another program's), VQ_EVERSION, VQ_EIO. */
 VQ_API vq_status vq_open(vq_index **out, const char *path, uint32_t flags, vq_error *err);
 VQ_API void vq_close(vq_index *ix); /* after its searchers */
@@ -395,7 +397,15 @@ VQ_API vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, s
                                        const vq_search_opts *opts, vq_error *err);
 VQ_API void vq_searcher_close(vq_searcher *s);
 /* Moves on to the newest snapshot of each index, as vq_search does at its beginning unless it is
- * pinned; costs two loads where there is no newer one.  On failure s is as before. */
+ * pinned; costs two loads where there is no newer one.  An index is its name: if another file has
+ * taken that (vq_build with force, vq_compact, vq_restore), this moves on to it; a search looks for
+ * one a hundred times a second at most.  It must answer the same queries: VQ_EINVAL if dimensions,
+ * metric or kind of ids differ, VQ_EUNSUPPORTED if it cannot do what the searcher was opened for,
+ * VQ_ECORRUPT if it is no index; a search fails likewise, rather than answer with what is out of
+ * date, until there is a fit one.  Where nothing has the name any more, what is open goes on.
+ * VQ_EBUSY: the file was moved there by hand, beside the lock file (NAME-lock) of the old one, and
+ * cannot be opened while this process has that open; searches go on with the old one.  On failure s
+ * is as before. */
 VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
 /* Brings what scans read, codes and not rows, into memory, so that first queries do not wait for a
  * disk.  lock not 0: it also stays there, whatever else wants memory, as long as the index is open
@@ -572,8 +582,8 @@ typedef struct vq_compact_opts { /* 0 in any field means the default stated ther
     }
 /* A dense copy of an index, without the space that changes have left free: every value summed on
  * the way, the digest the same.  out: a file to write, a consistent one while writers go on; NULL:
- * in the place of path, which no writer may hold meanwhile.  Whoever has path open keeps the old
- * file, and sees no later changes until it is opened again.  Whenever this fails out, or path, is
+ * in the place of path, which no writer may hold meanwhile.  Whoever has path open goes on with the
+ * old file until their next search (vq_searcher_refresh).  Whenever this fails out, or path, is
  * as before.  Expected errors: VQ_ECORRUPT, VQ_EIO (disk full), VQ_EBUSY (a writer; out exists and
  * force is 0), VQ_ECANCELED. */
 VQ_API vq_status vq_compact(const char *path, const char *out, const vq_compact_opts *opts,
@@ -588,7 +598,8 @@ VQ_API vq_status vq_backup(const char *path, const char *out, const vq_compact_o
                            vq_error *err);
 /* The index that a backup (path; "-": standard input) holds, to out; its digest is the one that it
  * had.  Every value is summed before out gets its name.  Who has an index open at out, with force,
- * keeps the old file; no writer may hold it: VQ_EBUSY after wait_ms.  Errors as above. */
+ * goes on with the old file until their next search; no writer may hold it: VQ_EBUSY after wait_ms.
+ * Errors as above. */
 VQ_API vq_status vq_restore(const char *path, const char *out, const vq_compact_opts *opts,
                             vq_error *err);
 

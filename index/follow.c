@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* follow.c -- see follow.h. */
+#include "index/follow.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static vq_status absolute(const char *path, char **out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    char *folder = NULL;
+    size_t len = 0;
+    if (path[0] != '/') {
+        folder = getcwd(NULL, 0);
+        if (folder == NULL) return vq_fail_errno(err, errno, "%s: the current folder", path);
+        len = strlen(folder);
+    }
+    *out = vq_mem_alloc(len + strlen(path) + 2, 1);
+    VQ_REQUIRE(*out != NULL, VQ_ENOMEM, "%s: out of memory", path);
+    (void)sprintf(*out, "%s%s%s", folder != NULL ? folder : "", folder != NULL ? "/" : "", path);
+out:
+    free(folder); /* from getcwd */
+    return rc;
+}
+
+vq_status vq_index_open(vq_index **out, const char *path, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard shard;
+    vq_index *ix = vq_mem_calloc(1, sizeof *ix);
+    VQ_REQUIRE(ix != NULL, VQ_ENOMEM, "open: out of memory");
+    (void)pthread_mutex_init(&ix->lock, NULL);
+    VQ_TRY(vq_file_open(&ix->file, path, err));
+    VQ_TRY(absolute(path, &ix->path, err));
+    VQ_TRY(vq_shard_open(&shard, ix->file, err)); /* verifies meta and model */
+    vq_shard_close(&shard);
+    *out = ix;
+    ix = NULL;
+out:
+    vq_index_free(ix);
+    return rc;
+}
+
+void vq_index_free(vq_index *ix)
+{
+    if (ix == NULL) return;
+    vq_file_close(ix->file);
+    (void)pthread_mutex_destroy(&ix->lock);
+    vq_mem_free(ix->path);
+    vq_mem_free(ix);
+}
+
+vq_status vq_index_file(vq_index *ix, vq_file **out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_file *fresh = NULL;
+    *out = NULL;
+    (void)pthread_mutex_lock(&ix->lock);
+    if (vq_file_replaced(ix->file, ix->path)) {
+        VQ_TRY(vq_file_open(&fresh, ix->path, err));
+        vq_file_close(ix->file);
+        ix->file = fresh;
+    }
+    *out = vq_file_share(ix->file);
+out:
+    (void)pthread_mutex_unlock(&ix->lock);
+    return rc;
+}
+
+vq_status vq_index_shard(vq_index *ix, vq_shard *s, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_file *file = NULL;
+    memset(s, 0, sizeof *s);
+    VQ_TRY(vq_index_file(ix, &file, err));
+    VQ_TRY(vq_shard_open(s, file, err));
+out:
+    vq_file_close(file);
+    return rc;
+}
