@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/probe.h"
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/math/kernels.h"
@@ -338,6 +339,13 @@ static void bench_kth(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, 4 * s->d);
 }
 
+/* n lists; units are queries, and the bytes those of all centroids, read or not. */
+static void bench_probe(const vq_kernels *k, const memory *mem, shape *s)
+{
+    (void)mem;
+    units(s, PROBE_QUERIES, probe_run(k, s->n, s->d));
+}
+
 typedef struct slot {
     const char *name;
     bench_fn fn;
@@ -387,6 +395,7 @@ static const slot slots[] = {
     { "select_bars", bench_select_bars, false, { { .n = 128, .m = 70 }, { .n = 1024, .m = 70 } } },
     { "planes_f32", bench_planes, false, { { .n = 50, .m = 5, .d = 784 }, { .n = 50, .m = 2, .d = 768 } } },
     { "subset_luts", bench_subsets, true, { { .n = 50, .m = 128 } } },
+    { "probe", bench_probe, true, { { .n = 512, .d = 256 }, { .n = 8192, .d = 256 }, { .n = 65536, .d = 256 }, { .n = 262144, .d = 256 }, { .n = 512, .d = 768 }, { .n = 65536, .d = 768 } } },
     { "select_u16", bench_select, false, { { .n = 224 }, { .n = 4096 }, { .n = 4096, .m = 10 }, { .n = 4096, .m = 100 }, { .n = 4096, .m = 1000 } } },
 };
 /* clang-format on */
@@ -510,6 +519,7 @@ int main(int argc, char **argv)
         for (const char *const *isa = vq_kernels_levels(); *isa != NULL; isa++)
             report(*isa, &slots[i], &mem);
     }
+    probe_free();
     vq_mem_free(mem.in);
     vq_mem_free(mem.table);
     vq_mem_free(mem.out);

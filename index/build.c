@@ -11,6 +11,7 @@
 #include "index/docbuild.h"
 #include "index/encode.h"
 #include "index/fit.h"
+#include "index/grouping.h"
 #include "index/idmap.h"
 #include "index/learn.h"
 #include "index/taught.h"
@@ -23,6 +24,7 @@
 #include "src/base/bytes.h"
 #include "src/base/hash.h"
 #include "src/base/rng.h"
+#include "src/math/blas.h"
 #include "src/train/kmeans.h"
 
 enum {
@@ -339,6 +341,23 @@ out:
     return rc;
 }
 
+/* Lists have moved, and queries with them: how far must one look among the groups now? */
+static vq_status measure_groups(build *b, const vq_corpus *c, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &b->plan.model;
+    size_t nq = m->query_map ? b->queries.n : 0;
+    float *y = vq_alloc_f32(nq, m->d_code);
+    VQ_REQUIRE(y != NULL, VQ_ENOMEM, "groups: %zu queries", nq);
+    if (nq > 0)
+        vq_gemm_nt(nq, m->d_code, m->d, 1.0f, b->queries.x, m->d, m->query_matrix, m->d, 0.0f, y,
+                   m->d_code);
+    VQ_TRY(vq_grouping_measure(m, b->fitted.groups, c->coded, c->n, y, nq, b->plan.threads, err));
+out:
+    vq_mem_free(y);
+    return rc;
+}
+
 /* Encodes the corpus in memory, or a part of it, lets codes, codebooks, list vectors and query map
  * learn, and keeps the codes for the file if they are those of all vectors. */
 static vq_status learn(build *b, vq_error *err)
@@ -377,6 +396,7 @@ static vq_status learn(build *b, vq_error *err)
     vq_teacher_part(&b->teacher, &b->queries, m->d, vq_judges(b->queries.n));
     o.copies = b->plan.copies && !part;
     VQ_TRY(vq_learn(&b->plan, &b->fitted, &b->queries, &b->teacher, c, &o, &b->ticker, err));
+    if (m->ngroups > 0) VQ_TRY(measure_groups(b, c, err));
     m->spread = vq_corpus_spread(m, c);
     vq_mem_free(c->coded);
     c->coded = NULL;

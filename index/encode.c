@@ -7,12 +7,14 @@
 
 #include "index/factor.h"
 #include "index/fit.h"
+#include "index/grouping.h"
 #include "src/train/kmeans.h"
+#include "src/train/spill.h"
 
 typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
-    float *wide, *coded, *dots, *residuals, *decoded;
+    float *wide, *coded, *residuals, *decoded;
     uint8_t *codes;
-    float *spill; /* vq_spill_scratch(), where there are copies */
+    float *scratch; /* vq_nearest_scratch() */
 } tile;
 
 typedef struct coded_block { /* a block's place in lists, or that of its copies */
@@ -27,7 +29,7 @@ typedef struct encoder {
     const vq_kernels *k;
     size_t n;                    /* rows of the block */
     tile *tiles;                 /* of the workers */
-    float *bias;                 /* nlist: for the assignment */
+    vq_nearest near;             /* the lists, for the assignment */
     coded_block own[2];          /* memory for a block of vectors, and of copies */
     coded_block vectors, copies; /* where those of this block are or go */
     float *coded;                /* block x d_code: rows in the coded space are kept, or NULL */
@@ -123,12 +125,11 @@ static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
     if (e->job->known) goto out;
     vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
     if (e->coded != NULL) memcpy(e->coded + first * d, t->coded, n * d * sizeof *t->coded);
-    vq_kmeans_assign(e->k, t->coded, n, d, m->centroids, e->bias, m->nlist, t->dots,
-                     e->vectors.lists + first);
+    vq_nearest_assign(&e->near, t->coded, n, t->scratch, e->vectors.lists + first);
     VQ_TRY(code_rows(e, t, &e->vectors, first, n, err));
     if (e->copies.lists == NULL) goto out;
-    vq_spill_assign(t->coded, n, d, m->centroids, e->bias, m->nlist, e->vectors.lists + first,
-                    t->spill, e->copies.lists + first);
+    vq_nearest_second(&e->near, t->coded, n, e->vectors.lists + first, t->scratch,
+                      e->copies.lists + first);
     VQ_TRY(code_rows(e, t, &e->copies, first, n, err));
 out:
     return rc;
@@ -146,20 +147,18 @@ out:
     return rc;
 }
 
-static vq_status tile_init(tile *t, const vq_encode_job *job, vq_error *err)
+static vq_status tile_init(tile *t, const encoder *e, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_model *m = job->model;
-    bool copies = job->copies != NULL || job->second;
+    const vq_model *m = e->job->model;
     t->wide = vq_alloc_f32(VQ_ASSIGN_TILE, m->d);
     t->coded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
     t->residuals = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
     t->decoded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
-    t->dots = vq_alloc_f32(VQ_ASSIGN_TILE, m->nlist);
     t->codes = vq_mem_alloc(VQ_ASSIGN_TILE, m->code.code_bytes);
-    if (copies) t->spill = vq_alloc_f32(1, vq_spill_scratch(m->d_code, m->nlist));
+    if (e->near.bias != NULL) t->scratch = vq_alloc_f32(1, vq_nearest_scratch(&e->near));
     VQ_REQUIRE(t->wide != NULL && t->coded != NULL && t->residuals != NULL && t->decoded != NULL &&
-                   t->dots != NULL && t->codes != NULL && (t->spill != NULL || !copies),
+                   t->codes != NULL && (t->scratch != NULL || e->near.bias == NULL),
                VQ_ENOMEM, "encoding: a tile of %u rows", VQ_ASSIGN_TILE);
 out:
     return rc;
@@ -171,17 +170,16 @@ static vq_status encoder_init(encoder *e, int threads, vq_error *err)
     const vq_model *m = e->job->model;
     size_t block = e->job->block;
     e->tiles = vq_mem_calloc((size_t)threads, sizeof *e->tiles);
-    e->bias = vq_alloc_f32(1, m->nlist);
     bool convert = m->store != VQ_ELEM_NONE && m->store != m->input;
     if (convert) e->stored = vq_mem_alloc(block, m->shape.row_bytes);
-    VQ_REQUIRE(e->tiles != NULL && e->bias != NULL && (e->stored != NULL || !convert), VQ_ENOMEM,
+    VQ_REQUIRE(e->tiles != NULL && (e->stored != NULL || !convert), VQ_ENOMEM,
                "encoding: a block of %zu rows", block);
     VQ_TRY(block_init(&e->own[0], m, block, err));
     e->own[0].far = vq_alloc_f32(1, block);
     VQ_REQUIRE(e->own[0].far != NULL, VQ_ENOMEM, "encoding: a block of %zu rows", block);
     if (e->job->copies != NULL || e->job->second) VQ_TRY(block_init(&e->own[1], m, block, err));
-    for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e->job, err));
-    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, e->bias);
+    VQ_TRY(vq_grouping_nearest(&e->near, m, err));
+    for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e, err));
 out:
     return rc;
 }
@@ -193,12 +191,11 @@ static void encoder_fini(encoder *e, int threads)
         vq_mem_free(e->tiles[i].coded);
         vq_mem_free(e->tiles[i].residuals);
         vq_mem_free(e->tiles[i].decoded);
-        vq_mem_free(e->tiles[i].dots);
         vq_mem_free(e->tiles[i].codes);
-        vq_mem_free(e->tiles[i].spill);
+        vq_mem_free(e->tiles[i].scratch);
     }
     vq_mem_free(e->tiles);
-    vq_mem_free(e->bias);
+    vq_nearest_fini(&e->near);
     for (int i = 0; i < 2; i++) {
         vq_mem_free(e->own[i].lists);
         vq_mem_free(e->own[i].codes);
@@ -276,7 +273,7 @@ vq_status vq_encode_corpus(const vq_model *m, const vq_corpus *c, uint32_t *list
     threads = vq_team((uint32_t)threads, tiles);
     e.tiles = vq_mem_calloc((size_t)threads, sizeof *e.tiles);
     VQ_REQUIRE(e.tiles != NULL, VQ_ENOMEM, "encoding: %d workers", threads);
-    for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e.tiles[i], &job, err));
+    for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e.tiles[i], &e, err));
     VQ_TRY(vq_team_run(threads, tiles, corpus_tile, &e, err));
 out:
     encoder_fini(&e, threads);
@@ -323,6 +320,7 @@ vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uin
     uint8_t *stored = e->stored;
     x->model = *m;
     x->model.input = elem;
+    vq_nearest_move(&e->near, m->centroids);
     x->job.rows = (uint8_t *)(uintptr_t)rows;
     e->n = n;
     e->vectors = e->own[0], e->copies = e->own[1];

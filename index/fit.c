@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/grouping.h"
 #include "index/nearpairs.h"
 #include "index/spill.h"
 #include "src/math/blas.h"
@@ -57,6 +58,7 @@ void vq_fitted_fini(vq_fitted *f)
     vq_mem_free(f->centroids);
     vq_mem_free(f->biases);
     vq_mem_free(f->params);
+    vq_mem_free(f->groups);
     memset(f, 0, sizeof *f);
 }
 
@@ -233,19 +235,33 @@ out:
     return rc;
 }
 
+/* Training queries, where they have a space of their own, in it; the caller frees them.  None:
+ * NULL.
+ */
+static vq_status turn_queries(const fit *f, float **queries, size_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    *queries = NULL;
+    *n = f->p->whiten ? f->queries->n : 0;
+    if (*n == 0) goto out;
+    *queries = vq_alloc_f32(*n, m->d_code);
+    VQ_REQUIRE(*queries != NULL, VQ_ENOMEM, "training: %zu queries", *n);
+    vq_gemm_nt(*n, m->d_code, m->d, 1.0f, f->queries->x, m->d, m->query_matrix, m->d, 0.0f,
+               *queries, m->d_code);
+out:
+    return rc;
+}
+
 /* Copies cost bytes and a longer build: do they spare a tenth of the reading? */
 static vq_status weigh_copies(fit *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
-    bool asked = f->p->whiten;
-    size_t nq = asked ? f->queries->n : 0;
-    float *queries = vq_alloc_f32(nq, m->d_code);
+    size_t nq;
+    float *queries;
     vq_spill_gain gain;
-    VQ_REQUIRE(queries != NULL, VQ_ENOMEM, "copies: %zu queries", nq);
-    if (asked)
-        vq_gemm_nt(nq, m->d_code, m->d, 1.0f, f->queries->x, m->d, m->query_matrix, m->d, 0.0f,
-                   queries, m->d_code);
+    VQ_TRY(turn_queries(f, &queries, &nq, err));
     VQ_TRY(vq_tick(f->ticker, "copies", 0, 1, err));
     VQ_TRY(vq_spill_measure(m, f->y, f->n, queries, nq, f->p->threads, &gain, err));
     f->p->copies = gain.with <= WORTH_COPIES * gain.without;
@@ -277,8 +293,13 @@ static vq_status find_lists(fit *f, vq_error *err)
                         .threads = f->p->threads,
                         .ticker = f->ticker,
                         .phase = "lists"};
-    VQ_TRY(vq_kmeans(f->y, f->n, m->d_code, &o, f->out->centroids, NULL, err));
+    bool many = vq_groups_count(m->nlist) > 0;
+    VQ_TRY((many ? vq_kmeans_many : vq_kmeans)(f->y, f->n, m->d_code, &o, f->out->centroids, NULL,
+                                               err));
     m->centroids = f->out->centroids;
+    VQ_TRY(vq_grouping_form(m, f->out->centroids, &f->out->groups, f->p->threads, err));
+    if (m->ngroups > 0)
+        VQ_TRY(vq_grouping_measure(m, f->out->groups, f->y, f->n, NULL, 0, f->p->threads, err));
     if (f->p->copies_chosen) VQ_TRY(weigh_copies(f, err));
 out:
     return rc;
@@ -286,8 +307,8 @@ out:
 
 typedef struct residual_task {
     fit *f;
-    const float *bias;
-    float *dots; /* threads x VQ_ASSIGN_TILE x nlist */
+    vq_nearest near;
+    float *scratch; /* threads x vq_nearest_scratch */
 } residual_task;
 
 static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err)
@@ -299,8 +320,8 @@ static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err
     size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(f->n - first, (size_t)VQ_ASSIGN_TILE);
     uint32_t *assign = f->lists + first;
     float *y = f->y + first * m->d_code;
-    vq_kmeans_assign(f->k, y, n, m->d_code, m->centroids, t->bias, m->nlist,
-                     t->dots + (size_t)worker * VQ_ASSIGN_TILE * m->nlist, assign);
+    vq_nearest_assign(&t->near, y, n, t->scratch + (size_t)worker * vq_nearest_scratch(&t->near),
+                      assign);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < m->d_code; j++)
             y[i * m->d_code + j] -= m->centroids[(size_t)assign[i] * m->d_code + j];
@@ -314,17 +335,15 @@ static vq_status take_residuals(fit *f, vq_error *err)
     const vq_model *m = &f->p->model;
     size_t tiles = (f->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
     int threads = vq_team((uint32_t)f->p->threads, tiles);
-    float *bias = vq_alloc_f32(1, m->nlist);
-    residual_task t = {
-        .f = f, .bias = bias, .dots = vq_alloc_f32((size_t)threads * VQ_ASSIGN_TILE, m->nlist)};
+    residual_task t = {.f = f};
+    VQ_TRY(vq_grouping_nearest(&t.near, m, err));
+    t.scratch = vq_alloc_f32((size_t)threads, vq_nearest_scratch(&t.near));
     f->lists = vq_mem_alloc(f->n, sizeof *f->lists);
-    VQ_REQUIRE(bias != NULL && t.dots != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists",
-               m->nlist);
-    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, bias);
+    VQ_REQUIRE(t.scratch != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);
     VQ_TRY(vq_team_run(threads, tiles, residual_tile, &t, err));
 out:
-    vq_mem_free(bias);
-    vq_mem_free(t.dots);
+    vq_nearest_fini(&t.near);
+    vq_mem_free(t.scratch);
     return rc;
 }
 
@@ -446,19 +465,46 @@ out:
     return rc;
 }
 
-/* Training queries, where they have a space of their own, in it. */
 static vq_status find_near(fit *f, vq_near_pairs *near, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
-    size_t nq = f->p->whiten ? f->queries->n : 0;
-    float *queries = nq > 0 ? vq_alloc_f32(nq, m->d_code) : NULL;
-    VQ_REQUIRE(queries != NULL || nq == 0, VQ_ENOMEM, "neighbours: %zu queries", nq);
-    if (nq > 0)
-        vq_gemm_nt(nq, m->d_code, m->d, 1.0f, f->queries->x, m->d, m->query_matrix, m->d, 0.0f,
-                   queries, m->d_code);
+    size_t nq;
+    float *queries;
+    VQ_TRY(turn_queries(f, &queries, &nq, err));
     VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n, queries, nq, near, err));
 out:
+    vq_mem_free(queries);
+    return rc;
+}
+
+static void find_biases(fit *f)
+{
+    vq_model *m = &f->p->model;
+    size_t d = m->d_code;
+    for (size_t c = 0; c < m->nlist && m->metric == VQ_METRIC_L2; c++)
+        f->out->biases[c] = 0.5f * f->k->dot_f32(m->centroids + c * d, m->centroids + c * d, d);
+    m->biases = f->out->biases;
+}
+
+/* Rules of the groups in the space of the codes; vectors are residuals and centroids. */
+static vq_status measure_groups(const fit *f, vq_error *err)
+{
+    enum { SOME = 1024 };
+    vq_status rc = VQ_OK;
+    const vq_model *m = &f->p->model;
+    size_t d = m->d_code, n = VQ_MIN(f->n, (size_t)SOME), nq = 0;
+    float *rows = vq_alloc_f32(n, d), *queries = NULL;
+    VQ_REQUIRE(rows != NULL, VQ_ENOMEM, "groups: %zu x %zu floats", n, d);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = vq_spaced_row(f->n, n, i);
+        const float *c = m->centroids + (size_t)f->lists[at] * d;
+        for (size_t j = 0; j < d; j++) rows[i * d + j] = f->y[at * d + j] + c[j];
+    }
+    VQ_TRY(turn_queries(f, &queries, &nq, err));
+    VQ_TRY(vq_grouping_measure(m, f->out->groups, rows, n, queries, nq, f->p->threads, err));
+out:
+    vq_mem_free(rows);
     vq_mem_free(queries);
     return rc;
 }
@@ -469,8 +515,6 @@ static vq_status find_codebooks(fit *f, vq_error *err)
     vq_near_pairs near = {0};
     vq_model *m = &f->p->model;
     size_t d = m->d_code, n = VQ_MIN(f->n, VQ_MAX((size_t)CODEC_ROWS, m->codec->sample));
-    f->out->biases = vq_mem_calloc(m->nlist, sizeof(float));
-    VQ_REQUIRE(f->out->biases != NULL, VQ_ENOMEM, "codebooks: %u lists", m->nlist);
     if (m->codec->calibrate != NULL) VQ_TRY(find_near(f, &near, err));
     for (size_t i = 0; n < f->n && i < n; i++) /* rises, so a row moves down only */
         memmove(f->y + i * d, f->y + vq_spaced_row(f->n, n, i) * d, d * sizeof *f->y);
@@ -479,11 +523,7 @@ static vq_status find_codebooks(fit *f, vq_error *err)
     if (m->codec->calibrate != NULL)
         VQ_TRY(m->codec->calibrate(m->d_code, m->m, near.o, near.q, near.n,
                                    m->metric == VQ_METRIC_L2, f->out->params, err));
-    if (m->metric == VQ_METRIC_L2)
-        for (size_t c = 0; c < m->nlist; c++)
-            f->out->biases[c] = 0.5f * f->k->dot_f32(m->centroids + c * d, m->centroids + c * d, d);
     m->params = f->out->params;
-    m->biases = f->out->biases;
 out:
     vq_near_pairs_fini(&near);
     return rc;
@@ -509,9 +549,13 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
     VQ_TRY(take_residuals(&f, err));
     out->params =
         vq_mem_calloc(VQ_MAX(m->codec->nparams(m->d_code, m->m), (size_t)1), sizeof *out->params);
-    VQ_REQUIRE(out->params != NULL, VQ_ENOMEM, "codebooks: %u dimensions", m->d_code);
+    out->biases = vq_mem_calloc(m->nlist, sizeof *out->biases);
+    VQ_REQUIRE(out->params != NULL && out->biases != NULL, VQ_ENOMEM,
+               "codebooks: %u dimensions, %u lists", m->d_code, m->nlist);
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
     if (learnt && m->codec->axes) VQ_TRY(turn_all(&f, err));
+    find_biases(&f);
+    if (m->ngroups > 0) VQ_TRY(measure_groups(&f, err));
     VQ_TRY(find_codebooks(&f, err));
     vq_model_derive(m, 0);
 out:

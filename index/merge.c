@@ -26,6 +26,7 @@ static vq_status same_facts(const vq_model *a, const vq_model *b, vq_error *err)
     const fact facts[] = {
         {"dimensions", a->d, b->d},
         {"lists", a->nlist, b->nlist},
+        {"groups of lists", a->ngroups, b->ngroups},
         {"coded dimensions", a->d_code, b->d_code},
         {"sub-quantizers", a->m, b->m},
         {"kinds of rotation", a->transform_kind, b->transform_kind},

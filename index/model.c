@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index/grouping.h"
 #include "index/relation.h"
 #include "index/relevance.h"
 #include "src/base/bytes.h"
@@ -53,6 +54,7 @@ static const field fields[] = {
     {"d", FIELD_U32, OFFSET(d), NULL, 0},
     {"d_code", FIELD_U32, OFFSET(d_code), NULL, 0},
     {"format", FIELD_U32, OFFSET(format), NULL, 0},
+    {"groups", FIELD_COUNT, OFFSET(ngroups), NULL, 0},
     {"ids", FIELD_NAME, OFFSET(string_ids), NAMES(id_names)},
     {"input", FIELD_NAME, OFFSET(input), NAMES(elem_names)},
     {"labels", FIELD_COUNT, OFFSET(labels), NULL, 0},
@@ -101,6 +103,8 @@ size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
     out[n++] = (vq_model_array){"centroids", m->nlist, m->d_code, &m->centroids};
     size_t params = m->codec->nparams(m->d_code, m->m);
     if (params != 0) out[n++] = (vq_model_array){"codec", 1, params, &m->params};
+    if (m->ngroups != 0)
+        out[n++] = (vq_model_array){"groups", 1, VQ_GROUPS_HEAD + m->ngroups, &m->groups};
     if (m->transform_kind == VQ_TRANSFORM_DENSE)
         out[n++] = (vq_model_array){"matrix", m->d_code, m->d, &m->matrix};
     out[n++] = (vq_model_array){"mean", 1, m->d, &m->mean};
@@ -290,6 +294,8 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     VQ_REQUIRE(m->nlist >= 1 && (m->nlist <= m->n || changed) && m->nlist <= INT32_MAX &&
                    m->n <= UINT32_MAX,
                VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
+               m->ngroups, m->nlist);
     VQ_REQUIRE(m->labels == 0 || (changed && m->string_ids && m->labels >= m->n), VQ_ECORRUPT,
                "meta: %" PRIu64 " labels for %" PRIu64 " vectors", m->labels, m->n);
     VQ_REQUIRE(m->copies <= m->n && (m->copies == 0 || m->format > VQ_FORMAT_PLAIN), VQ_ECORRUPT,
@@ -425,6 +431,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known
     }
     VQ_TRY(check_values(m, err));
     VQ_TRY(read_arrays(m, s, known, err));
+    if (m->ngroups > 0) VQ_TRY(vq_grouping_check(m, err));
     if (m->codec->check != NULL) VQ_TRY(m->codec->check(m->d_code, m->m, m->params, err));
     VQ_TRY(read_tune(m, s, err));
     VQ_TRY(read_relevance(m, s, err));

@@ -18,6 +18,7 @@ typedef struct vq_model {
     uint64_t copies;    /* vectors that a second list holds too */
     uint64_t row_chunk; /* see vq_shape; 0: as all files of formats 1 to 3 have it */
     uint64_t added;     /* vectors since the build; 0: none, or not known */
+    uint64_t ngroups;   /* groups in which lists lie; 0: none */
     uint64_t labels;    /* of names: those from here on have not been given; 0: n of them have */
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
@@ -42,6 +43,7 @@ typedef struct vq_model {
     const float *centroids;    /* nlist x d_code */
     const float *biases; /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
     const float *params; /* codec's */
+    const float *groups; /* VQ_GROUPS_HEAD + ngroups, if there are groups (grouping.h) */
     const float *tune;   /* tune_rows x VQ_TUNE_COLS: recall and effort (relation.h); NULL: none */
     size_t tune_rows;
     const float *relevance; /* a row of relevance.h; NULL: none */
@@ -91,7 +93,7 @@ typedef struct vq_model_array {
     uint64_t rows, cols;
     const float **place; /* in the model */
 } vq_model_array;
-enum { VQ_MODEL_ARRAYS = 6 };
+enum { VQ_MODEL_ARRAYS = 7 };
 /* The arrays that this model has, and their shapes; returns their number. */
 size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS]);
 

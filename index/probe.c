@@ -6,23 +6,32 @@
 
 #include "index/searcher.h"
 
-/* prepare: two vectors, and one of 16 bits; probe: scores and hits of all lists, and one of 16
- * bits.
- */
-static size_t fixed_bytes(const vq_model *m)
-{
-    return vq_round_up((size_t)VQ_MAX(m->d, m->d_code) * sizeof(int16_t), VQ_CACHELINE);
-}
+/* prepare: two vectors, and one of 16 bits; probe: scores and hits of all lists, one of 16 bits,
+ * and where lists have groups what these need and the lists that they tell of. */
+typedef struct rooms { /* of scratch, in bytes */
+    size_t scores, hits, search, rows, some, all;
+} rooms;
 
-static size_t score_bytes(const vq_model *m)
+static rooms rooms_of(const vq_model *m)
 {
-    return vq_round_up((size_t)m->nlist * sizeof(float), VQ_CACHELINE);
+    rooms r = {0};
+    size_t n = m->nlist, wide = (size_t)m->d + VQ_MAX(m->d, m->d_code), all;
+    r.scores = vq_round_up((size_t)VQ_MAX(m->d, m->d_code) * sizeof(int16_t), VQ_CACHELINE);
+    r.hits = r.scores + vq_round_up(n * sizeof(float), VQ_CACHELINE);
+    all = r.hits + n * sizeof(vq_hit);
+    if (m->ngroups > 0) {
+        r.search = vq_round_up(all, VQ_CACHELINE);
+        r.rows = r.search + vq_groups_scratch(n, m->d_code, (size_t)m->ngroups);
+        r.some = r.rows + vq_round_up(n * sizeof(uint32_t), VQ_CACHELINE);
+        all = r.some + vq_bytemat_some_size(m->d_code);
+    }
+    r.all = VQ_MAX(all, r.scores + wide * sizeof(float));
+    return r;
 }
 
 size_t vq_probe_scratch(const vq_model *m)
 {
-    return fixed_bytes(m) + VQ_MAX(score_bytes(m) + (size_t)m->nlist * sizeof(vq_hit),
-                                   ((size_t)m->d + VQ_MAX(m->d, m->d_code)) * sizeof(float));
+    return rooms_of(m).all;
 }
 
 /* What only scores from the codes, and their error bars, need: the term that turns an estimate into
@@ -100,7 +109,7 @@ void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void 
 {
     const vq_model *m = &s->model;
     vq_fixed fixed = {.x = scratch};
-    float *copy = (float *)(void *)((char *)scratch + fixed_bytes(m)), *work = copy + m->d;
+    float *copy = (float *)(void *)((char *)scratch + rooms_of(m).scores), *work = copy + m->d;
     vq_transform t = m->transform;
     for (size_t j = 0; j < m->d; j++) x->wide[j] = (double)x->q[j];
     x->q_sq = k->sq_row_f32(x->q, m->d);
@@ -131,57 +140,87 @@ static float spread_of(const vq_kernels *k, const float *y, size_t d)
     return 4.0f * sqrtf(k->dot_f32(y, y, d) / 12.0f);
 }
 
-/* Scores of all lists in bytes, then those of lists about which that does not decide in floats;
- * but where the bytes are not of all columns they decide.  Returns how many are in hits (room for
- * all), not sorted. */
-static size_t choose_briefly(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                             uint32_t nprobe, void *scratch, float *scores, vq_hit *hits)
+/* Scores of lists (rows, n; NULL: of all) by bytes, if there are any. */
+static void score(const vq_shard *s, const vq_kernels *k, const vq_query *x, const uint32_t *rows,
+                  size_t n, char *scratch, float *scores)
 {
     const vq_model *m = &s->model;
-    vq_fixed fixed = {.x = scratch};
-    size_t d = m->d_code, columns = s->brief.centroids.d, n = 0;
-    vq_fixed_set(&fixed, k, x->y, columns);
-    vq_bytemat_times(&s->brief.centroids, k, &fixed, scores);
-    for (uint32_t l = 0; l < m->nlist; l++) scores[l] -= m->biases[l];
-    float spread = columns == d ? spread_of(k, x->y, d) : 0.0f,
-          least = k->kth_f32(scores, m->nlist, nprobe);
+    const vq_bytemat *bytes = &s->brief.centroids;
+    size_t d = m->d_code;
+    bool briefly = s->brief.memory != NULL;
+    vq_fixed fixed = {.x = (int16_t *)(void *)scratch};
+    if (briefly) vq_fixed_set(&fixed, k, x->y, bytes->d);
+    if (briefly && rows == NULL)
+        vq_bytemat_times(bytes, k, &fixed, scores);
+    else if (briefly)
+        vq_bytemat_some(bytes, k, &fixed, rows, n, scratch + rooms_of(m).some, scores);
+    else if (rows == NULL)
+        k->matvec_f32(m->centroids, n, d, d, x->y, scores);
+    else
+        for (size_t i = 0; i < n; i++)
+            scores[i] = k->dot_f32(x->y, m->centroids + (size_t)rows[i] * d, d);
+    for (size_t i = 0; i < n; i++) scores[i] -= m->biases[rows != NULL ? rows[i] : i];
+}
+
+void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, void *scratch,
+                     float *scores)
+{
+    score(s, k, x, NULL, s->model.nlist, scratch, scores);
+}
+
+/* Of n lists with their scores those that may be among the best nprobe, into hits (room for all),
+ * not sorted.  Scores by bytes that do not decide are made anew in floats; but where the bytes are
+ * not of all columns they decide.  Returns how many. */
+static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint32_t nprobe,
+                     const uint32_t *rows, size_t n, const float *scores, vq_hit *hits)
+{
+    const vq_model *m = &s->model;
+    size_t d = m->d_code, left = 0;
     const float *step = s->brief.centroids.step;
-    for (uint32_t l = 0; l < m->nlist; l++) {
-        hits[n] = (vq_hit){.score = scores[l], .id = l};
-        n += scores[l] >= least - spread * step[l];
+    bool closer = s->brief.memory != NULL && s->brief.centroids.d == d;
+    float spread = closer ? spread_of(k, x->y, d) : 0.0f, least = k->kth_f32(scores, n, nprobe);
+    for (size_t i = 0; i < n; i++) {
+        size_t l = rows != NULL ? rows[i] : i;
+        hits[left] = (vq_hit){.score = scores[i], .id = l};
+        left += scores[i] >= (closer ? least - spread * step[l] : least);
     }
-    for (size_t i = 0; i < n && n > nprobe && columns == d; i++) {
+    for (size_t i = 0; i < left && left > nprobe && closer; i++) {
         size_t l = hits[i].id;
         if (hits[i].score > least + spread * step[l]) continue;
         hits[i].score = k->dot_f32(x->y, m->centroids + l * d, d) - m->biases[l];
     }
-    return n;
+    return left;
 }
 
-static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint32_t nprobe,
-                     float *scores, vq_hit *hits)
+/* Fewer than nprobe: no scores of numbers. */
+static size_t choose_grouped(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                             uint32_t nprobe, char *scratch, vq_hit *hits)
 {
-    const vq_model *m = &s->model;
-    size_t n = 0;
-    k->matvec_f32(m->centroids, m->nlist, m->d_code, m->d_code, x->y, scores);
-    for (uint32_t l = 0; l < m->nlist; l++) scores[l] -= m->biases[l];
-    float least = k->kth_f32(scores, m->nlist, nprobe);
-    for (uint32_t l = 0; l < m->nlist; l++) {
-        hits[n] = (vq_hit){.score = scores[l], .id = l};
-        n += scores[l] >= least;
-    }
-    return n;
+    vq_group_rule rule;
+    size_t want = vq_model_want(&s->model, nprobe, &rule);
+    rooms r = rooms_of(&s->model);
+    float *scores = (float *)(void *)(scratch + r.scores);
+    uint32_t *rows = (uint32_t *)(void *)(scratch + r.rows);
+    size_t n = vq_groups_find(&s->groups, k, rule, x->y, want, scratch + r.search, rows);
+    if (n < nprobe) return 0;
+    score(s, k, x, rows, n, scratch, scores);
+    return choose(s, k, x, nprobe, rows, n, scores, hits);
 }
 
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     bool in_order, void *scratch)
 {
     const vq_model *m = &s->model;
-    float *scores = (float *)(void *)((char *)scratch + fixed_bytes(m));
-    vq_hit *hits = (vq_hit *)(void *)((char *)scores + score_bytes(m));
-    if (x->rest != NULL) scores = x->rest;
-    size_t n = s->brief.memory != NULL ? choose_briefly(s, k, x, nprobe, scratch, scores, hits)
-                                       : choose(s, k, x, nprobe, scores, hits);
+    rooms r = rooms_of(m);
+    float *scores = x->rest != NULL ? x->rest : (float *)(void *)((char *)scratch + r.scores);
+    vq_hit *hits = (vq_hit *)(void *)((char *)scratch + r.hits);
+    size_t n = 0;
+    if (x->rest == NULL && vq_shard_grouped(s, nprobe))
+        n = choose_grouped(s, k, x, nprobe, scratch, hits);
+    if (n < nprobe) {
+        score(s, k, x, NULL, m->nlist, scratch, scores);
+        n = choose(s, k, x, nprobe, NULL, m->nlist, scores, hits);
+    }
     if (VQ_UNLIKELY(n < nprobe)) /* scores that are no numbers: a model that is none */
         for (n = 0; n < m->nlist; n++) hits[n] = (vq_hit){.score = scores[n], .id = n};
     if (in_order)
@@ -193,6 +232,12 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
     x->sorted = in_order ? nprobe : 0;
     for (size_t i = 0; x->rest != NULL && i < n; i++)
         x->rest[hits[i].id] = i < nprobe ? NAN : hits[i].score;
+}
+
+vq_status vq_shard_group(vq_shard *s, vq_error *err)
+{
+    if (s->model.ngroups == 0 || s->groups.memory != NULL) return VQ_OK;
+    return vq_grouping_open(&s->groups, &s->model, err);
 }
 
 const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,

@@ -190,7 +190,6 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
     tile *t = ctx;
-    const vq_model *m = &t->shard->model;
     vq_query *x = &t->queries[task];
     vq_arena *arena = &t->s->workers[worker];
     vq_pool pool;
@@ -203,7 +202,7 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
     VQ_REQUIRE((tables != NULL || t->few) && final != NULL, VQ_ENOMEM, "search: %u answers",
                t->effort.k);
     if (t->effort.adaptive && !t->few)
-        VQ_REQUIRE(vq_stop_init(&stop, &t->effort, m, t->s->k, x->y, arena), VQ_ENOMEM,
+        VQ_REQUIRE(vq_stop_init(&stop, &t->effort, t->shard, t->s->k, x->y, arena), VQ_ENOMEM,
                    "search: k = %u", t->effort.k);
     if (t->few) { /* they are scored in full straight away */
         lists = 0;
@@ -312,15 +311,19 @@ static vq_status search_shard(tile *t, vq_error *err)
     int threads = (int)VQ_MIN((size_t)t->s->threads, t->n);
     if ((t->effort.exact || m->codec->bar != NULL) && t->shard->brief.memory == NULL)
         VQ_TRY(vq_brief_make(&t->shard->brief, m, t->s->k, err));
+    VQ_TRY(vq_shard_group(t->shard, err));
+    bool open = t->effort.adaptive && vq_shard_grouped(t->shard, first_lists(t));
+    bool all = t->effort.adaptive && !open; /* scores of all lists are kept */
     for (size_t i = 0; i < t->n; i++) {
         vq_query *x = &t->queries[i];
         x->y = t->few ? NULL : vq_arena_take(shared, m->d_code, sizeof *x->y);
         x->wide = vq_arena_take(shared, m->d, sizeof *x->wide);
         x->fixed.x = vq_arena_take(shared, m->d, sizeof *x->fixed.x);
         x->lists = vq_arena_take(shared, first_lists(t), sizeof *x->lists);
-        x->rest = t->effort.adaptive ? vq_arena_take(shared, m->nlist, sizeof *x->rest) : NULL;
+        x->rest = all ? vq_arena_take(shared, m->nlist, sizeof *x->rest) : NULL;
+        x->open = open;
         VQ_REQUIRE((x->y != NULL || t->few) && x->wide != NULL && x->fixed.x != NULL &&
-                       x->lists != NULL && (x->rest != NULL || !t->effort.adaptive),
+                       x->lists != NULL && (x->rest != NULL || !all),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));

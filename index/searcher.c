@@ -60,6 +60,8 @@ vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
     if (same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
         fresh.brief = s->brief;
         memset(&s->brief, 0, sizeof s->brief);
+        fresh.groups = s->groups;
+        memset(&s->groups, 0, sizeof s->groups);
     }
     vq_shard_close(s);
     *s = fresh;
@@ -79,6 +81,7 @@ void vq_shard_close(vq_shard *s)
     if (s->docs != NULL) vq_doc_room_fini(s->docs);
     vq_mem_free(s->docs);
     vq_brief_free(&s->brief);
+    vq_groups_free(&s->groups);
     vq_snapshot_end(&s->snapshot);
     memset(s, 0, sizeof *s);
 }

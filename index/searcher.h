@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "index/brief.h"
+#include "index/grouping.h"
 #include "index/model.h"
 #include "index/relation.h"
 #include "src/base/bytes.h"
@@ -40,6 +41,8 @@ typedef struct vq_shard { /* one index */
     vq_model model;
     vq_brief brief;        /* made by the first search that scores candidates from rows, or whose
                               codes have error bars; no memory: every bit counts */
+    vq_groups groups;      /* of the lists, where there are many: made by the first search; no
+                              memory: none */
     vq_list_view *lists;   /* nlist; filled by vq_shard_load */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
     uint32_t capacity;     /* vectors of a full chunk */
@@ -108,12 +111,15 @@ typedef struct vq_effort {
 
 /* When to stop: lives while a query is scanned. */
 typedef struct vq_stop {
+    const vq_shard *shard;
+    const vq_kernels *k;
     const vq_effort *effort;
     vq_kth kth;
     float unit; /* of gaps: the length of the query */
     uint32_t nlist;
     vq_arena *arena;
-    bool failed; /* out of memory */
+    void *scratch; /* vq_probe_scratch, once more lists were found by groups */
+    bool failed;   /* out of memory */
 } vq_stop;
 
 typedef struct vq_query {
@@ -129,7 +135,8 @@ typedef struct vq_query {
     uint32_t nlists, sorted;   /* the first so many are in order, the others in none */
     const struct vq_query *of; /* the query whose lists these are a share of; NULL: they are all */
     float *rest; /* nlist: scores of the lists that are not in `lists` yet, NaN for those that are;
-                    NULL: not wanted, or all wanted are there */
+                    NULL: not wanted, or all wanted are there, or: */
+    bool open;   /* more lists are found by their groups, when they are wanted */
 } vq_query;
 
 /* What is left of the chunks that were scanned: the best `keep` of them, of equal ones those of
@@ -153,6 +160,17 @@ size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     bool in_order, void *scratch);
+/* Makes what a probe by groups needs, if the model has groups and it is not there yet.  Not while
+ * others search the shard. */
+vq_status vq_shard_group(vq_shard *s, vq_error *err);
+/* Whether a probe for so many lists goes by groups. */
+static inline bool vq_shard_grouped(const vq_shard *s, uint64_t nprobe)
+{
+    return s->groups.memory != NULL && nprobe <= s->model.nlist / VQ_GROUPS_SHARE;
+}
+/* Scores of all lists, as a probe has them before it looks closer. */
+void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, void *scratch,
+                     float *scores);
 
 /* What a scan looks up of a query that is prepared; NULL: no memory. */
 const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,
@@ -291,7 +309,7 @@ vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, con
 enum { VQ_SORT_LISTS = 16 }; /* of an adaptive search: known before any is scanned */
 
 /* stop.c: the rules of relation.h at work.  false: out of memory. */
-bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_model *m, const vq_kernels *k,
+bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_shard *s, const vq_kernels *k,
                   const float *y, vq_arena *arena);
 /* Brings more lists into order, from x->sorted on, but for those that the rule cannot reach any
  * more. */

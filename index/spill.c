@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "index/grouping.h"
 #include "src/math/blas.h"
 #include "src/math/topk.h"
 #include "src/train/draw.h"
@@ -14,12 +15,11 @@
 
 typedef struct spill_job {
     const vq_model *m;
-    const vq_kernels *k;
     const float *rows; /* n x d_code */
     size_t n;
     uint32_t *lists, *second; /* n */
     bool assigned;            /* lists are given */
-    float *bias;
+    vq_nearest near;
     float *scratch; /* of each worker */
 } spill_job;
 
@@ -30,12 +30,9 @@ static vq_status spill_tile(void *ctx, size_t task, int worker, vq_error *err)
     const vq_model *m = j->m;
     size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(j->n - first, (size_t)VQ_ASSIGN_TILE);
     const float *rows = j->rows + first * m->d_code;
-    float *scratch = j->scratch + (size_t)worker * vq_spill_scratch(m->d_code, m->nlist);
-    if (!j->assigned)
-        vq_kmeans_assign(j->k, rows, n, m->d_code, m->centroids, j->bias, m->nlist, scratch,
-                         j->lists + first);
-    vq_spill_assign(rows, n, m->d_code, m->centroids, j->bias, m->nlist, j->lists + first, scratch,
-                    j->second + first);
+    float *scratch = j->scratch + (size_t)worker * vq_nearest_scratch(&j->near);
+    if (!j->assigned) vq_nearest_assign(&j->near, rows, n, scratch, j->lists + first);
+    vq_nearest_second(&j->near, rows, n, j->lists + first, scratch, j->second + first);
     return VQ_OK;
 }
 
@@ -45,15 +42,12 @@ static vq_status run_spill(spill_job *j, int threads, vq_error *err)
     const vq_model *m = j->m;
     size_t tiles = (j->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
     threads = vq_team((uint32_t)threads, tiles);
-    j->k = vq_kernels_get();
-    j->bias = vq_alloc_f32(1, m->nlist);
-    j->scratch = vq_alloc_f32((size_t)threads, vq_spill_scratch(m->d_code, m->nlist));
-    VQ_REQUIRE(j->bias != NULL && j->scratch != NULL, VQ_ENOMEM, "second lists: %u of them",
-               m->nlist);
-    vq_kmeans_bias(m->centroids, m->nlist, m->d_code, j->bias);
+    VQ_TRY(vq_grouping_nearest(&j->near, m, err));
+    j->scratch = vq_alloc_f32((size_t)threads, vq_nearest_scratch(&j->near));
+    VQ_REQUIRE(j->scratch != NULL, VQ_ENOMEM, "second lists: %u of them", m->nlist);
     VQ_TRY(vq_team_run(threads, tiles, spill_tile, j, err));
 out:
-    vq_mem_free(j->bias);
+    vq_nearest_fini(&j->near);
     vq_mem_free(j->scratch);
     return rc;
 }

@@ -10,15 +10,12 @@ float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y)
     return unit > 0.0f && isfinite(unit) ? unit : 1.0f;
 }
 
-bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_model *m, const vq_kernels *k,
+bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_shard *s, const vq_kernels *k,
                   const float *y, vq_arena *arena)
 {
     float *heap = vq_arena_take(arena, e->k, sizeof *heap);
-    t->effort = e;
-    t->nlist = m->nlist;
-    t->arena = arena;
-    t->failed = false;
-    t->unit = vq_query_unit(m, k, y);
+    *t = (vq_stop){.shard = s, .k = k, .effort = e, .nlist = s->model.nlist, .arena = arena};
+    t->unit = vq_query_unit(&s->model, k, y);
     vq_kth_init(&t->kth, heap, e->k);
     return heap != NULL;
 }
@@ -50,8 +47,62 @@ static void keep(vq_query *x, float floor)
     x->nlists = n;
 }
 
+/* Beyond what groups are asked for all lists are scored: those that are not known yet into x->rest.
+ */
+static bool score_rest(vq_stop *t, vq_query *x)
+{
+    x->rest = vq_arena_take(t->arena, t->nlist, sizeof *x->rest);
+    if (x->rest == NULL) return false;
+    vq_query_scores(t->shard, t->k, x, t->scratch, x->rest);
+    for (uint32_t i = 0; i < x->nlists; i++) x->rest[x->lists[i].id] = NAN;
+    x->open = false;
+    return true;
+}
+
+/* Asks the groups for so many lists; those that are new go behind the others, in order. */
+static bool find_more(vq_stop *t, vq_query *x, uint32_t want)
+{
+    uint32_t n = x->nlists;
+    vq_query more = *x;
+    size_t words = t->nlist / 64 + 1;
+    uint64_t *known = vq_arena_take(t->arena, words, sizeof *known);
+    vq_hit *lists = vq_arena_take(t->arena, (size_t)n + want, sizeof *lists);
+    more.lists = vq_arena_take(t->arena, want, sizeof *more.lists);
+    if (known == NULL || lists == NULL || more.lists == NULL) return false;
+    vq_query_probe(t->shard, t->k, &more, want, true, t->scratch);
+    memset(known, 0, words * sizeof *known);
+    memcpy(lists, x->lists, n * sizeof *lists);
+    for (uint32_t i = 0; i < n; i++) known[lists[i].id / 64] |= UINT64_C(1) << lists[i].id % 64;
+    for (uint32_t i = 0; i < want; i++) {
+        uint64_t id = more.lists[i].id;
+        lists[n] = more.lists[i];
+        n += (known[id / 64] >> id % 64 & 1) == 0;
+    }
+    x->lists = lists;
+    x->nlists = x->sorted = n;
+    return true;
+}
+
+/* Brings in lists that groups tell of, or the scores of all others.  false: out of memory. */
+static bool open_more(vq_stop *t, vq_query *x)
+{
+    uint32_t had = x->nlists;
+    if (t->scratch == NULL)
+        t->scratch = vq_arena_take(t->arena, vq_probe_scratch(&t->shard->model), 1);
+    if (t->scratch == NULL) return false;
+    for (uint64_t want = 4 * (uint64_t)had; x->nlists == had; want *= 4) {
+        if (!vq_shard_grouped(t->shard, want)) return score_rest(t, x);
+        if (!find_more(t, x, (uint32_t)want)) return false;
+    }
+    return true;
+}
+
 void vq_stop_order(vq_stop *t, vq_query *x)
 {
+    if (x->open) {
+        if (!open_more(t, x)) t->failed = true;
+        if (t->failed || x->open) return; /* in order, or not to be had */
+    }
     uint32_t at = x->sorted;
     float floor = -INFINITY;
     if (t->kth.n >= t->kth.k) {

@@ -5,9 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/base/compiler.h"
 #include "src/base/mem.h"
 
-enum { MOST = 16383 };
+enum { MOST = 16383, TOGETHER = 64 /* rows that are brought together */, AHEAD = 8 };
 
 void vq_fixed_set(vq_fixed *f, const vq_kernels *k, const float *x, size_t d)
 {
@@ -67,4 +68,35 @@ void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t 
 void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x, float *out)
 {
     k->matvec_u8(m->a, m->rows, m->d, m->stride, x->x, m->step, m->low, x->unit, x->sum, out);
+}
+
+size_t vq_bytemat_some_size(size_t d)
+{
+    return vq_bytemat_size(TOGETHER, d);
+}
+
+/* Rows lie apart, and hardware starts anew with each. */
+static void ask(const vq_bytemat *m, size_t row)
+{
+    const uint8_t *a = m->a + row * m->stride;
+    for (size_t b = 0; b < m->stride; b += VQ_CACHELINE) VQ_PREFETCH(a + b);
+    VQ_PREFETCH(m->step + row);
+    VQ_PREFETCH(m->low + row);
+}
+
+void vq_bytemat_some(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x,
+                     const uint32_t *rows, size_t n, void *room, float *out)
+{
+    uint8_t *a = room;
+    float *step = (float *)(void *)(a + TOGETHER * m->stride), *low = step + TOGETHER;
+    for (size_t first = 0, count; first < n; first += count) {
+        count = VQ_MIN(n - first, (size_t)TOGETHER);
+        for (size_t i = 0; i < count; i++) {
+            size_t row = rows[first + i];
+            if (first + i + AHEAD < n) ask(m, rows[first + i + AHEAD]);
+            memcpy(a + i * m->stride, m->a + row * m->stride, m->stride);
+            step[i] = m->step[row], low[i] = m->low[row];
+        }
+        k->matvec_u8(a, count, m->d, m->stride, x->x, step, low, x->unit, x->sum, out + first);
+    }
 }

@@ -35,6 +35,10 @@ void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t 
                      void *memory);
 /* out[i] = row i times x. */
 void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x, float *out);
+/* The same of n of the rows, which lie apart; room: vq_bytemat_some_size bytes, 64-byte aligned. */
+void vq_bytemat_some(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x,
+                     const uint32_t *rows, size_t n, void *room, float *out);
+size_t vq_bytemat_some_size(size_t d);
 
 /* n floats as bytes: x[i] ~ *low + *step * out[i]. */
 void vq_bytes_make(const vq_kernels *k, const float *x, size_t n, uint8_t *out, float *step,

@@ -62,6 +62,11 @@ static void assign_tile(const vq_kernels *kn, const float *x, size_t n, size_t d
     }
 }
 
+size_t vq_kmeans_scratch(size_t k)
+{
+    return VQ_ASSIGN_TILE * VQ_MIN(k, ASSIGN_COLS);
+}
+
 void vq_kmeans_assign(const vq_kernels *kn, const float *x, size_t n, size_t d,
                       const float *centroids, const float *bias, size_t k, float *dots,
                       uint32_t *assign)

@@ -27,12 +27,20 @@ typedef struct vq_kmeans_opts {
 vq_status vq_kmeans(const float *x, size_t n, size_t d, const vq_kmeans_opts *opts,
                     float *centroids, double *loss, vq_error *err);
 
+/* The same for many centroids, in a time that grows with the root of their number: two levels of
+ * k-means, then a few rounds over all rows, which come to the nearest centroid but for some in a
+ * thousand.  (kmeans_many.c) */
+vq_status vq_kmeans_many(const float *x, size_t n, size_t d, const vq_kmeans_opts *opts,
+                         float *centroids, double *loss, vq_error *err);
+
 /* assign[i] = the centroid c (k x d) nearest to row i: argmax of x.c - |c|^2/2 (or of x.c if bias
  * is NULL); bias is k floats, -|c|^2/2, from vq_kmeans_bias.  One tile of rows, one thread, dots is
- * scratch of n x k floats.  Bits do not depend on threads when the caller's tiles are fixed. */
+ * scratch of vq_kmeans_scratch(k) floats.  Bits do not depend on threads when the caller's tiles
+ * are fixed. */
 void vq_kmeans_assign(const vq_kernels *kn, const float *x, size_t n, size_t d,
                       const float *centroids, const float *bias, size_t k, float *dots,
                       uint32_t *assign);
+size_t vq_kmeans_scratch(size_t k);
 void vq_kmeans_bias(const float *centroids, size_t k, size_t d, float *bias);
 #define VQ_ASSIGN_TILE 256u /* rows of a tile: the same everywhere, for the same bits */
 

@@ -101,3 +101,32 @@ Test(fixed, products_are_near)
     cr_assert_eq(vq_bytemat_size(SIZE_MAX / 8, D), SIZE_MAX);
     vq_mem_free(memory);
 }
+
+/* Rows that lie apart give the bits that all of them give, in pieces and on every machine. */
+Test(fixed, some_rows)
+{
+    enum { ROWS = 300, D = 130, SOME = 149 };
+    static float a[ROWS * D], x[D], all[ROWS], out[SOME];
+    static int16_t room[D];
+    uint32_t rows[SOME];
+    vq_fixed f = {.x = room};
+    vq_bytemat m;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 3);
+    fill_normal(&r, a, ROWS * D);
+    fill_normal(&r, x, D);
+    for (size_t i = 0; i < SOME; i++) rows[i] = (uint32_t)vq_rng_below(&r, ROWS);
+    void *memory = vq_mem_alloc(vq_bytemat_size(ROWS, D), 1);
+    void *some = guard_end(vq_round_up(vq_bytemat_some_size(D), 64));
+    for (const char *const *isa = vq_kernels_levels(); *isa != NULL; isa++) {
+        const vq_kernels *k = vq_kernels_named(*isa);
+        if (k == NULL) continue;
+        vq_bytemat_make(&m, k, a, ROWS, D, memory);
+        vq_fixed_set(&f, k, x, D);
+        vq_bytemat_times(&m, k, &f, all);
+        vq_bytemat_some(&m, k, &f, rows, SOME, some, out);
+        for (size_t i = 0; i < SOME; i++) cr_assert_eq(out[i], all[rows[i]], "%s: %zu", *isa, i);
+    }
+    guard_free(some);
+    vq_mem_free(memory);
+}

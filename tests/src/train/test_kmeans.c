@@ -392,3 +392,49 @@ Test(draw, weights_decide)
     cr_assert_eq(vq_draw_weighted(&r, endless, 2, 1, rows), 0u);
     cr_assert_eq(vq_draw_weighted(&r, w, 6, 0, rows), 0u);
 }
+
+/* Two levels lose little to one, on blobs and on what has none. */
+Test(kmeans, many_are_nearly_as_good)
+{
+    enum { N = 12000, D = 12, K = 400 };
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 17);
+    float *c = vq_alloc_f32(K, D), *again = vq_alloc_f32(K, D);
+    for (int kind = 0; kind < 4; kind++) {
+        float *x = blobs(&r, N, D, kind % 2 == 0 ? 300 : 1);
+        if (kind >= 2) to_unit(x, N, D);
+        vq_kmeans_opts one = opts(K, 10, 2), two = opts(K, 10, 3);
+        one.spherical = two.spherical = kind >= 2;
+        double flat, many, same;
+        cr_assert_eq(vq_kmeans(x, N, D, &one, c, &flat, NULL), VQ_OK);
+        cr_assert_eq(vq_kmeans_many(x, N, D, &one, c, &many, NULL), VQ_OK);
+        cr_assert(many < 1.03 * flat, "kind %d: %g, flat %g", kind, many, flat);
+        cr_assert_eq(vq_kmeans_many(x, N, D, &two, again, &same, NULL), VQ_OK);
+        cr_assert(memcmp(c, again, K * D * sizeof *c) == 0 && many == same, "threads");
+        vq_mem_free(x);
+    }
+    vq_mem_free(c), vq_mem_free(again);
+}
+
+Test(kmeans, many_of_few_or_equal_rows)
+{
+    enum { N = 300, D = 5 };
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 18);
+    float *x = blobs(&r, N, D, 4), *c = vq_alloc_f32(N, D);
+    static const size_t ks[] = {1, 2, 17, 299, 300};
+    for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
+        vq_kmeans_opts o = opts(ks[i], 5, 2);
+        double loss;
+        cr_assert_eq(vq_kmeans_many(x, N, D, &o, c, &loss, NULL), VQ_OK);
+        for (size_t j = 0; j < ks[i] * D; j++) cr_assert(isfinite(c[j]));
+        if (ks[i] == N) cr_assert(loss < 1e-3, "%g", loss);
+    }
+    for (size_t i = 0; i < N * D; i++) x[i] = 3.0f;
+    vq_kmeans_opts o = opts(40, 5, 2);
+    double loss;
+    cr_assert_eq(vq_kmeans_many(x, N, D, &o, c, &loss, NULL), VQ_OK);
+    cr_assert_eq(loss, 0.0);
+    for (size_t j = 0; j < 40 * D; j++) cr_assert_eq(c[j], 3.0f);
+    vq_mem_free(x), vq_mem_free(c);
+}
