@@ -191,6 +191,39 @@ Test(grouping, adds, .timeout = 300)
     test_rmdir(dir);
 }
 
+/* Builds with the model have its groups, and come together. */
+Test(grouping, models_and_merges, .timeout = 300)
+{
+    enum { MORE = 400 };
+    char *dir = test_tmpdir(), *a = test_path(dir, "a.vq"), *b = test_path(dir, "b.vq");
+    char *both = test_path(dir, "both.vq");
+    const char *paths[] = {a, b};
+    float *x = points(6, MORE);
+    uint64_t ids[MORE], id;
+    size_t found = 0;
+    build_many(a, VQ_METRIC_IP, LISTS, 2, false);
+    vq_index *ix = open_index(a);
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    for (size_t i = 0; i < MORE; i++) ids[i] = N + i;
+    o.model = ix, o.ids = ids, o.nids = MORE, o.no_tune = 1;
+    build(b, x, MORE, D, VQ_F32, &o);
+    vq_close(ix);
+    OK(vq_merge(paths, 2, both, NULL, &err));
+    cr_assert(problems_of(b) == 0 && problems_of(both) == 0);
+    ix = open_index(both);
+    vq_searcher *s = open_searcher(ix, 30, 50);
+    for (size_t i = 0; i < MORE; i++) {
+        OK(vq_search(s, x + i * D, 1, 1, &id, NULL, &err));
+        found += id < N + MORE;
+    }
+    cr_assert(found == MORE && s->shards[0].model.ngroups > 80 && s->shards[0].model.n == N + MORE);
+    vq_searcher_close(s);
+    vq_close(ix);
+    vq_mem_free(x);
+    free(a), free(b), free(both);
+    test_rmdir(dir);
+}
+
 /* An array with a sound checksum that says what cannot be. */
 Test(grouping, damage_is_found, .timeout = 300)
 {
