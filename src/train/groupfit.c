@@ -11,7 +11,7 @@
 
 enum { ROUNDS = 8, AT_ONCE = 16 /* queries of a task */ };
 /* Of the best ones so many are within reach, as many within the gap, and as many within slack. */
-#define FOUND 0.9985
+#define FOUND 0.999
 
 size_t vq_groups_count(size_t n)
 {
