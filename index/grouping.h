@@ -9,7 +9,7 @@
 
 /* Who wants more than one in so many of the lists looks at all: to find the last of many among
  * groups takes as long, or longer. */
-enum { VQ_GROUPS_SHARE = 128 };
+enum { VQ_GROUPS_SHARE = 128, VQ_GROUPS_MOST = 512 /* that a rule was measured for */ };
 
 /* The array `groups` (FORMAT.md 4.4): rules for the best 8, 32, 128 and 512 of a query, and for the
  * nearest of a vector, which is among the best 8; then the sizes. */

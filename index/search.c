@@ -311,8 +311,9 @@ static vq_status search_shard(tile *t, vq_error *err)
     int threads = (int)VQ_MIN((size_t)t->s->threads, t->n);
     if ((t->effort.exact || m->codec->bar != NULL) && t->shard->brief.memory == NULL)
         VQ_TRY(vq_brief_make(&t->shard->brief, m, t->s->k, err));
-    VQ_TRY(vq_shard_group(t->shard, err));
-    bool open = t->effort.adaptive && vq_shard_grouped(t->shard, first_lists(t));
+    bool grouped = !t->few && vq_shard_groupable(t->shard, first_lists(t));
+    if (grouped) VQ_TRY(vq_shard_group(t->shard, err));
+    bool open = t->effort.adaptive && grouped;
     bool all = t->effort.adaptive && !open; /* scores of all lists are kept */
     for (size_t i = 0; i < t->n; i++) {
         vq_query *x = &t->queries[i];

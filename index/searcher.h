@@ -163,10 +163,15 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
 /* Makes what a probe by groups needs, if the model has groups and it is not there yet.  Not while
  * others search the shard. */
 vq_status vq_shard_group(vq_shard *s, vq_error *err);
-/* Whether a probe for so many lists goes by groups. */
+/* Whether a probe for so many lists should go by groups, and whether it does: they are made. */
+static inline bool vq_shard_groupable(const vq_shard *s, uint64_t nprobe)
+{
+    return s->model.ngroups > 0 && nprobe <= s->model.nlist / VQ_GROUPS_SHARE &&
+           nprobe <= VQ_GROUPS_MOST;
+}
 static inline bool vq_shard_grouped(const vq_shard *s, uint64_t nprobe)
 {
-    return s->groups.memory != NULL && nprobe <= s->model.nlist / VQ_GROUPS_SHARE;
+    return s->groups.memory != NULL && vq_shard_groupable(s, nprobe);
 }
 /* Scores of all lists, as a probe has them before it looks closer. */
 void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, void *scratch,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* groupfit.c -- groups of centroids, and how far a search among them must look; see groups.h. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -150,6 +151,13 @@ static float quantile(const vq_kernels *k, const float *x, size_t n)
     return n > 0 ? k->kth_f32(x, n, beyond + 1) : 0.0f;
 }
 
+/* What varies by less than floats can divide by asks for more than they hold: as far as there is.
+ */
+static float bounded(float x)
+{
+    return VQ_MIN(VQ_MAX(x, 0.0f), FLT_MAX);
+}
+
 static vq_status rule_init(rule_job *j, int threads, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -194,9 +202,9 @@ vq_status vq_groups_rule_for(const vq_groups *g, const float *y, size_t nq, cons
     VQ_TRY(vq_team_run(threads, tasks, rule_task, &j, err));
     for (size_t w = 0; w < nwants; w++) {
         size_t pairs = nq * (best > 0 ? best : wants[w]);
-        rules[w].reach = VQ_MAX(quantile(j.k, j.reach + j.at[w], pairs), 0.0f);
-        rules[w].gap = VQ_MAX(quantile(j.k, j.gap + j.at[w], pairs), 0.0f);
-        rules[w].slack = VQ_MAX(quantile(j.k, j.slack + j.at[w], pairs), 0.0f);
+        rules[w].reach = bounded(quantile(j.k, j.reach + j.at[w], pairs));
+        rules[w].gap = bounded(quantile(j.k, j.gap + j.at[w], pairs));
+        rules[w].slack = bounded(quantile(j.k, j.slack + j.at[w], pairs));
     }
 out:
     vq_mem_free(j.reach);

@@ -30,6 +30,7 @@ typedef struct many {
     float *sizes;       /* count: centroids of a cluster */
     float *unit;        /* k x d: what rows are compared with if spherical, else NULL */
     double *part;       /* k: what a centroid's rows add to the loss */
+    double *share;      /* count: what a cluster's centroids are dealt by */
     vq_nearest near;
     float *scratch; /* of each worker */
     size_t scratch_size;
@@ -44,6 +45,7 @@ static void many_fini(many *s)
     vq_mem_free(s->sizes);
     vq_mem_free(s->unit);
     vq_mem_free(s->part);
+    vq_mem_free(s->share);
     vq_nearest_fini(&s->near);
     vq_mem_free(s->scratch);
 }
@@ -59,8 +61,10 @@ static vq_status many_init(many *s, vq_error *err)
     s->sizes = vq_alloc_f32(1, s->count);
     s->unit = s->opts->spherical ? vq_alloc_f32(s->k, s->d) : NULL;
     s->part = vq_mem_alloc(s->k, sizeof *s->part);
+    s->share = vq_mem_alloc(s->count, sizeof *s->share);
     VQ_REQUIRE(s->assign != NULL && s->order != NULL && s->first != NULL && s->at != NULL &&
-                   s->sizes != NULL && (s->unit != NULL || !s->opts->spherical) && s->part != NULL,
+                   s->sizes != NULL && (s->unit != NULL || !s->opts->spherical) &&
+                   s->part != NULL && s->share != NULL,
                VQ_ENOMEM, "k-means: out of memory for %zu rows, %zu centroids of %zu dimensions",
                s->n, s->k, s->d);
 out:
@@ -117,6 +121,33 @@ out:
     return rc;
 }
 
+/* The mean of a centroid's rows; without any it stays. */
+static vq_status update_task(void *ctx, size_t c, int worker, vq_error *err)
+{
+    (void)err;
+    (void)worker;
+    enum { COLS = 256 };
+    many *s = ctx;
+    size_t d = s->d, begin = s->first[c], end = s->first[c + 1];
+    float *centroid = s->centroids + c * d;
+    const vq_kernels *k = vq_kernels_get();
+    s->part[c] = 0.0;
+    if (begin == end) return VQ_OK;
+    for (size_t j0 = 0; j0 < d; j0 += COLS) {
+        double sum[COLS] = {0};
+        size_t cols = VQ_MIN(d - j0, (size_t)COLS);
+        for (size_t i = begin; i < end; i++) {
+            const float *row = s->x + (size_t)s->order[i] * d + j0;
+            for (size_t j = 0; j < cols; j++) sum[j] += (double)row[j];
+        }
+        for (size_t j = 0; j < cols; j++)
+            centroid[j0 + j] = (float)(sum[j] / (double)(end - begin));
+    }
+    for (size_t i = begin; i < end; i++)
+        s->part[c] += (double)k->l2sq_f32(s->x + (size_t)s->order[i] * d, centroid, d);
+    return VQ_OK;
+}
+
 /* The first level: all rows in count clusters, learnt from some of them. */
 static vq_status divide(many *s, vq_error *err)
 {
@@ -133,30 +164,40 @@ static vq_status divide(many *s, vq_error *err)
     rows = NULL;
     VQ_TRY(assign_all(s, centres, s->count, 0, err));
     sort_rows(s, s->count);
+    VQ_TRY(vq_team_run(s->opts->threads, s->count, update_task, s, err));
 out:
     vq_mem_free(rows);
     vq_mem_free(centres);
     return rc;
 }
 
-/* Each cluster's centroids: its share of them by its rows; never more than these, and of what
- * rounding leaves those get one that have most rows for each they have. */
+/* Each cluster's centroids: one, and of the others its share by what its rows vary by in all, with
+ * their number (a cluster of rows that are alike needs no more); never more than rows, and of what
+ * rounding leaves those get one that have the largest share for each they have. */
 static void deal(many *s)
 {
     size_t left = s->k;
+    double all = 0.0;
     for (size_t c = 0; c < s->count; c++) {
-        size_t rows = s->first[c + 1] - s->first[c];
-        size_t share = (size_t)((double)s->k * (double)rows / (double)s->n);
-        s->sizes[c] = (float)share;
-        left -= share;
+        s->share[c] = sqrt((double)(s->first[c + 1] - s->first[c]) * s->part[c]);
+        all += s->share[c];
+        s->sizes[c] = s->first[c + 1] > s->first[c] ? 1.0f : 0.0f;
+        left -= (size_t)s->sizes[c];
+    }
+    double others = (double)left;
+    for (size_t c = 0; c < s->count && all > 0.0; c++) {
+        double rows = (double)(s->first[c + 1] - s->first[c]), more = others * s->share[c] / all;
+        more = floor(VQ_MIN(more, rows - (double)s->sizes[c]));
+        s->sizes[c] += (float)more;
+        left -= (size_t)more;
     }
     while (left > 0) {
         size_t best = s->count;
-        double most = 0.0;
+        double most = -1.0;
         for (size_t c = 0; c < s->count; c++) {
             double rows = (double)(s->first[c + 1] - s->first[c]), has = (double)s->sizes[c];
-            if (has >= rows || rows / (has + 1.0) <= most) continue;
-            most = rows / (has + 1.0);
+            if (has >= rows || s->share[c] / (has + 1.0) <= most) continue;
+            most = s->share[c] / (has + 1.0);
             best = c;
         }
         s->sizes[best] += 1.0f;
@@ -212,33 +253,6 @@ static vq_status split_all(many *s, vq_error *err)
     }
 out:
     return rc;
-}
-
-/* The mean of a centroid's rows; without any it stays. */
-static vq_status update_task(void *ctx, size_t c, int worker, vq_error *err)
-{
-    (void)err;
-    (void)worker;
-    enum { COLS = 256 };
-    many *s = ctx;
-    size_t d = s->d, begin = s->first[c], end = s->first[c + 1];
-    float *centroid = s->centroids + c * d;
-    const vq_kernels *k = vq_kernels_get();
-    s->part[c] = 0.0;
-    if (begin == end) return VQ_OK;
-    for (size_t j0 = 0; j0 < d; j0 += COLS) {
-        double sum[COLS] = {0};
-        size_t cols = VQ_MIN(d - j0, (size_t)COLS);
-        for (size_t i = begin; i < end; i++) {
-            const float *row = s->x + (size_t)s->order[i] * d + j0;
-            for (size_t j = 0; j < cols; j++) sum[j] += (double)row[j];
-        }
-        for (size_t j = 0; j < cols; j++)
-            centroid[j0 + j] = (float)(sum[j] / (double)(end - begin));
-    }
-    for (size_t i = begin; i < end; i++)
-        s->part[c] += (double)k->l2sq_f32(s->x + (size_t)s->order[i] * d, centroid, d);
-    return VQ_OK;
 }
 
 /* The means at unit length; 0 stays 0. */

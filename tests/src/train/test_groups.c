@@ -358,3 +358,30 @@ Test(groups, memory_that_is_not_there)
     cr_assert(fail > 50);
     vq_mem_free(x);
 }
+
+/* Numbers so small that one over what they vary by is no float: the rules stay numbers. */
+Test(groups, rules_of_tiny_numbers)
+{
+    static const size_t wants[] = {8};
+    lists l;
+    vq_groups g;
+    vq_group_rule rule;
+    vq_error err = {0};
+    make(&l, 1000, 16, 32, 60, true);
+    for (size_t i = 0; i < l.n * l.d; i++) l.centroids[i] *= 3e-20f;
+    for (size_t i = 0; i < l.n; i++) l.biases[i] *= 9e-40f;
+    for (size_t i = 0; i < QUERIES * l.d; i++) l.queries[i] *= 3e-20f;
+    vq_grouped of = {.centroids = l.centroids,
+                     .biases = l.biases,
+                     .sizes = l.sizes,
+                     .n = l.n,
+                     .d = l.d,
+                     .count = l.count,
+                     .l2 = true};
+    cr_assert_eq(vq_groups_make(&g, &of, vq_kernels_get(), &err), VQ_OK);
+    cr_assert_eq(vq_groups_rule_for(&g, l.queries, QUERIES, wants, 1, 0, 2, &rule, &err), VQ_OK);
+    cr_assert(isfinite(rule.reach) && isfinite(rule.gap) && isfinite(rule.slack), "%g %g %g",
+              (double)rule.reach, (double)rule.gap, (double)rule.slack);
+    vq_groups_free(&g);
+    drop(&l);
+}

@@ -416,6 +416,22 @@ Test(kmeans, many_are_nearly_as_good)
     vq_mem_free(c), vq_mem_free(again);
 }
 
+/* A row that is there again and again needs one centroid, and takes none from the others. */
+Test(kmeans, many_with_rows_that_are_alike, .timeout = 120)
+{
+    enum { N = 12000, D = 12, K = 400, ALIKE = 5 };
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 19);
+    float *x = blobs(&r, N, D, 40), *c = vq_alloc_f32(K, D);
+    for (size_t i = 0; i < N; i += ALIKE) memcpy(x + i * D, x, D * sizeof *x);
+    vq_kmeans_opts o = opts(K, 10, 2);
+    double flat, many;
+    cr_assert_eq(vq_kmeans(x, N, D, &o, c, &flat, NULL), VQ_OK);
+    cr_assert_eq(vq_kmeans_many(x, N, D, &o, c, &many, NULL), VQ_OK);
+    cr_assert(many < 1.03 * flat, "%g, flat %g", many, flat);
+    vq_mem_free(x), vq_mem_free(c);
+}
+
 Test(kmeans, many_of_few_or_equal_rows)
 {
     enum { N = 300, D = 5 };
