@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ids.c -- from an external id to the place of its vector, and from a label to its name. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "index/searcher.h"
@@ -113,5 +114,76 @@ vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_
     const vq_chunk_view *v = vq_shard_at(s, place, &slot);
     *label = vq_le64(v->labels + 8 * (size_t)slot);
 out:
+    return rc;
+}
+
+/* ---- all names ---- */
+
+typedef struct name_walk {
+    char last[VQ_ID_MAX + 1]; /* the name before, or "" */
+    uint64_t count;
+} name_walk;
+
+/* A name must be an id whose vector has its label.  Labels that nothing has been added to or
+ * deleted from are ranks. */
+static vq_status check_name(vq_shard *s, name_walk *w, const char *name, size_t len, uint64_t label,
+                            vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t place, found;
+    uint32_t slot;
+    bool ranks = s->model.labels == 0;
+    if (len == 0 && !ranks) return VQ_OK; /* it has been deleted */
+    VQ_REQUIRE(len >= 1 && len <= VQ_ID_MAX, VQ_ECORRUPT, "names: name %" PRIu64 " of %zu bytes",
+               label, len);
+    char text[VQ_ID_MAX + 1];
+    memcpy(text, name, len);
+    text[len] = '\0';
+    VQ_REQUIRE(!ranks || (label == w->count && strcmp(text, w->last) > 0), VQ_ECORRUPT,
+               "names: name %" PRIu64 " is out of place", label);
+    memcpy(w->last, text, len + 1);
+    w->count++;
+    const uint8_t *value;
+    size_t size;
+    rc = vq_snapshot_get(&s->snapshot, VQ_DB_IDS, text, len, &value, &size, err);
+    VQ_REQUIRE(rc != VQ_ENOENT, VQ_ECORRUPT, "names: name %" PRIu64 " is no id", label);
+    if (rc != VQ_OK) goto out;
+    VQ_TRY(vq_shard_place(s, value, size, &place, err));
+    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+    found = vq_le64(v->labels + 8 * (size_t)slot);
+    VQ_REQUIRE(found == label, VQ_ECORRUPT,
+               "names: name %" PRIu64 " is that of list %u, slot %u, which has label %" PRIu64,
+               label, (uint32_t)(place >> 32), (uint32_t)place, found);
+out:
+    return rc;
+}
+
+vq_status vq_shard_check_names(vq_shard *shard, uint64_t *records, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_snapshot *s = &shard->snapshot;
+    const vq_model *m = &shard->model;
+    name_walk w = {.count = 0};
+    vq_cursor at;
+    uint8_t *raw = vq_mem_alloc(vq_names_raw_max(), 1);
+    VQ_REQUIRE(raw != NULL, VQ_ENOMEM, "check: %zu bytes", vq_names_raw_max());
+    VQ_TRY(vq_cursor_first(&at, &s->pages, &s->db[VQ_DB_NAMES], err));
+    for (; at.depth > 0; ++*records) {
+        uint32_t count = 0;
+        VQ_REQUIRE(at.node.key_len == 4, VQ_ECORRUPT, "names: a key of %zu bytes", at.node.key_len);
+        uint64_t label = (uint64_t)vq_be32(at.node.key) * VQ_NAMES_PER_BLOCK;
+        VQ_TRY(vq_record_verify(at.node.value, at.node.len, "names", err));
+        VQ_TRY(vq_names_parse(at.node.value, at.node.len, raw, vq_names_raw_max(), &count, err));
+        VQ_REQUIRE(label + count <= (m->labels != 0 ? m->labels : m->n), VQ_ECORRUPT,
+                   "names: name %" PRIu64 " has a label that was never given", label + count - 1);
+        const uint8_t *next = raw;
+        for (uint32_t i = 0; i < count; i++, next += 2 + vq_le16(next))
+            VQ_TRY(check_name(shard, &w, (const char *)next + 2, vq_le16(next), label + i, err));
+        VQ_TRY(vq_cursor_next(&at, err));
+    }
+    VQ_REQUIRE(w.count == m->n, VQ_ECORRUPT, "names: %" PRIu64 " for %" PRIu64 " ids", w.count,
+               m->n);
+out:
+    vq_mem_free(raw);
     return rc;
 }

@@ -294,6 +294,7 @@ static vq_status put_row(rows_out *o, const uint8_t *row, vq_error *err)
     const vq_shape *s = &o->m->model.shape;
     uint8_t key[8];
     if (o->n == o->size) { /* the next chunk */
+        VQ_REQUIRE(o->left > 0, VQ_ECORRUPT, "list %u: more rows than vectors", o->list);
         o->size = VQ_MIN(o->left, o->capacity);
         o->left -= o->size;
         o->n = 0;

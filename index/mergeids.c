@@ -190,14 +190,30 @@ static int rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Each of them once: what leaves a list must be as many as are planned. */
+static vq_status sort_places(vq_places *p, const char *path, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    if (p->n > 0) qsort(p->at, p->n, sizeof *p->at, rising);
+    for (size_t i = 1; i < p->n; i++)
+        VQ_REQUIRE(p->at[i] != p->at[i - 1], VQ_ECORRUPT, "%s: ids: two have slot %u of list %u",
+                   path, (uint32_t)p->at[i], (uint32_t)(p->at[i] >> 32));
+out:
+    return rc;
+}
+
 vq_status vq_merge_plan_ids(vq_merger *m, vq_error *err)
 {
     vq_status rc = VQ_OK;
     stay s = {.m = m};
+    uint64_t records = 0;
     for (size_t i = 0; i < m->n; i++) {
         vq_merge_part *p = &m->parts[i];
         const vq_model *model = &p->shard.model;
         if (!model->string_ids) continue;
+        rc = vq_shard_check_names(&p->shard, &records, err);
+        if (rc == VQ_ECORRUPT) rc = vq_fail_context(err, rc, "%s", vq_file_path(p->file));
+        if (rc != VQ_OK) goto out;
         p->nlabels = model->labels != 0 ? model->labels : model->n;
         p->labels = vq_mem_alloc((size_t)p->nlabels, sizeof *p->labels);
         VQ_REQUIRE(p->labels != NULL, VQ_ENOMEM, "merge: %" PRIu64 " labels", p->nlabels);
@@ -207,7 +223,7 @@ vq_status vq_merge_plan_ids(vq_merger *m, vq_error *err)
     for (size_t i = 0; i < m->n; i++) {
         vq_places *gone[] = {&m->parts[i].gone, &m->parts[i].gone_copies};
         for (int j = 0; j < 2; j++)
-            if (gone[j]->n > 0) qsort(gone[j]->at, gone[j]->n, sizeof *gone[j]->at, rising);
+            VQ_TRY(sort_places(gone[j], vq_file_path(m->parts[i].file), err));
     }
 out:
     return rc;

@@ -96,6 +96,10 @@ vq_status vq_shard_copy(vq_shard *s, const uint8_t *value, uint64_t of, uint64_t
 vq_status vq_shard_find(vq_shard *s, uint64_t label, uint64_t *place, vq_error *err);
 vq_status vq_shard_find_name(vq_shard *s, const char *name, uint64_t *label, vq_error *err);
 vq_status vq_shard_name(vq_shard *s, uint64_t label, char *name, size_t cap, vq_error *err);
+/* Of string ids, whose keys and values have no checksum: sums the records of all names and finds
+ * each by `ids`, at a vector with its label.  As they are as many as vectors, each id has its name.
+ * *records grows by those that were read.  VQ_ECORRUPT. */
+vq_status vq_shard_check_names(vq_shard *s, uint64_t *records, vq_error *err);
 
 /* ---- one query at work ---- */
 
