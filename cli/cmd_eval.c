@@ -151,14 +151,16 @@ static void line(const char *group, const char *name, double x)
 
 static void cut_text(const char *label, const vq_cut_quality *c, const char *fmt, double at)
 {
-    char how[64];
+    char how[64], precision[32] = "none kept";
     (void)snprintf(how, sizeof how, fmt, at);
-    report_line(stdout, label, "precision %.4f, recall %.4f, F1 %.4f  (%s)", c->precision,
-                c->recall, c->f1, how);
+    if (!isnan(c->precision))
+        (void)snprintf(precision, sizeof precision, "precision %.4f", c->precision);
+    report_line(stdout, label, "%s, recall %.4f, F1 %.4f  (%s)", precision, c->recall, c->f1, how);
 }
 
 static void cuts_text(const eval_cuts *c)
 {
+    if (isnan(c->learnt.f1)) return; /* nothing is judged relevant */
     report_line(stdout, "cuts", "of the first %u answers of all queries together", c->depth);
     cut_text("..learnt", &c->learnt, "relevance of %.3g or more", c->least);
     cut_text("..fixed score", &c->by_score, "best when calibrated: %.6g", c->score);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_merge.c -- vq merge: several indexes of one model to one. */
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,6 +46,21 @@ static int summary(const char *path, int count, double seconds)
     return rc == VQ_OK ? CLI_DONE : fail_status(rc, &err);
 }
 
+/* The first of the indexes that knows what is relevant; count: none does. */
+static int calibrated(char **paths, int count)
+{
+    int i = 0;
+    for (; i < count; i++) {
+        vq_index *ix = NULL;
+        vq_relevance r = VQ_RELEVANCE_INIT;
+        bool knows =
+            vq_open(&ix, paths[i], 0, NULL) == VQ_OK && vq_relevance_info(ix, &r, NULL) == VQ_OK;
+        vq_close(ix);
+        if (knows) break;
+    }
+    return i;
+}
+
 static int merge(const merge_args *a, char **paths, int count)
 {
     vq_error err = {0};
@@ -56,11 +72,18 @@ static int merge(const merge_args *a, char **paths, int count)
     opts.force = (uint32_t)a->force;
     opts.progress = progress_fn;
     opts.progress_ctx = &p;
+    int knows = a->quiet ? 0 : calibrated(paths, count);
     vq_status rc = vq_merge((const char *const *)paths, (size_t)count, a->output, &opts, &err);
     double seconds = progress_end(&p);
     if (rc == VQ_ECANCELED && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
     if (rc != VQ_OK) return fail_data(rc, &err);
-    return a->quiet ? CLI_DONE : summary(a->output, count, seconds);
+    if (a->quiet) return CLI_DONE;
+    int code = summary(a->output, count, seconds);
+    if (code == CLI_DONE && knows > 0 && knows < count)
+        (void)printf("  what %s knew of relevance is not in it, only the first index's would be: "
+                     "vq calibrate learns it anew\n",
+                     paths[knows]);
+    return code;
 }
 
 int cmd_merge(const cmd *self, int argc, char **argv)

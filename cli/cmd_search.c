@@ -263,12 +263,13 @@ static int set_filter(const search_args *a, vq_searcher *s, bool strings)
     return rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
 }
 
-static int resolve_best(search_args *a, const index_set *set)
+/* Whatever probability is asked for, what makes one is looked for before the search. */
+static int know_relevance(search_args *a, const index_set *set)
 {
     vq_relevance r;
-    if (a->min_relevance <= 1.0) return CLI_DONE;
+    if (!asks_relevance(a)) return CLI_DONE;
     int code = relevance_read(set, &r);
-    a->min_relevance = (double)r.best;
+    if (a->min_relevance > 1.0) a->min_relevance = (double)r.best;
     return code;
 }
 
@@ -280,7 +281,7 @@ static int search(search_args *a, char **paths, int count, const char *from)
     answers to;
     int code = index_set_open(&set, paths, count);
     if (code == CLI_DONE && from != NULL) code = queries_open(&q, from, a->query_ids, set.first.d);
-    if (code == CLI_DONE) code = resolve_best(a, &set);
+    if (code == CLI_DONE) code = know_relevance(a, &set);
     if (code == CLI_DONE) code = index_set_searcher(&set, &s, &a->effort, a->threads);
     if (code == CLI_DONE && a->within &&
         (a->max_distance > NO_BOUND) != (set.first.metric == VQ_METRIC_L2))

@@ -40,7 +40,8 @@ typedef struct eval_cuts { /* through the first `depth` answers of each query */
     double least;          /* probability from which on what was learnt keeps an answer.. */
     double score;          /* ..score from which on the best fixed cut does.. */
     uint32_t first, depth; /* ..and how many the best fixed number is */
-    vq_cut_quality learnt, by_score, by_number; /* NaN: nothing is judged relevant */
+    /* NaN: nothing is judged relevant; a precision alone: nothing is kept */
+    vq_cut_quality learnt, by_score, by_number;
 } eval_cuts;
 
 typedef struct eval_result {                            /* NaN: not computed */

@@ -8,44 +8,46 @@
 #include "cli/eval.h"
 #include "cli/util.h"
 
-typedef struct count {
-    size_t kept, right;
-} count;
+enum { LEARNT, BY_SCORE, BY_NUMBER, CUTS };
 
-static void add(count *c, bool kept, bool relevant)
-{
-    c->kept += kept;
-    c->right += kept && relevant;
-}
-
-static bool is_relevant(const judged *j, size_t q, uint64_t id)
-{
-    for (size_t i = j->first[q]; i < j->first[q + 1]; i++)
-        if (j->docs[i] == id) return j->grades[i] > 0;
-    return false;
-}
-
-static void count_all(const eval_job *job, const vq_relevance *r, const uint64_t *ids,
-                      const float *scores, const float *p, eval_cuts *out)
+/* The answers to judged queries, with the values that each kind of cut goes by; returns how many.
+ */
+static size_t take_answers(const eval_job *job, uint32_t depth, const uint64_t *ids,
+                           const float *scores, const float *p, vq_cut_answer *cuts[CUTS])
 {
     const judged *j = &job->judgements;
     bool smaller = job->set.first.metric == VQ_METRIC_L2;
-    count learnt = {0}, by_score = {0}, by_number = {0};
-    size_t relevant = 0;
+    size_t n = 0;
     for (size_t q = 0; q < j->nq; q++) {
-        if (j->first[q] == j->first[q + 1]) continue;
-        for (size_t i = j->first[q]; i < j->first[q + 1]; i++) relevant += j->grades[i] > 0;
-        for (size_t i = q * r->depth; i < (q + 1) * r->depth && ids[i] != VQ_NO_ID; i++) {
-            bool right = is_relevant(j, q, ids[i]);
-            add(&learnt, (double)p[i] >= out->least, right);
-            add(&by_score, smaller ? scores[i] <= r->score : scores[i] >= r->score, right);
-            add(&by_number, i - q * r->depth < r->first, right);
+        size_t first = j->first[q], judgements = j->first[q + 1] - first;
+        if (judgements == 0) continue;
+        for (uint32_t r = 0; r < depth && ids[q * depth + r] != VQ_NO_ID; r++, n++) {
+            size_t i = q * depth + r;
+            uint8_t y = vq_grade(j->docs + first, j->grades + first, judgements, ids[i]) > 0;
+            double score = (double)scores[i];
+            cuts[LEARNT][n] = (vq_cut_answer){(double)p[i], y};
+            cuts[BY_SCORE][n] = (vq_cut_answer){smaller ? -score : score, y};
+            cuts[BY_NUMBER][n] = (vq_cut_answer){-(double)r, y};
         }
     }
+    return n;
+}
+
+static void measure(const eval_job *job, const uint64_t *ids, const float *scores, const float *p,
+                    eval_cuts *out)
+{
+    const judged *j = &job->judgements;
+    bool smaller = job->set.first.metric == VQ_METRIC_L2;
+    size_t relevant = 0;
+    vq_cut_answer *cuts[CUTS];
+    for (size_t i = 0; i < j->first[j->nq]; i++) relevant += j->grades[i] > 0;
     if (relevant == 0) return;
-    out->learnt = vq_cut_of(learnt.kept, learnt.right, relevant);
-    out->by_score = vq_cut_of(by_score.kept, by_score.right, relevant);
-    out->by_number = vq_cut_of(by_number.kept, by_number.right, relevant);
+    for (int c = 0; c < CUTS; c++) cuts[c] = xmalloc(j->nq, out->depth * sizeof *cuts[c]);
+    size_t n = take_answers(job, out->depth, ids, scores, p, cuts);
+    out->learnt = vq_cut_at(cuts[LEARNT], n, relevant, out->least);
+    out->by_score = vq_cut_at(cuts[BY_SCORE], n, relevant, smaller ? -out->score : out->score);
+    out->by_number = vq_cut_at(cuts[BY_NUMBER], n, relevant, 1.0 - (double)out->first);
+    for (int c = 0; c < CUTS; c++) free(cuts[c]);
 }
 
 int eval_cut(const eval_job *job, vq_searcher *s, eval_cuts *out)
@@ -65,7 +67,7 @@ int eval_cut(const eval_job *job, vq_searcher *s, eval_cuts *out)
     float *p = xmalloc(nq, r.depth * sizeof *p);
     vq_status rc = vq_search_relevant(s, job->q.rows, nq, r.depth, 0.0f, ids, scores, p, &err);
     if (rc == VQ_OK)
-        count_all(job, &r, ids, scores, p, out);
+        measure(job, ids, scores, p, out);
     else
         code = fail_status(rc, &err);
     free(ids);

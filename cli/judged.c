@@ -80,7 +80,7 @@ int relevance_read(const index_set *set, vq_relevance *out)
     vq_error err = {0};
     *out = (vq_relevance)VQ_RELEVANCE_INIT;
     if (set->count > 1)
-        return fail(CLI_USAGE, "--min-relevance is for one index, which its queries have taught");
+        return fail(CLI_USAGE, "relevance is for one index, which its queries have taught");
     vq_status rc = vq_relevance_info(set->ix[0], out, &err);
     if (rc == VQ_ENOENT)
         return fail(CLI_DATA, "%s; vq calibrate learns from judged queries what is relevant",

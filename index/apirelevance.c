@@ -52,8 +52,10 @@ out:
     return rc;
 }
 
-/* What queries (nq x d) teach of an index, into a row of VQ_RELEVANCE_COLS. */
-static vq_status learn(vq_index *ix, const vq_relevance_opts *o, float *row, vq_error *err)
+/* What queries (nq x d) teach of an index, which is to be that file still, into a row of
+ * VQ_RELEVANCE_COLS. */
+static vq_status learn(vq_index *ix, const vq_file *file, const vq_relevance_opts *o, float *row,
+                       vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_searcher *s = NULL;
@@ -66,6 +68,8 @@ static vq_status learn(vq_index *ix, const vq_relevance_opts *o, float *row, vq_
     so.pinned = 1;
     so.threads = (uint32_t)vq_team(o->threads, BLOCK);
     VQ_TRY(vq_searcher_open(&s, ix, &so, err));
+    VQ_REQUIRE(s->shards[0].snapshot.file == file, VQ_EBUSY, "%s: it has been replaced",
+               vq_file_path(file));
     const vq_model *m = &s->shards[0].model;
     VQ_TRY(vq_sources_read_f32(o->queries, o->nqueries, m->d, &x, &nq, err));
     VQ_REQUIRE(nq == o->judged->nq, VQ_EINVAL, "relevance: %zu queries, judgements of %llu", nq,
@@ -73,6 +77,7 @@ static vq_status learn(vq_index *ix, const vq_relevance_opts *o, float *row, vq_
     ids = vq_mem_alloc(nq, depth * sizeof *ids);
     scores = vq_mem_alloc(nq, depth * sizeof *scores);
     VQ_REQUIRE(ids != NULL && scores != NULL, VQ_ENOMEM, "relevance: %zu queries", nq);
+    VQ_TRY(vq_search_check(s, x, nq, err)); /* of all, so that the number told is theirs */
     VQ_TRY(answer(s, x, nq, depth, &ticker, ids, scores, err));
     vq_relevance_job job = {.ids = ids,
                             .scores = scores,
@@ -90,14 +95,15 @@ out:
 }
 
 /* In one commit. */
-static vq_status store(const char *path, const float *row, size_t value_min, vq_error *err)
+static vq_status store(const char *path, vq_file *file, const float *row, size_t value_min,
+                       vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t size = vq_array_size(1, VQ_RELEVANCE_COLS, value_min);
     uint8_t *value = vq_mem_alloc(size, 1);
     VQ_REQUIRE(value != NULL, VQ_ENOMEM, "relevance: %zu bytes", size);
     vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, value_min);
-    VQ_TRY(vq_file_put(path, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, err));
+    VQ_TRY(vq_file_put(path, file, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, err));
 out:
     vq_mem_free(value);
     return rc;
@@ -119,12 +125,10 @@ vq_status vq_relevance_calibrate(const char *path, const vq_relevance_opts *opts
     VQ_TRY(check_judgements(o.judged, err));
     VQ_TRY(vq_open(&ix, path, 0, err));
     VQ_TRY(vq_index_file(ix, &file, err));
-    VQ_TRY(
-        vq_file_sound(file, &value_min, err)); /* LMDB believes the pages that it writes beside */
-    rc = learn(ix, &o, row, err);
-    vq_close(ix);
-    ix = NULL;
-    if (rc == VQ_OK) rc = store(path, row, value_min, err);
+    /* LMDB believes the pages that it writes beside */
+    VQ_TRY(vq_file_sound(file, &value_min, err));
+    rc = learn(ix, file, &o, row, err);
+    if (rc == VQ_OK) rc = store(path, file, row, value_min, err);
     if (rc == VQ_EINVAL) rc = vq_fail_context(err, rc, "%s", path);
 out:
     vq_file_close(file);
@@ -169,13 +173,17 @@ vq_status vq_search_relevant(vq_searcher *s, const float *q, size_t nq, uint32_t
     vq_status rc = VQ_OK;
     uint64_t *all = NULL;
     float *of_all = NULL, *p = NULL;
+    size_t cells;
     VQ_REQUIRE(s != NULL, VQ_EINVAL, "search: no searcher");
     VQ_REQUIRE(least >= 0.0f && least <= 1.0f, VQ_EINVAL,
                "search: a relevance of %g, expected 0 to 1", (double)least);
     VQ_REQUIRE(s->nshards == 1, VQ_EUNSUPPORTED,
                "search: relevance was learnt for one index, and %zu are searched", s->nshards);
     VQ_REQUIRE(nq == 0 || (q != NULL && ids != NULL), VQ_EINVAL, "search: no queries or no ids");
-    VQ_TRY(vq_search(s, NULL, 0, 1, NULL, NULL, err)); /* moves on to the newest snapshot */
+    VQ_TRY(vq_search(s, NULL, 0, k, NULL, NULL, err)); /* moves on to the newest snapshot */
+    VQ_REQUIRE(vq_mul_size(nq, k, &cells) && vq_mul_size(cells, sizeof *ids, &cells), VQ_EINVAL,
+               "search: %zu queries with %u results each", nq, k);
+    VQ_TRY(vq_search_check(s, q, nq, err)); /* before the first answer is written */
     const vq_model *m = &s->shards[0].model;
     VQ_REQUIRE(m->relevance != NULL, VQ_EUNSUPPORTED,
                "%s: it is not calibrated, so nobody knows what is relevant; vq calibrate learns it "

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "index/pagecheck.h"
+#include "index/relevance.h"
 #include "src/base/bytes.h"
 #include "src/io/ids.h"
 
@@ -117,6 +118,15 @@ out:
     return rc;
 }
 
+/* Of a kind that this version knows, or of another. */
+static bool has_relevance(const vq_snapshot *s)
+{
+    const uint8_t *value;
+    size_t len;
+    return vq_snapshot_get(s, VQ_DB_MODEL, VQ_RELEVANCE_KEY, strlen(VQ_RELEVANCE_KEY), &value, &len,
+                           NULL) == VQ_OK;
+}
+
 static void check_counts(check *c)
 {
     const vq_snapshot *s = &c->shard->snapshot;
@@ -124,7 +134,7 @@ static void check_counts(check *c)
     vq_model_array arrays[VQ_MODEL_ARRAYS];
     uint64_t want[VQ_DB_COUNT] = {0};
     want[VQ_DB_META] = vq_meta_fields(m);
-    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL) + (m->relevance != NULL);
+    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL) + has_relevance(s);
     want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
     /* As many as codes; where their chunks are others check_rows counts them. */
     want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;

@@ -411,12 +411,14 @@ static vq_status put_value(void *ctx, vq_change *c, vq_error *err)
     return rc;
 }
 
-vq_status vq_file_put(const char *path, vq_db db, const char *key, const void *value, size_t len,
-                      vq_error *err)
+vq_status vq_file_put(const char *path, const vq_file *f, vq_db db, const char *key,
+                      const void *value, size_t len, vq_error *err)
 {
     vq_change *c = NULL;
     put_job j = {.db = db, .key = key, .value = value, .len = len};
     vq_status rc = vq_change_begin(&c, path, VQ_CHANGE_WAIT_MS, err);
+    if (rc == VQ_OK && f != NULL && vq_change_file(c) != f)
+        rc = vq_fail(err, VQ_EBUSY, "%s: it has been replaced; it is as it was", path);
     if (rc == VQ_OK) rc = vq_change_apply(c, put_value, &j, err);
     vq_change_end(c);
     return rc;

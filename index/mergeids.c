@@ -154,8 +154,8 @@ out:
 
 typedef struct stay {
     vq_merger *m;
-    const char *last; /* the file that had the id of the turn, if it was not alone */
-    uint64_t rank;    /* of that turn */
+    const char *last; /* the file that an id was met in last; NULL: none was */
+    uint64_t rank;    /* of that id */
 } stay;
 
 static vq_status plan_id(void *ctx, size_t part, const vq_node *id, uint64_t passed, bool wins,

@@ -296,6 +296,8 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
     VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
                m->ngroups, m->nlist);
+    VQ_REQUIRE(m->labels <= (uint64_t)VQ_NAMES_PER_BLOCK << 32, VQ_ECORRUPT,
+               "meta: %" PRIu64 " labels, more than blocks of names have room for", m->labels);
     VQ_REQUIRE(m->labels == 0 || (changed && m->string_ids && m->labels >= m->n), VQ_ECORRUPT,
                "meta: %" PRIu64 " labels for %" PRIu64 " vectors", m->labels, m->n);
     VQ_REQUIRE(m->copies <= m->n && (m->copies == 0 || m->format > VQ_FORMAT_PLAIN), VQ_ECORRUPT,

@@ -10,6 +10,7 @@
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
 #include "src/eval/cut.h"
+#include "src/eval/metrics.h"
 #include "src/train/logistic.h"
 
 enum {
@@ -66,10 +67,15 @@ out:
 vq_status vq_relevance_parse(const uint8_t *value, size_t len, const float **row, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    VQ_TRY(vq_array_parse(value, len, VQ_RELEVANCE_KEY, 1, VQ_RELEVANCE_COLS, row, err));
-    VQ_TRY(vq_relevance_check(*row, err));
+    const float *x = NULL;
+    *row = NULL;
+    VQ_REQUIRE(len >= VQ_RECORD_HEADER, VQ_ECORRUPT, "relevance: %zu bytes", len);
+    if (vq_le64(value + 8) != 1 || vq_le64(value + 16) != VQ_RELEVANCE_COLS) goto out;
+    VQ_TRY(vq_array_parse(value, len, VQ_RELEVANCE_KEY, 1, VQ_RELEVANCE_COLS, &x, err));
+    if (x[KIND] != KIND_LOGISTIC) goto out;
+    VQ_TRY(vq_relevance_check(x, err));
+    *row = x;
 out:
-    if (rc != VQ_OK) *row = NULL;
     return rc;
 }
 
@@ -154,6 +160,7 @@ void vq_relevance_apply(const float *row, const float *scores, size_t n, bool la
         for (int j = 0; j < F; j++)
             t += (double)row[COEF + j] * (x[j] - (double)row[MEAN + j]) / (double)row[SCALE + j];
         float p = (float)vq_logistic(t);
+        if (isnan(p)) p = 0.0f;        /* of scores that overflow nothing is known */
         least = p < least ? p : least; /* a worse score is never more relevant */
         probability[i] = least;
     }
@@ -181,11 +188,10 @@ static bool judges(size_t i)
     return i % HELD_OUT == HELD_OUT - 1;
 }
 
-static int32_t grade_of(const vq_judgements *j, size_t q, uint64_t id)
+static bool is_relevant(const vq_judgements *j, size_t q, uint64_t id)
 {
-    for (uint64_t i = j->first[q]; i < j->first[q + 1]; i++)
-        if (j->ids[i] == id && id != VQ_NO_ID) return j->grades[i];
-    return 0;
+    uint64_t first = j->first[q];
+    return vq_grade(j->ids + first, j->grades + first, (size_t)(j->first[q + 1] - first), id) > 0;
 }
 
 static size_t relevant_of(const vq_judgements *j, size_t q)
@@ -245,7 +251,7 @@ static vq_status gather(learner *l, vq_error *err)
         l->relevant += relevant;
         for (size_t r = 0; r < n; r++, t->n++) {
             vq_relevance_features(scores, n, job->depth, r, job->larger, t->x + t->n * F);
-            t->y[t->n] = grade_of(job->judged, q, job->ids[q * job->depth + r]) > 0;
+            t->y[t->n] = is_relevant(job->judged, q, job->ids[q * job->depth + r]);
             l->found += t->y[t->n];
         }
     }
@@ -253,6 +259,10 @@ static vq_status gather(learner *l, vq_error *err)
                "relevance: of %zu judged relevant none is among the first %u answers: are these "
                "the judgements of these queries?",
                l->relevant, job->depth);
+    VQ_REQUIRE(l->judged > 0, VQ_EINVAL,
+               "relevance: of %zu queries held out none has a relevant document: they could not "
+               "tell how good a cut is",
+               l->judges);
     VQ_REQUIRE(l->found < t->n, VQ_EINVAL,
                "relevance: all of %zu answers are relevant: there is nothing to cut", t->n);
 out:
@@ -295,7 +305,7 @@ static vq_status take_answers(const learner *l, const float *row, bool held_out,
         if (judges(i) != held_out) continue;
         vq_relevance_apply(row, scores, found, job->larger, p);
         for (size_t r = 0; r < found; r++, ++*n) {
-            uint8_t y = grade_of(job->judged, q, job->ids[q * job->depth + r]) > 0;
+            uint8_t y = is_relevant(job->judged, q, job->ids[q * job->depth + r]);
             double score = job->larger ? (double)scores[r] : -(double)scores[r];
             cuts[LEARNT][*n] = (vq_cut_answer){(double)p[r], y};
             cuts[BY_SCORE][*n] = (vq_cut_answer){score, y};
@@ -324,8 +334,7 @@ static vq_status choose_cuts(const learner *l, float *row, vq_error *err)
     row[SCORE] = (float)(l->job->larger ? at[BY_SCORE] : -at[BY_SCORE]);
     row[FIRST] = (float)(1.0 - at[BY_NUMBER]);
     VQ_TRY(take_answers(l, row, true, &n, cuts, err));
-    for (int c = 0; c < CUTS && l->judged > 0; c++)
-        row[F1 + c] = (float)vq_cut_at(cuts[c], n, l->judged, at[c]).f1;
+    for (int c = 0; c < CUTS; c++) row[F1 + c] = (float)vq_cut_at(cuts[c], n, l->judged, at[c]).f1;
 out:
     for (int c = 0; c < CUTS; c++) vq_mem_free(cuts[c]);
     return rc;

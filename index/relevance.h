@@ -22,8 +22,9 @@ enum {
 
 #define VQ_RELEVANCE_KEY "relevance" /* of the array in `model` */
 
-/* The array is one row of VQ_RELEVANCE_COLS floats (FORMAT.md 4.3).  Parsed but for its checksum;
- * VQ_ECORRUPT. */
+/* The array is one row of VQ_RELEVANCE_COLS floats (FORMAT.md 4.3).  Parsed but for its checksum,
+ * which the caller has verified; *row is NULL where it is of another kind or shape, of a later
+ * version.  VQ_ECORRUPT. */
 vq_status vq_relevance_parse(const uint8_t *value, size_t len, const float **row, vq_error *err);
 vq_status vq_relevance_check(const float *row, vq_error *err);
 vq_relevance vq_relevance_of(const float *row); /* what users see of it; struct_size is not set */

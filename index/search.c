@@ -406,16 +406,25 @@ out:
     return rc;
 }
 
+vq_status vq_search_check(const vq_searcher *s, const float *q, size_t nq, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = s->shards[0].model.d;
+    float most = s->shards[0].model.metric == VQ_METRIC_COSINE ? FLT_MAX : (float)vq_value_max(d);
+    for (size_t i = 0; i < nq; i++)
+        if (VQ_UNLIKELY(!all_within(q + i * d, d, most)))
+            VQ_TRY(refuse(q + i * d, d, i, most, err));
+out:
+    return rc;
+}
+
 vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                         float *scores, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t d = s->shards[0].model.d;
     size_t most_queries = tile_of(s, k, nq);
-    float most = s->shards[0].model.metric == VQ_METRIC_COSINE ? FLT_MAX : (float)vq_value_max(d);
-    for (size_t i = 0; i < nq; i++)
-        if (VQ_UNLIKELY(!all_within(q + i * d, d, most)))
-            VQ_TRY(refuse(q + i * d, d, i, most, err));
+    VQ_TRY(vq_search_check(s, q, nq, err));
     for (size_t first = 0, n; first < nq; first += n) {
         n = VQ_MIN(nq - first, most_queries);
         VQ_TRY(search_tile(s, q + first * d, n, k, ids + first * k,

@@ -365,6 +365,9 @@ struct vq_searcher {
 
 vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uint32_t k);
 /* nq x k ids and scores; scores may be NULL. */
+/* Each of the nq rows of q finite, and not so large that scores overflow?  VQ_EINVAL tells which is
+ * not. */
+vq_status vq_search_check(const vq_searcher *s, const float *q, size_t nq, vq_error *err);
 vq_status vq_search_run(vq_searcher *s, const float *q, size_t nq, uint32_t k, uint64_t *ids,
                         float *scores, vq_error *err);
 /* range.c: see vq_search_within. */

@@ -263,9 +263,7 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
                "%s: not even half of the answers were found; it is as it was", path);
     value = pack(rows, n, value_min, &size);
     VQ_REQUIRE(value != NULL, VQ_ENOMEM, "tune: %zu bytes", size);
-    vq_file_close(f);
-    f = NULL;
-    VQ_TRY(vq_file_put(path, VQ_DB_MODEL, VQ_TUNE_KEY, value, size, err));
+    VQ_TRY(vq_file_put(path, f, VQ_DB_MODEL, VQ_TUNE_KEY, value, size, err));
 out:
     vq_shard_close(&shard);
     vq_file_close(f);

@@ -269,11 +269,11 @@ typedef struct vq_build_opts {
                                         is of no row is VQ_ENOENT, unless its row was left out.
                                         Nothing is copied: all they point to lives until vq_build
                                         returns */
-    vq_index *model; /* lists, axes and codes are those of this index, and nothing is trained: only
-                        encoded.  Then metric, store, nlist, copies and so on are its own, and what
-                        would choose them, or teach, is VQ_EINVAL; such indexes can be merged
-                        (vq_merge).  Rows that its i8 rows cannot hold are clamped, which
-                        vq_info.why tells */
+    vq_index *model; /* lists, axes and codes are those of this index, as of its newest snapshot,
+                        and nothing is trained: only encoded.  To be open until vq_build returns.
+                        Then metric, store, nlist, copies and so on are its own, and what would
+                        choose them, or teach, is VQ_EINVAL; such indexes can be merged (vq_merge).
+                        Rows that its i8 rows cannot hold are clamped, which vq_info.why tells */
 } vq_build_opts;
 #define VQ_BUILD_OPTS_INIT                                                                         \
     {                                                                                              \
@@ -626,13 +626,15 @@ typedef struct vq_merge_opts { /* 0 in any field means the default stated there 
 /* n indexes (2 or more) of one model as one index at out, one snapshot of each: codes, rows, ids,
  * tags, times and payloads as they are, nothing is encoded.  Of one model are copies of an index,
  * whatever was added and deleted since, and builds with its model (vq_build_opts.model).  Labels
- * of strings are given anew, by rank.  What recall takes (vq_tune) stays as measured on the first.
- * Every value is summed on the way.  Memory: 8 bytes for each string id, 16 for each pair of a
- * vector and a tag and each time, some bytes a list.  Whenever this fails out is as before; it may
- * be one of paths, with force.  Expected errors: VQ_EINVAL (not of one model, which the text tells
- * how; a file given twice; an id that two have, unless keep says which stays), VQ_ENOENT,
- * VQ_ECORRUPT, VQ_EIO (disk full), VQ_EBUSY (out exists and force is 0; a writer has it),
- * VQ_ECANCELED. */
+ * of strings are given anew, by rank.  What recall takes (vq_tune), the defaults of a search,
+ * vq_info.why and what judged queries have taught (vq_relevance_calibrate) stay as they are in the
+ * first, or are missing as there.  Every value is summed on the way.  Memory: 8 bytes for each
+ * label of strings that was ever given, 8 for each vector left out (16 with its copy), 16 for each
+ * pair of a vector and a tag and each time, some bytes a list.  Whenever this fails out is as
+ * before; it may be one of paths, with force.  Expected errors: VQ_EINVAL (not of one model, which
+ * the text tells how; a file given twice; an id that two have, unless keep says which stays),
+ * VQ_ENOENT, VQ_ECORRUPT, VQ_EIO (disk full), VQ_EBUSY (out exists and force is 0; a writer has
+ * it), VQ_ECANCELED. */
 VQ_API vq_status vq_merge(const char *const *paths, size_t n, const char *out,
                           const vq_merge_opts *opts, vq_error *err);
 
@@ -708,10 +710,13 @@ typedef struct vq_relevance_opts {
         .struct_size = sizeof(vq_relevance_opts)                                                   \
     }
 /* Searches for the judged queries, learns from nine of ten, and stores that in the file in place of
- * what was learnt before; who has it open keeps what they see.  It stays with what is added and
- * deleted, and in copies; what is trained anew has none.  Expected errors: VQ_EINVAL (nothing is
- * judged, or nothing that is answered is relevant, or all is; fewer than 20 judged queries),
- * VQ_EBUSY (a writer has the index for longer than 10 s), VQ_ECORRUPT, VQ_EIO, VQ_ECANCELED. */
+ * what was learnt before; who has it open keeps what they see.  Ids of judgements are those of the
+ * file that path names when this is called: of strings, labels of that file.  It stays with what is
+ * added and deleted, and in copies; of merged indexes that of the first one stays; what is trained
+ * anew has none.  Expected errors: VQ_EINVAL (nothing is judged, or nothing that is answered is
+ * relevant, or all is; none of the queries held out has a relevant document; fewer than 20 judged
+ * queries), VQ_EBUSY (a writer has the index for longer than 10 s; another file has taken its name
+ * meanwhile), VQ_ECORRUPT, VQ_EIO, VQ_ECANCELED. */
 VQ_API vq_status vq_relevance_calibrate(const char *path, const vq_relevance_opts *opts,
                                         vq_error *err);
 

@@ -44,10 +44,10 @@ typedef struct judgements { /* of one query */
 } judgements;
 
 /* 0 for what is not judged or judged irrelevant. */
-static int32_t grade_of(const judgements *j, uint64_t id)
+int32_t vq_grade(const uint64_t *docs, const int32_t *grades, size_t n, uint64_t doc)
 {
-    for (size_t i = 0; id != VQ_NO_ID && i < j->n; i++)
-        if (j->docs[i] == id) return VQ_MAX(j->grades[i], 0);
+    for (size_t i = 0; doc != VQ_NO_ID && i < n; i++)
+        if (docs[i] == doc) return VQ_MAX(grades[i], 0);
     return 0;
 }
 
@@ -76,7 +76,7 @@ static void judge_query(const judgements *j, const uint64_t *ids, size_t k, vq_j
     size_t found = 0, cut = 0;
     double dcg = 0.0, mrr = 0.0;
     for (size_t r = 0; r < k && r < depth[2]; r++) {
-        int32_t grade = grade_of(j, ids[r]);
+        int32_t grade = vq_grade(j->docs, j->grades, j->n, ids[r]);
         found += grade > 0;
         if (r < 10) {
             dcg += (double)grade / log2((double)r + 2.0);

@@ -27,6 +27,9 @@ typedef struct vq_judged {
 void vq_judge(const size_t *first, const uint64_t *docs, const int32_t *grades, size_t nq,
               const uint64_t *ids, size_t k, vq_judged *out);
 
+/* The grade that n judgements of a query give a document; 0: none, or one below, or VQ_NO_ID. */
+int32_t vq_grade(const uint64_t *docs, const int32_t *grades, size_t n, uint64_t doc);
+
 typedef struct vq_latency {
     double mean, p50, p95, p99; /* in the unit of the samples */
 } vq_latency;

@@ -9,6 +9,7 @@
 #include "src/train/newton.h"
 
 enum { P = VQ_POISSON_MAX, STEPS = 40, HALVINGS = 12 };
+_Static_assert((int)P <= (int)VQ_NEWTON_MAX, "a step has room for all coefficients");
 
 #define RIDGE    1e-3
 #define LOG_MOST 30.0 /* exp() of more would drown everything else */
@@ -53,11 +54,6 @@ static void pass(vq_poisson *fit, vq_poisson_each each, void *ctx, size_t p,
     }
 }
 
-static bool solve(const vq_poisson *fit, double *step)
-{
-    return vq_newton_step(&fit->h[0][0], P, fit->p, fit->gradient, step);
-}
-
 void vq_poisson_fit(vq_poisson_each each, void *ctx, size_t p, const unsigned char *fixed,
                     double *coef)
 {
@@ -70,7 +66,8 @@ void vq_poisson_fit(vq_poisson_each each, void *ctx, size_t p, const unsigned ch
     double mean = fit.gradient[0] / fit.total + 1.0;
     coef[0] = log(mean > 1e-12 ? mean : 1e-12);
     pass(&fit, each, ctx, p, fixed, coef);
-    for (int i = 0; i < STEPS && solve(&fit, step); i++) {
+    for (int i = 0; i < STEPS; i++) {
+        if (!vq_newton_step(&fit.h[0][0], P, p, fit.gradient, step)) break;
         double length = 1.0, before = fit.loss;
         bool better = false;
         for (int h = 0; h < HALVINGS && !better; h++, length /= 2) {

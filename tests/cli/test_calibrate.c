@@ -47,6 +47,14 @@ Test(calibrate, cuts, .timeout = 120)
              "--json");
     cr_assert(is_json(r.out) && strstr(r.out, "\"fixed_score\": {") != NULL, "%s", r.out);
     test_run_fini(&r);
+    DONE(dir, "seq 5000 5399 >p.ids && \"$VQ\" build q.fbin -o p.vq -q --model x.vq --ids p.ids && "
+              "\"$VQ\" merge x.vq p.vq -o m.vq -q");
+    PRINTS(dir, "with 360 queries, the first 10 answers", "\"$VQ\" info m.vq");
+    PRINTS(dir, "what x.vq knew of relevance is not in it", "\"$VQ\" merge p.vq x.vq -o n.vq");
+    REFUSED(dir, 1, "is not calibrated", "\"$VQ\" search n.vq q.fbin --min-relevance 0.5");
+    DONE(dir,
+         "awk '{print $1, 0, $3, 0}' qrels >nothing && \"$VQ\" eval x.vq q.fbin --qrels nothing "
+         "--query-ids q.ids --min-relevance 0.5 >1 && ! grep -i -e nan -e cuts 1");
     PRINTS(dir, "what x.vq knew of relevance is not in it", "\"$VQ\" retrain x.vq -o y.vq");
     REFUSED(dir, 1, "is not calibrated", "\"$VQ\" search y.vq q.fbin --min-relevance 0.5");
     test_rmdir(dir);
@@ -83,5 +91,7 @@ Test(calibrate, refused, .timeout = 120)
             "\"$VQ\" eval x.vq q.fbin --min-relevance 0.5");
     REFUSED(dir, 2, "one index",
             "cp x.vq y.vq && \"$VQ\" search x.vq y.vq q.fbin --min-relevance best");
+    REFUSED(dir, 2, "one index", "\"$VQ\" search x.vq y.vq q.fbin --min-relevance 0.5");
+    REFUSED(dir, 2, "one index", "\"$VQ\" search x.vq y.vq q.fbin --relevance");
     test_rmdir(dir);
 }

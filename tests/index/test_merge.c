@@ -331,11 +331,69 @@ Test(merge, other_models, .timeout = 120)
         live_build(b, &others[i].c, 100, &s); /* other rows: other centroids */
         refused_as(a, b, out, others[i].why);
     }
+    static const struct {
+        const char *codec;
+        uint32_t metric, bytes, rotation, seed;
+        const char *why;
+    } pairs[][2] = {
+        /* of the same rows */
+        {{"sq8", VQ_METRIC_L2, 0, VQ_ROTATION_NONE, 1, NULL},
+         {"sq8", VQ_METRIC_L2, 0, VQ_ROTATION_RANDOM, 1, "different kinds of rotation"}},
+        {{"sq8", VQ_METRIC_L2, 0, VQ_ROTATION_RANDOM, 1, NULL},
+         {"sq8", VQ_METRIC_L2, 0, VQ_ROTATION_RANDOM, 2, "different seeds"}},
+        {{"pq8", VQ_METRIC_L2, 12, VQ_ROTATION_NONE, 1, NULL},
+         {"pq8", VQ_METRIC_L2, 8, VQ_ROTATION_NONE, 1, "different sub-quantizers"}},
+        {{"pq8", VQ_METRIC_L2, 8, VQ_ROTATION_OPQ, 1, NULL},
+         {"pq8", VQ_METRIC_L2, 8, VQ_ROTATION_OPQ, 2, "different "}},
+    };
+    float *x = clusters(3, 400, D);
+    for (size_t i = 0; i < VQ_COUNT(pairs); i++) {
+        for (int j = 0; j < 2; j++) {
+            vq_build_opts o = VQ_BUILD_OPTS_INIT;
+            o.codec = pairs[i][j].codec, o.metric = pairs[i][j].metric, o.nlist = 4;
+            o.code_bytes = pairs[i][j].bytes, o.rotation = pairs[i][j].rotation;
+            o.seed = pairs[i][j].seed, o.no_tune = 1, o.force = 1;
+            build(j == 0 ? a : b, x, 400, D, VQ_F32, &o);
+        }
+        refused_as(a, b, out, pairs[i][1].why);
+    }
+    vq_mem_free(x);
     refused_as(a, a, out, "given twice");
     FAILS(VQ_ENOENT, merge(a, out, out, VQ_KEEP_NONE));
     FAILS(VQ_EINVAL, vq_merge((const char *[]){a}, 1, out, NULL, &err));
     FAILS(VQ_EINVAL, merge(a, b, out, 3));
     FAILS(VQ_EINVAL, vq_merge(NULL, 2, out, NULL, &err));
+    free(a), free(b), free(out);
+    test_rmdir(dir);
+}
+
+/* A part with copies and one without; parts that hold nothing any more. */
+Test(merge, parts_that_lack_something, .timeout = 120)
+{
+    char *dir = test_tmpdir(), *a = test_path(dir, "a"), *b = test_path(dir, "b");
+    char *out = test_path(dir, "out");
+    live_config without = number_ids;
+    state of_a, of_b;
+    without.copies = false;
+    live_build(a, &without, 300, &of_a);
+    live_build(b, &number_ids, 300, &of_b); /* the same rows: the same model */
+    change(a, &number_ids, &of_a, 0, 300, 2, DELETE);
+    change(b, &number_ids, &of_b, 1, 300, 2, DELETE);
+    state all = both(&of_a, &of_b);
+    cr_assert(info_of(a).copies == 0 && info_of(b).copies > 0);
+    OK(merge(a, b, out, VQ_KEEP_NONE));
+    cr_assert_eq(info_of(out).copies, info_of(b).copies);
+    holds(out, &number_ids, &all);
+    OK(merge(b, a, out, VQ_KEEP_NONE));
+    holds(out, &number_ids, &all);
+    change(a, &number_ids, &of_a, 1, 300, 2, DELETE);
+    OK(merge(a, b, out, VQ_KEEP_NONE));
+    holds(out, &number_ids, &of_b);
+    change(b, &number_ids, &of_b, 0, 300, 2, DELETE);
+    OK(merge(a, b, out, VQ_KEEP_NONE));
+    cr_assert(info_of(out).n == 0 && problems_of(out) == 0);
+    change(out, &number_ids, &of_b, 5, 20, 1, 7000);
+    holds(out, &number_ids, &of_b);
     free(a), free(b), free(out);
     test_rmdir(dir);
 }

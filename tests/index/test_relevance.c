@@ -153,6 +153,9 @@ Test(relevance, judgements_that_teach_nothing)
     for (size_t i = 0; i < total; i++) w.grades[i] = 1;
     FAILS(VQ_EINVAL, learn(&w, true, row));
     cr_assert(strstr(err.text, "are relevant: there is nothing to cut") != NULL, "%s", err.text);
+    for (size_t i = 0; i < total; i++) w.grades[i] = i / DEPTH % 10 != 9 && i % 3 == 0;
+    FAILS(VQ_EINVAL, learn(&w, true, row));
+    cr_assert(strstr(err.text, "of 10 queries held out none") != NULL, "%s", err.text);
     for (size_t i = 0; i < total; i++) w.docs[i] += 1000;
     FAILS(VQ_EINVAL, learn(&w, true, row));
     cr_assert(strstr(err.text, "none is among the first 10 answers") != NULL, "%s", err.text);
@@ -319,6 +322,16 @@ Test(relevance, stored_and_searched, .timeout = 120)
     test_rmdir(dir);
 }
 
+/* A sound index, of which nobody knows what is relevant. */
+static void not_calibrated(const char *path)
+{
+    vq_relevance r = VQ_RELEVANCE_INIT;
+    vq_index *ix = open_index(path);
+    FAILS(VQ_ENOENT, vq_relevance_info(ix, &r, &err));
+    vq_close(ix);
+    cr_assert_eq(problems_of(path), 0);
+}
+
 Test(relevance, of_a_file_that_is_wrong)
 {
     enum { N = 300, D = 8 };
@@ -336,15 +349,113 @@ Test(relevance, of_a_file_that_is_wrong)
     OK(calibrate(path, &a, D, 1));
     size_t size = vq_array_size(1, VQ_RELEVANCE_COLS, 2048);
     uint8_t *value = vq_mem_alloc(1, size);
-    vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, 2048); /* of no kind */
-    OK(vq_file_put(path, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, 2048); /* of no kind that is known */
+    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    not_calibrated(path);
+    vq_array_write(value, row, 2, VQ_RELEVANCE_COLS / 2, 2048); /* of another shape */
+    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    not_calibrated(path);
+    row[0] = 1;
+    vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, 2048); /* and no depth */
+    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
     FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
     cr_assert(strstr(err.text, "relevance") != NULL && problems_of(path) > 0, "%s", err.text);
     value[100] ^= 1;
-    OK(vq_file_put(path, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
     FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
     cr_assert(strstr(err.text, "checksum") != NULL, "%s", err.text);
     vq_mem_free(value), vq_mem_free(a.x), vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* More queries than are searched at a time, more answers than were looked at, fewer than that. */
+Test(relevance, searched_as_vq_search_does, .timeout = 120)
+{
+    enum { N = 1000, D = 8, Q = 1100, BAD = 1050, DEEP = 15 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(1, N, D), *q = vq_alloc_f32(Q, D);
+    uint64_t *ids = vq_mem_alloc(Q, DEEP * sizeof *ids), plain[DEEP];
+    float *scores = vq_mem_alloc(Q, DEEP * sizeof *scores), of_plain[DEEP], p[DEEP], again[DEEP];
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_relevance r = VQ_RELEVANCE_INIT;
+    asked a;
+    o.nlist = 8;
+    build(path, x, N, D, VQ_F32, &o);
+    ask(&a, x, N, D);
+    OK(calibrate(path, &a, D, 1));
+    for (size_t i = 0; i < Q; i++) memcpy(q + i * D, a.x + i % ASKED * D, D * sizeof *q);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, 0, 0);
+    OK(vq_relevance_info(ix, &r, &err));
+    FAILS(VQ_EINVAL, vq_search_relevant(s, q, 1, 0, 0.5f, ids, scores, NULL, &err));
+    FAILS(VQ_EINVAL, vq_search_relevant(s, q, 1, VQ_NONE, 0.5f, ids, scores, NULL, &err));
+    memset(ids, 7, Q * DEEP * sizeof *ids);
+    q[BAD * D + 1] = NAN;
+    FAILS(VQ_EINVAL, vq_search_relevant(s, q, Q, DEEP, 0.5f, ids, scores, NULL, &err));
+    cr_assert(strstr(err.text, "query 1050:") != NULL && ids[0] == 0x0707070707070707u, "%s",
+              err.text);
+    q[BAD * D + 1] = 0.0f;
+    OK(vq_search_relevant(s, q, Q, DEEP, r.best, ids, scores, NULL, &err));
+    for (size_t i = 0; i < Q; i += 5) {
+        OK(vq_search(s, q + i * D, 1, DEEP, plain, of_plain, &err));
+        OK(vq_search_relevant(s, q + i * D, 1, DEEP, 0.0f, plain, of_plain, p, &err));
+        for (size_t k = 0; k < DEEP; k++)
+            cr_assert_eq(ids[i * DEEP + k], p[k] >= r.best ? plain[k] : VQ_NO_ID);
+    }
+    OK(vq_searcher_filter(s, VQ_FILTER_ALLOW, (uint64_t[]){3, 500, 900}, NULL, 3, &err));
+    OK(vq_search(s, q, 1, DEEP, plain, of_plain, &err));
+    OK(vq_search_relevant(s, q, 1, DEEP, 0.0f, ids, scores, again, &err));
+    for (size_t k = 0; k < DEEP; k++) {
+        cr_assert_eq(ids[k], plain[k]);
+        cr_assert(k < 3 ? plain[k] != VQ_NO_ID && again[k] >= 0.0f
+                        : plain[k] == VQ_NO_ID && isnan(again[k]));
+    }
+    vq_searcher_close(s);
+    vq_close(ix);
+    vq_mem_free(a.x), vq_mem_free(x), vq_mem_free(q), vq_mem_free(ids), vq_mem_free(scores);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(relevance, of_scores_that_overflow)
+{
+    float row[VQ_RELEVANCE_COLS], p[2];
+    const float scores[2] = {INFINITY, 1.0f};
+    world w = make_world(8, 100, true);
+    OK(learn(&w, true, row));
+    vq_relevance_apply(row, scores, 2, true, p);
+    cr_assert(p[0] == 0.0f && p[1] == 0.0f, "%g, %g", (double)p[0], (double)p[1]);
+    free_world(&w);
+}
+
+static int replace(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)done, (void)total;
+    if (strcmp(phase, "search") == 0) OK(vq_compact(ctx, NULL, NULL, &err));
+    return 0;
+}
+
+/* What was learnt on a file is not stored in another one. */
+Test(relevance, replaced_meanwhile)
+{
+    enum { N = 300, D = 8 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(1, N, D);
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_source *src;
+    asked a;
+    build(path, x, N, D, VQ_F32, &o);
+    ask(&a, x, N, D);
+    const vq_judgements j = {.nq = ASKED, .first = a.first, .ids = a.ids, .grades = a.grades};
+    vq_relevance_opts r = VQ_RELEVANCE_OPTS_INIT;
+    OK(vq_source_open_array(&src, a.x, ASKED, D, VQ_F32, &err));
+    r.queries = &src, r.nqueries = 1, r.judged = &j;
+    r.progress = replace, r.progress_ctx = path;
+    FAILS(VQ_EBUSY, vq_relevance_calibrate(path, &r, &err));
+    vq_source_close(src);
+    not_calibrated(path);
+    vq_mem_free(a.x), vq_mem_free(x);
     free(path);
     test_rmdir(dir);
 }
