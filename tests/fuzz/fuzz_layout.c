@@ -63,7 +63,7 @@ static uint64_t parse_others(const uint8_t *value, size_t len)
         seen += sum(x, n * VQ_TUNE_COLS * sizeof *x) + vq_rule_on(&s.lists, 1.0f, 2.0f) +
                 (vq_rule_gap(&s.rows, 0.0f) > 0.0f);
     }
-    if (vq_relevance_parse(value, len, &x, NULL) == VQ_OK) {
+    if (vq_relevance_parse(value, len, &x, NULL) == VQ_OK && x != NULL) {
         float p[3];
         vq_relevance_apply(x, (const float[]){9.0f, 2.0f, 2.0f}, 3, true, p);
         seen += (p[2] > 0.5f) + vq_relevance_of(x).depth;
