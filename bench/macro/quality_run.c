@@ -116,7 +116,7 @@ static vq_build_opts build_options(const build_job *job, vq_source *const *queri
     if (o.train != VQ_TRAIN_KMEANS) {
         o.queries = queries;
         o.nqueries = job->data->ntrain;
-        o.teacher_cache = cache;
+        if (o.nqueries > 0) o.teacher_cache = cache; /* those made of vectors differ by seed */
     }
     return o;
 }
