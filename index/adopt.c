@@ -72,7 +72,7 @@ vq_status vq_adopt_plan(vq_plan *p, const vq_model *of, const char *name, const 
     vq_model *m = &p->model;
     *m = *of;
     m->tune = m->relevance = NULL, m->tune_rows = 0; /* measured on other vectors */
-    m->format = VQ_FORMAT_PLAIN;
+    m->format = m->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
     m->n = n;
     m->copies = m->labels = m->added = 0;
     m->added_spread = 0.0f;

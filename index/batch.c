@@ -25,8 +25,8 @@ typedef struct wishes {
 } wishes;
 
 /* Who wants which list: from lists by query to queries by list. */
-static vq_status turn_round(wishes *w, const vq_model *m, const vq_seat *seats, size_t n,
-                            vq_arena *arena, vq_error *err)
+static vq_status turn_round(wishes *w, const vq_model *m, const vq_kernels *k, const vq_seat *seats,
+                            size_t n, vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t all = 0;
@@ -44,7 +44,7 @@ static vq_status turn_round(wishes *w, const vq_model *m, const vq_seat *seats, 
         for (uint32_t j = 0; j < seats[i].x->nlists; j++) {
             const vq_hit *list = &seats[i].x->lists[j];
             w->of[next[list->id]++] =
-                (wish){.seat = (uint32_t)i, .base = list->score + m->biases[list->id]};
+                (wish){.seat = (uint32_t)i, .base = vq_list_base(m, k, seats[i].x, list)};
         }
 out:
     return rc;
@@ -204,7 +204,7 @@ static vq_status raise_threshold(const piece *p, vq_shard *s, vq_seat *t, float 
         if (s->lists[part.list].nchunks == 0) continue;
         part.n = VQ_MIN(s->lists[part.list].chunks[0].n, (uint32_t)p->w.room);
         (void)vq_scan_part(&p->w, t->tables, &t->copies, part,
-                           x->lists[best].score + s->model.biases[part.list], &t->pool);
+                           vq_list_base(&s->model, p->w.k, x, &x->lists[best]), &t->pool);
         if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
         seen += part.n;
     }
@@ -223,7 +223,7 @@ vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t
     wishes wanted;
     piece p = {.seats = seats, .wanted = &wanted};
     VQ_REQUIRE(scores != NULL, VQ_ENOMEM, "batch: %u lists", m->nlist);
-    VQ_TRY(turn_round(&wanted, m, seats, n, arena, err));
+    VQ_TRY(turn_round(&wanted, m, k, seats, n, arena, err));
     VQ_TRY(piece_begin(&p, s, k, arena, err));
     for (size_t i = 0; i < n; i++) {
         VQ_TRY(vq_pool_begin(&seats[i].pool, keep, &p.w, arena, err));

@@ -156,20 +156,20 @@ out:
     return rc;
 }
 
-/* The first columns of the centroids. */
+/* The first columns of what lists are chosen by. */
 static vq_status make_centroids(vq_brief *b, const vq_model *m, const vq_kernels *k, void *memory,
                                 vq_error *err)
 {
     vq_status rc = VQ_OK;
     float *copy = NULL;
-    const float *from = m->centroids;
+    const float *routes = vq_model_routes(m), *from = routes;
     size_t columns, d = m->d_code;
     VQ_TRY(probe_columns(m, &columns, err));
     if (columns < d) {
         from = copy = vq_alloc_f32(m->nlist, columns);
         VQ_REQUIRE(copy != NULL, VQ_ENOMEM, "searcher: %u x %zu floats", m->nlist, columns);
         for (size_t l = 0; l < m->nlist; l++)
-            memcpy(copy + l * columns, m->centroids + l * d, columns * sizeof *copy);
+            memcpy(copy + l * columns, routes + l * d, columns * sizeof *copy);
     }
     vq_bytemat_make(&b->centroids, k, from, m->nlist, columns, memory);
 out:

@@ -56,6 +56,7 @@ void vq_fitted_fini(vq_fitted *f)
     vq_mem_free(f->matrix);
     vq_mem_free(f->query_matrix);
     vq_mem_free(f->centroids);
+    vq_mem_free(f->routes);
     vq_mem_free(f->biases);
     vq_mem_free(f->params);
     vq_mem_free(f->groups);

@@ -34,7 +34,7 @@ out:
 vq_status vq_grouping_open(vq_groups *g, const vq_model *m, vq_error *err)
 {
     bool l2 = m->metric == VQ_METRIC_L2;
-    vq_grouped of = {.centroids = m->centroids,
+    vq_grouped of = {.centroids = vq_model_routes(m),
                      .biases = l2 ? m->biases : NULL,
                      .sizes = m->groups + VQ_GROUPS_HEAD,
                      .n = m->nlist,

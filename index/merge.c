@@ -27,6 +27,7 @@ static vq_status same_facts(const vq_model *a, const vq_model *b, vq_error *err)
         {"dimensions", a->d, b->d},
         {"lists", a->nlist, b->nlist},
         {"groups of lists", a->ngroups, b->ngroups},
+        {"routes", a->nroutes, b->nroutes},
         {"coded dimensions", a->d_code, b->d_code},
         {"sub-quantizers", a->m, b->m},
         {"kinds of rotation", a->transform_kind, b->transform_kind},
@@ -386,7 +387,7 @@ static vq_status plan_model(vq_merger *m, vq_error *err)
     uint64_t chunk = model->row_chunk;
     sum_drift(m);
     model->labels = 0; /* names get ranks again */
-    model->format = chunk != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
+    model->format = chunk != 0 || model->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
     VQ_TRY(vq_merge_plan_ids(m, err));
     VQ_REQUIRE(model->n <= UINT32_MAX, VQ_EINVAL,
                "%" PRIu64 " vectors; one index holds up to %u, so search them as one instead",

@@ -67,6 +67,7 @@ static const field fields[] = {
     {"query_map", FIELD_NAME, OFFSET(query_map), NAMES(query_map_names)},
     {"rerank", FIELD_U32, OFFSET(rerank), NULL, 0},
     {"rotation", FIELD_NAME, OFFSET(rotation), NAMES(rotation_names)},
+    {"routes", FIELD_COUNT, OFFSET(nroutes), NULL, 0},
     {"row_chunk", FIELD_COUNT, OFFSET(row_chunk), NULL, 0},
     {"seed", FIELD_U64, OFFSET(seed), NULL, 0},
     {"spread", FIELD_MEAN, OFFSET(spread), NULL, 0},
@@ -110,6 +111,7 @@ size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
     out[n++] = (vq_model_array){"mean", 1, m->d, &m->mean};
     if (m->query_map)
         out[n++] = (vq_model_array){"query_matrix", m->d_code, m->d, &m->query_matrix};
+    if (m->nroutes != 0) out[n++] = (vq_model_array){"routes", m->nroutes, m->d_code, &m->routes};
     return n;
 }
 
@@ -296,6 +298,9 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
     VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
                m->ngroups, m->nlist);
+    VQ_REQUIRE(m->nroutes == 0 || (m->nroutes == m->nlist && m->format >= VQ_FORMAT_DOCUMENTS),
+               VQ_ECORRUPT, "meta: %" PRIu64 " routes of %u lists in format %u", m->nroutes,
+               m->nlist, m->format);
     VQ_REQUIRE(m->labels <= (uint64_t)VQ_NAMES_PER_BLOCK << 32, VQ_ECORRUPT,
                "meta: %" PRIu64 " labels, more than blocks of names have room for", m->labels);
     VQ_REQUIRE(m->labels == 0 || (changed && m->string_ids && m->labels >= m->n), VQ_ECORRUPT,

@@ -19,6 +19,7 @@ typedef struct vq_model {
     uint64_t row_chunk; /* see vq_shape; 0: as all files of formats 1 to 3 have it */
     uint64_t added;     /* vectors since the build; 0: none, or not known */
     uint64_t ngroups;   /* groups in which lists lie; 0: none */
+    uint64_t nroutes;   /* vectors that lists are chosen by: nlist, or 0: the centroids */
     uint64_t labels;    /* of names: those from here on have not been given; 0: n of them have */
     uint32_t format, metric, d, d_code, nlist, m;
     uint32_t store, input;   /* element types: of the stored rows, of the rows as they came */
@@ -40,7 +41,8 @@ typedef struct vq_model {
     const float *mean;         /* d */
     const float *matrix;       /* d_code x d, if the transform is dense */
     const float *query_matrix; /* d_code x d, if query_map */
-    const float *centroids;    /* nlist x d_code */
+    const float *centroids;    /* nlist x d_code: codes are of what vectors differ from them by */
+    const float *routes;       /* nlist x d_code: what queries choose lists by; NULL: centroids */
     const float *biases; /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
     const float *params; /* codec's */
     const float *groups; /* VQ_GROUPS_HEAD + ngroups, if there are groups (grouping.h) */
@@ -65,6 +67,12 @@ static inline float vq_mean_of(double sum, uint64_t n)
 static inline float vq_model_drift(const vq_model *m)
 {
     return m->spread > 0.0f && m->added > 0 ? sqrtf(m->added_spread / m->spread) - 1.0f : 0.0f;
+}
+
+/* What queries choose lists by: nlist x d_code. */
+static inline const float *vq_model_routes(const vq_model *m)
+{
+    return m->routes != NULL ? m->routes : m->centroids;
 }
 
 /* Fills the derived part; the value_min of shape is the caller's. */
@@ -93,7 +101,7 @@ typedef struct vq_model_array {
     uint64_t rows, cols;
     const float **place; /* in the model */
 } vq_model_array;
-enum { VQ_MODEL_ARRAYS = 7 };
+enum { VQ_MODEL_ARRAYS = 8 };
 /* The arrays that this model has, and their shapes; returns their number. */
 size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS]);
 

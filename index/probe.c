@@ -145,6 +145,7 @@ static void score(const vq_shard *s, const vq_kernels *k, const vq_query *x, con
                   size_t n, char *scratch, float *scores)
 {
     const vq_model *m = &s->model;
+    const float *routes = vq_model_routes(m);
     const vq_bytemat *bytes = &s->brief.centroids;
     size_t d = m->d_code;
     bool briefly = s->brief.memory != NULL;
@@ -155,10 +156,10 @@ static void score(const vq_shard *s, const vq_kernels *k, const vq_query *x, con
     else if (briefly)
         vq_bytemat_some(bytes, k, &fixed, rows, n, scratch + rooms_of(m).some, scores);
     else if (rows == NULL)
-        k->matvec_f32(m->centroids, n, d, d, x->y, scores);
+        k->matvec_f32(routes, n, d, d, x->y, scores);
     else
         for (size_t i = 0; i < n; i++)
-            scores[i] = k->dot_f32(x->y, m->centroids + (size_t)rows[i] * d, d);
+            scores[i] = k->dot_f32(x->y, routes + (size_t)rows[i] * d, d);
     for (size_t i = 0; i < n; i++) scores[i] -= m->biases[rows != NULL ? rows[i] : i];
 }
 
@@ -187,7 +188,7 @@ static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
     for (size_t i = 0; i < left && left > nprobe && closer; i++) {
         size_t l = hits[i].id;
         if (hits[i].score > least + spread * step[l]) continue;
-        hits[i].score = k->dot_f32(x->y, m->centroids + l * d, d) - m->biases[l];
+        hits[i].score = k->dot_f32(x->y, vq_model_routes(m) + l * d, d) - m->biases[l];
     }
     return left;
 }

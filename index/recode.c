@@ -196,6 +196,7 @@ vq_status vq_fold_map(const vq_model *m, vq_fitted *fitted, const float *map, in
     turns[1] = inverse;
     VQ_TRY(vq_fit_turn(queries, nq, d, map, err));
     VQ_TRY(vq_fit_turn(c->coded, c->n, d, inverse, err));
+    if (m->nroutes != 0) VQ_TRY(vq_fit_turn(fitted->routes, m->nlist, d, inverse, err));
     for (int i = 0; i < 2; i++) {
         vq_gemm_nn(d, m->d, d, 1.0f, turns[i], d, matrices[i], m->d, 0.0f, folded, m->d);
         memcpy(matrices[i], folded, d * m->d * sizeof *folded);

@@ -193,7 +193,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         uint32_t list = (uint32_t)x->lists[i].id;
         VQ_TRY(vq_shard_load(s, list, err));
         const vq_list_view *l = &s->lists[list];
-        float base = x->lists[i].score + m->biases[list];
+        float base = vq_list_base(m, k, x, &x->lists[i]);
         if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);
         if (i == 0) touch_pages(s, x, GROUP);
         if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);

@@ -177,6 +177,14 @@ static inline bool vq_shard_grouped(const vq_shard *s, uint64_t nprobe)
 {
     return s->groups.memory != NULL && vq_shard_groupable(s, nprobe);
 }
+/* The query's product with the centroid of one of its lists, to which those with codes are added.
+ */
+static inline float vq_list_base(const vq_model *m, const vq_kernels *k, const vq_query *x,
+                                 const vq_hit *list)
+{
+    if (m->routes == NULL) return list->score + m->biases[list->id];
+    return k->dot_f32(x->y, m->centroids + (size_t)list->id * m->d_code, m->d_code);
+}
 /* Scores of all lists, as a probe has them before it looks closer. */
 void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, void *scratch,
                      float *scores);

@@ -43,7 +43,8 @@ static uint64_t model_bytes(const vq_model *m)
 {
     uint64_t floats =
         m->codec->nparams(m->d_code, m->m) + (uint64_t)m->d_code * (m->nlist + (uint64_t)m->d_code);
-    return 4 * STATES * floats;
+    uint64_t routes = 4 * (uint64_t)m->d_code * m->nlist;
+    return 4 * STATES * floats + routes;
 }
 
 uint64_t vq_taught_bytes(const vq_plan *p, uint64_t n, size_t nq)

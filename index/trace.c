@@ -133,7 +133,7 @@ static vq_status walk_list(walk *w, uint32_t rank, uint32_t *seen, vq_error *err
     const vq_model *m = &s->model;
     uint32_t list = (uint32_t)w->x.lists[rank].id;
     const vq_list_view *l = &s->lists[list];
-    float base = w->x.lists[rank].score + m->biases[list];
+    float base = vq_list_base(m, r->k, &w->x, &w->x.lists[rank]);
     uint64_t self = r->p->self[w->query], first = (uint64_t)rank << 32;
     for (uint32_t c = 0; c < l->nchunks + l->ncopied; c++) {
         const vq_chunk_view *v = &l->chunks[c];

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lists that are chosen by vectors of their own, which learnt from queries. */
+#include "tests/index/taught.h"
+
+enum { LISTS = 64, FEW = 4 };
+
+static void build_routed(const char *path, const world *w)
+{
+    vq_build_opts o = with_queries(w, VQ_METRIC_IP);
+    o.nlist = LISTS, o.code_bytes = 16, o.train = VQ_TRAIN_DISTILL, o.no_tune = 1;
+    build(path, w->x, N, D, VQ_F32, &o);
+}
+
+/* A searcher that chooses lists by their centroids. */
+static vq_searcher *by_centroids(vq_index *ix, uint32_t nprobe, uint32_t rerank)
+{
+    vq_searcher *s = open_searcher(ix, nprobe, rerank);
+    s->pinned = true;
+    s->shards[0].model.routes = NULL;
+    s->shards[0].model.nroutes = 0;
+    return s;
+}
+
+static double recall_of(vq_searcher *s, const world *w)
+{
+    static uint64_t truth[NQ * K], ids[NQ * K];
+    vq_source *base;
+    vq_exact_opts e = {.metric = VQ_METRIC_IP, .k = K, .threads = 1};
+    OK(vq_source_open_array(&base, w->x, N, D, VQ_F32, &err));
+    OK(vq_exact(base, w->held, NQ, &e, truth, NULL, &err));
+    vq_source_close(base);
+    OK(vq_search(s, w->held, NQ, K, ids, NULL, &err));
+    return vq_recall(truth, K, K, ids, K, K, NQ);
+}
+
+static void same_scores(vq_searcher *s, vq_searcher *t, const world *w, size_t nq)
+{
+    static uint64_t ids[NQ * K];
+    static float a[NQ * K], b[NQ * K];
+    for (size_t done = 0; done < NQ; done += nq) {
+        OK(vq_search(s, w->held + done * D, nq, K, ids, a + done * K, &err));
+        OK(vq_search(t, w->held + done * D, nq, K, ids, b + done * K, &err));
+    }
+    for (size_t i = 0; i < (size_t)NQ * K; i++)
+        cr_assert_float_eq(a[i], b[i], 1e-4f * (1.0f + fabsf(b[i])), "%zu: %g, %g", i, (double)a[i],
+                           (double)b[i]);
+}
+
+/* The lists that queries nobody trained on want come sooner; what is found in them counts as it
+ * does without. */
+Test(routes, choose_lists_and_nothing_else, .timeout = 300)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    build_routed(path, &w);
+    cr_assert_eq(problems_of(path), 0);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, FEW, N), *t = by_centroids(ix, FEW, N);
+    const vq_model *m = &s->shards[0].model;
+    cr_assert(m->nroutes == LISTS && m->routes != m->centroids && m->format == 4);
+    double routed = recall_of(s, &w), plain = recall_of(t, &w);
+    cr_assert_gt(routed, plain, "%.3f, by centroids %.3f", routed, plain);
+    vq_searcher_close(s), vq_searcher_close(t);
+    for (size_t nq = 1; nq <= NQ; nq *= NQ) { /* one by one, and as a batch */
+        s = open_searcher(ix, VQ_ALL, VQ_NONE), t = by_centroids(ix, VQ_ALL, VQ_NONE);
+        same_scores(s, t, &w, nq);
+        vq_searcher_close(s), vq_searcher_close(t);
+    }
+    vq_close(ix);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Vectors added go where the centroids say, and are found; parts with the model come together. */
+Test(routes, live_on, .timeout = 300)
+{
+    enum { MORE = 500 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x"), *part = test_path(dir, "y");
+    char *both = test_path(dir, "z");
+    uint64_t names[MORE];
+    world w = make_world();
+    float *more = clusters(1, MORE, D);
+    build_routed(path, &w);
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    for (size_t i = 0; i < MORE; i++) names[i] = N + i;
+    o.model = open_index(path), o.ids = names, o.nids = MORE;
+    build(part, more, MORE, D, VQ_F32, &o);
+    vq_close(o.model);
+    vq_merge_opts how = VQ_MERGE_OPTS_INIT;
+    const char *const parts[] = {path, part};
+    OK(vq_merge(parts, 2, both, &how, &err));
+    cr_assert_eq(problems_of(both), 0);
+    vq_index *ix = open_index(both);
+    vq_searcher *s = open_searcher(ix, LISTS, N);
+    cr_assert(s->shards[0].model.nroutes == LISTS && s->shards[0].model.n == N + MORE);
+    size_t found = 0;
+    for (size_t i = 0; i < MORE; i++) {
+        uint64_t ids[2 * K];
+        OK(vq_search(s, more + i * D, 1, 2 * K, ids, NULL, &err));
+        for (size_t j = 0; j < 2 * K; j++) found += ids[j] == N + i;
+    }
+    cr_assert_gt(found, MORE / 2, "%zu of %d", found, MORE);
+    vq_searcher_close(s);
+    vq_close(ix);
+    vq_mem_free(more);
+    end_world(&w);
+    free(path), free(part), free(both);
+    test_rmdir(dir);
+}
+
+/* A number of them that cannot be, and an array that is not there. */
+Test(routes, damage_is_found, .timeout = 300)
+{
+    static const struct {
+        const char *key, *text, *says;
+    } wrong[] = {{"routes", "63", "routes"}, {"format", "3", "routes"}, {"routes", "x", "routes"}};
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    vq_index *ix;
+    build_routed(path, &w);
+    for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
+        uint8_t value[16];
+        size_t len = strlen(wrong[i].text);
+        memcpy(value + 8, wrong[i].text, len);
+        vq_record_seal(value, 8 + len);
+        OK(vq_file_put(path, NULL, VQ_DB_META, wrong[i].key, value, 8 + len, &err));
+        FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
+        cr_assert_not_null(strstr(err.text, wrong[i].says), "%s", err.text);
+        const char *right = strcmp(wrong[i].key, "format") == 0 ? "4" : "64";
+        len = strlen(right);
+        memcpy(value + 8, right, len);
+        vq_record_seal(value, 8 + len);
+        OK(vq_file_put(path, NULL, VQ_DB_META, wrong[i].key, value, 8 + len, &err));
+        cr_assert_eq(problems_of(path), 0);
+    }
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
