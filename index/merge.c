@@ -107,26 +107,16 @@ static uint64_t shifted(const vq_places *gone, const uint32_t *base, uint64_t pl
     return place + base[list] - before;
 }
 
-vq_status vq_merge_moved(vq_merge_part *p, uint64_t place, uint64_t *to, vq_error *err)
+vq_status vq_merge_moved(vq_merge_part *p, bool copy, uint64_t place, uint64_t *to, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    uint32_t list = (uint32_t)(place >> 32);
-    VQ_REQUIRE(list < p->shard.model.nlist && (uint32_t)place < p->shard.lists[list].n &&
-                   !is_gone(&p->gone, place),
-               VQ_ECORRUPT, "there is no slot %u in list %u", (uint32_t)place, list);
-    *to = shifted(&p->gone, p->base, place);
-out:
-    return rc;
-}
-
-vq_status vq_merge_copy_moved(vq_merge_part *p, uint64_t place, uint64_t *to, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    uint32_t list = (uint32_t)(place >> 32);
-    VQ_REQUIRE(list < p->shard.model.nlist && (uint32_t)place < p->shard.lists[list].copies &&
-                   !is_gone(&p->gone_copies, place),
-               VQ_ECORRUPT, "there is no copy %u in list %u", (uint32_t)place, list);
-    *to = shifted(&p->gone_copies, p->copy_base, place);
+    uint32_t list = (uint32_t)(place >> 32), slot = (uint32_t)place, n = 0;
+    const vq_places *gone = copy ? &p->gone_copies : &p->gone;
+    if (list < p->shard.model.nlist)
+        n = copy ? p->shard.lists[list].copies : p->shard.lists[list].n;
+    VQ_REQUIRE(slot < n && !is_gone(gone, place), VQ_ECORRUPT, "there is no %s %u in list %u",
+               copy ? "copy" : "slot", slot, list);
+    *to = shifted(gone, copy ? p->copy_base : p->base, place);
 out:
     return rc;
 }
@@ -209,7 +199,7 @@ static vq_status new_label(const gather *g, vq_merge_part *p, uint64_t label, ui
     vq_status rc = VQ_OK;
     *to = label;
     if (g->copies) {
-        VQ_TRY(vq_merge_moved(p, label, to, err));
+        VQ_TRY(vq_merge_moved(p, false, label, to, err));
     } else if (p->labels != NULL) {
         VQ_REQUIRE(label < p->nlabels && p->labels[label] != VQ_NO_ID, VQ_ECORRUPT,
                    "list %u: label %" PRIu64 " has no id", g->list, label);

@@ -44,10 +44,9 @@ vq_status vq_merge_plan_ids(vq_merger *m, vq_error *err);
 /* ids, names and what vectors carry; base and copy_base are there. */
 vq_status vq_merge_write_ids(vq_merger *m, vq_error *err);
 
-/* Where a vector of a part, or a copy, lies in the new index.  VQ_ECORRUPT: there is no such place,
- * or what lies there does not stay. */
-vq_status vq_merge_moved(vq_merge_part *p, uint64_t place, uint64_t *to, vq_error *err);
-vq_status vq_merge_copy_moved(vq_merge_part *p, uint64_t place, uint64_t *to, vq_error *err);
+/* Where a vector of a part, or one of its copies, lies in the new index.  VQ_ECORRUPT: there is no
+ * such place, or what lies there does not stay. */
+vq_status vq_merge_moved(vq_merge_part *p, bool copy, uint64_t place, uint64_t *to, vq_error *err);
 
 /* o: as in vq_merge. */
 vq_status vq_merge_files(const char *const *paths, size_t n, const char *out,

@@ -380,10 +380,10 @@ static vq_status write_id(void *ctx, size_t part, const vq_node *id, uint64_t pa
     uint8_t *room;
     if (!wins) goto out;
     VQ_TRY(look_up(p, id, passed, &from, &old, err));
-    VQ_TRY(vq_merge_moved(p, from, &to, err));
+    VQ_TRY(vq_merge_moved(p, false, from, &to, err));
     if (id->len == 16) {
         VQ_TRY(vq_shard_copy(&p->shard, id->value + 8, from, &copy, err));
-        VQ_TRY(vq_merge_copy_moved(p, copy, &copied, err));
+        VQ_TRY(vq_merge_moved(p, true, copy, &copied, err));
     }
     VQ_TRY(vq_store_put(o->m->store, VQ_DB_IDS, id->key, id->key_len, copied != VQ_NO_ID ? 16 : 8,
                         &room, err));

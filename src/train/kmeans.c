@@ -215,15 +215,14 @@ static vq_status assign_task(void *ctx, size_t task, int worker, vq_error *err)
     return VQ_OK;
 }
 
-/* order[first[c]..first[c+1]-1] = the rows of cluster c, rising. */
-static void sort_rows(lloyd *s)
+void vq_kmeans_sort(const uint32_t *assign, size_t n, size_t k, size_t *first, uint32_t *order)
 {
-    memset(s->first, 0, (s->k + 1) * sizeof *s->first);
-    for (size_t i = 0; i < s->n; i++) s->first[s->assign[i] + 1]++;
-    for (size_t c = 0; c < s->k; c++) s->first[c + 1] += s->first[c];
-    for (size_t i = 0; i < s->n; i++) s->order[s->first[s->assign[i]]++] = (uint32_t)i;
-    for (size_t c = s->k; c > 0; c--) s->first[c] = s->first[c - 1];
-    s->first[0] = 0;
+    memset(first, 0, (k + 1) * sizeof *first);
+    for (size_t i = 0; i < n; i++) first[assign[i] + 1]++;
+    for (size_t c = 0; c < k; c++) first[c + 1] += first[c];
+    for (size_t i = 0; i < n; i++) order[first[assign[i]]++] = (uint32_t)i;
+    memmove(first + 1, first, k * sizeof *first);
+    first[0] = 0;
 }
 
 /* The mean of one cluster and the distances of its rows to it. */
@@ -294,7 +293,7 @@ static vq_status one_round(lloyd *s, double *loss, double *objective, vq_error *
     prepare(s);
     VQ_TRY(
         vq_team_run(s->threads, (s->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE, assign_task, s, err));
-    sort_rows(s);
+    vq_kmeans_sort(s->assign, s->n, s->k, s->first, s->order);
     VQ_TRY(vq_team_run(s->threads, s->k, update_task, s, err));
     for (size_t c = 0; c < s->k; c++) {
         part += s->part[c];

@@ -33,6 +33,10 @@ vq_status vq_kmeans(const float *x, size_t n, size_t d, const vq_kmeans_opts *op
 vq_status vq_kmeans_many(const float *x, size_t n, size_t d, const vq_kmeans_opts *opts,
                          float *centroids, double *loss, vq_error *err);
 
+/* order[first[c]..first[c+1]-1] = the rows of cluster c, rising: n rows, k clusters, k + 1 first.
+ */
+void vq_kmeans_sort(const uint32_t *assign, size_t n, size_t k, size_t *first, uint32_t *order);
+
 /* assign[i] = the centroid c (k x d) nearest to row i: argmax of x.c - |c|^2/2 (or of x.c if bias
  * is NULL); bias is k floats, -|c|^2/2, from vq_kmeans_bias.  One tile of rows, one thread, dots is
  * scratch of vq_kmeans_scratch(k) floats.  Bits do not depend on threads when the caller's tiles

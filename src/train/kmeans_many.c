@@ -71,17 +71,6 @@ out:
     return rc;
 }
 
-/* order[first[c]..first[c+1]-1] = the rows of cluster c of k, rising. */
-static void sort_rows(many *s, size_t k)
-{
-    memset(s->first, 0, (k + 1) * sizeof *s->first);
-    for (size_t i = 0; i < s->n; i++) s->first[s->assign[i] + 1]++;
-    for (size_t c = 0; c < k; c++) s->first[c + 1] += s->first[c];
-    for (size_t i = 0; i < s->n; i++) s->order[s->first[s->assign[i]]++] = (uint32_t)i;
-    for (size_t c = k; c > 0; c--) s->first[c] = s->first[c - 1];
-    s->first[0] = 0;
-}
-
 static vq_status assign_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     (void)err;
@@ -163,7 +152,7 @@ static vq_status divide(many *s, vq_error *err)
     vq_mem_free(rows);
     rows = NULL;
     VQ_TRY(assign_all(s, centres, s->count, 0, err));
-    sort_rows(s, s->count);
+    vq_kmeans_sort(s->assign, s->n, s->count, s->first, s->order);
     VQ_TRY(vq_team_run(s->opts->threads, s->count, update_task, s, err));
 out:
     vq_mem_free(rows);
@@ -287,7 +276,7 @@ vq_status vq_kmeans_many(const float *x, size_t n, size_t d, const vq_kmeans_opt
         VQ_TRY(vq_tick(opts->ticker, opts->phase, s.count, s.count + 1, err));
         if (s.unit != NULL) make_unit(&s);
         VQ_TRY(assign_all(&s, s.unit != NULL ? s.unit : centroids, s.k, groups, err));
-        sort_rows(&s, s.k);
+        vq_kmeans_sort(s.assign, s.n, s.k, s.first, s.order);
         VQ_TRY(vq_team_run(opts->threads, s.k, update_task, &s, err));
     }
     double sum = 0.0;
