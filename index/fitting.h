@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fitting.h -- training on its way, as its rooms share it: the axes of the coded space (fitaxes.c),
+ * lists and codebooks in it (fit.c). */
+#ifndef VQ_INDEX_FITTING_H
+#define VQ_INDEX_FITTING_H
+
+#include "index/fit.h"
+
+typedef struct vq_fitting {
+    vq_plan *p;
+    vq_fitted *out;
+    const vq_kernels *k;
+    vq_ticker *ticker;
+    const uint8_t *rows;
+    uint32_t elem;
+    size_t n;
+    const vq_queries *queries;
+    float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
+    float *y;                    /* n x d_code: the sample in coded space, later its residuals */
+    uint32_t *lists;             /* n: of these, from then on */
+} vq_fitting;
+
+/* Chooses the transform into the coded space, before there are lists: axes of the data, or none to
+ * learn. */
+vq_status vq_fit_transform(vq_fitting *f, vq_error *err);
+/* Folds the axes of the residuals (y), turned as suits the codes, into matrix, centroids and
+ * sample. */
+vq_status vq_fit_axes(vq_fitting *f, vq_error *err);
+/* Training queries, where they have a space of their own, in it (n x d_code); the caller frees
+ * them.  None: NULL. */
+vq_status vq_fit_queries(const vq_fitting *f, float **queries, size_t *n, vq_error *err);
+
+#endif
