@@ -6,6 +6,7 @@
 #include "index/adopt.h"
 #include "index/building.h"
 #include "index/stored.h"
+#include "index/trial.h"
 #include "index/tune.h"
 #include "src/base/team.h"
 #include "src/train/kmeans.h"
@@ -22,6 +23,19 @@ static vq_status make_plan(vq_building *b, uint64_t n, vq_error *err)
     if (b->given.lists == NULL) return vq_plan_make(&b->plan, b->opts, n, d, elem, err);
     return vq_adopt_plan(&b->plan, &b->given.model, vq_file_path(b->given.snapshot.file), b->opts,
                          n, d, elem, err);
+}
+
+/* What the plan has left open, now that there is a sample. */
+static vq_status choose_codec(vq_building *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_trial_choice choice;
+    VQ_TRY(vq_tick(&b->ticker, "codec", 0, 0, err));
+    VQ_TRY(vq_trial_run(&b->plan, b->opts, b->sample, b->src->elem, b->sampled, &choice, err));
+    if (choice.codec != NULL)
+        VQ_TRY(vq_plan_decide(&b->plan, b->opts, b->src->elem, choice.codec, choice.why, err));
+out:
+    return rc;
 }
 
 static vq_status train(vq_building *b, vq_error *err)
@@ -51,6 +65,7 @@ static vq_status train(vq_building *b, vq_error *err)
         rc = vq_fail_context(err, rc, "%s", b->src->name);
         goto out;
     }
+    if (b->plan.trial) VQ_TRY(choose_codec(b, err));
     if (!b->plan.adopted) b->plan.store_scale = vq_stored_scale(b->src);
     VQ_TRY((b->plan.adopted ? vq_adopt_store : vq_plan_store)(&b->plan, b->largest, err));
     /* Before the long work: are the ids right? */

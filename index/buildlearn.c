@@ -165,14 +165,6 @@ vq_status vq_build_learn(vq_building *b, vq_error *err)
                        .log_ctx = b->opts->log_ctx};
     bool part = b->part.rows != NULL;
     vq_source *src = part ? b->part.src : b->src;
-    c->n = part ? b->part.n : (size_t)m->n;
-    c->lists = vq_mem_alloc(c->n, sizeof *c->lists);
-    c->codes = vq_mem_alloc(c->n, m->code.code_bytes);
-    c->coded = vq_alloc_f32(c->n, m->d_code);
-    if (m->shape.factors) c->factors = vq_alloc_f32(1, c->n);
-    VQ_REQUIRE(c->lists != NULL && c->codes != NULL && c->coded != NULL &&
-                   (c->factors != NULL || !m->shape.factors),
-               VQ_ENOMEM, "distillation: %zu vectors of %u floats", c->n, m->d_code);
     vq_encode_job job = {.src = src,
                          .model = m,
                          .threads = b->plan.threads,
@@ -181,6 +173,7 @@ vq_status vq_build_learn(vq_building *b, vq_error *err)
                          .ticker = &b->ticker,
                          .phase = "encode",
                          .corpus = c};
+    VQ_TRY(vq_corpus_init(c, m, part ? b->part.n : (size_t)m->n, err));
     VQ_TRY(vq_source_rewind(src, err));
     VQ_TRY(vq_encode_all(&job, err));
     VQ_TRY(ask_teacher(b, err));

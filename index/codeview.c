@@ -6,6 +6,22 @@
 
 #include "src/math/topk.h"
 
+vq_status vq_corpus_init(vq_corpus *c, const vq_model *m, size_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    memset(c, 0, sizeof *c);
+    c->n = n;
+    c->lists = vq_mem_alloc(n, sizeof *c->lists);
+    c->codes = vq_mem_alloc(n, m->code.code_bytes);
+    c->coded = vq_alloc_f32(n, m->d_code);
+    if (m->shape.factors) c->factors = vq_alloc_f32(1, n);
+    VQ_REQUIRE(c->lists != NULL && c->codes != NULL && c->coded != NULL &&
+                   (c->factors != NULL || !m->shape.factors),
+               VQ_ENOMEM, "codes of %zu vectors of %u floats", n, m->d_code);
+out:
+    return rc;
+}
+
 void vq_corpus_fini(vq_corpus *c)
 {
     vq_mem_free(c->lists);

@@ -18,6 +18,8 @@ typedef struct vq_corpus { /* encoded vectors, in the order of the source */
     uint8_t *copy_codes;
     float *copy_factors;
 } vq_corpus;
+/* All arrays but those of copies, for n vectors of a model; filled by vq_encode_all. */
+vq_status vq_corpus_init(vq_corpus *c, const vq_model *m, size_t n, vq_error *err);
 void vq_corpus_fini(vq_corpus *c);
 /* The mean squared distance of the vectors to their lists' centroids. */
 float vq_corpus_spread(const vq_model *m, const vq_corpus *c);

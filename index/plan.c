@@ -9,24 +9,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "index/plancodec.h"
 #include "src/math/score.h"
 #include "src/train/loss.h"
 
 enum {
-    SMALL_N = 2048,   /* below: a codebook of 256 words would be learnt from too few rows */
     OPQ_MIN_N = 5000, /* below: principal axes alone */
     OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
     COPIES_MIN_N =
-        10000,      /* below: all codes are read in less time than the rest of a query takes */
-    PQ_BYTES = 256, /* the most that pq8 takes */
+        10000, /* below: all codes are read in less time than the rest of a query takes */
     SAMPLE_PER_LIST = 40,
-    SAMPLE_MIN = 65536,
-    ADDITIVE_BYTES = 32,      /* above: the true ten are among the 130 reranked anyway */
-    ADDITIVE_FLOATS = 1 << 26 /* of codewords, 256 MB: above, building takes too long */
+    SAMPLE_MIN = 65536
 };
 #define F16_MAX        65504.0f
 #define F16_FINE       1e-2f /* below: most coordinates would lose bits */
-#define EFFORT_N       1e5
 #define DEFAULT_MEMORY ((size_t)256 << 20)
 #define MIN_SAMPLE     ((size_t)32 << 20) /* bytes; what --memory cannot lower.. */
 #define MAX_SAMPLE     ((size_t)1 << 30)  /* ..and what we take without it */
@@ -42,112 +38,6 @@ void vq_plan_note(vq_plan *p, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(p->model.why + len, sizeof p->model.why - len, fmt, args);
     va_end(args);
-}
-
-static uint32_t factor_bytes(const vq_model *m)
-{
-    return m->metric == VQ_METRIC_L2 ? 4 : 0;
-}
-
-/* Bytes of a product code by default: one for every 16 dimensions, since neighbouring coordinates
- * of an embedding share information; never so few that the true neighbours leave the first 100. */
-static uint32_t default_code_bytes(uint32_t d)
-{
-    uint32_t bytes = (d / 16 + 4) / 8 * 8;
-    return VQ_MIN(VQ_MIN(VQ_MAX(bytes, 32), 128), d);
-}
-
-/* How many vectors a search reads the codes of that says nothing; see choose_effort. */
-static double effort_share(uint64_t n)
-{
-    double share = sqrt(EFFORT_N / (double)n);
-    return share > 0.9 ? 1.0 : share;
-}
-
-/* Additive codewords that queries teach rank better than product ones of the same bytes (sentences,
- * codes alone: 10@10 .565 against .538 in 16 bytes, .734 against .706 in 32), and are scanned at
- * the same speed, but a query's tables cost code bytes x 256 x d products, as long as a scan of
- * 256 d codes takes.  So: where nothing but the codes ranks, or the scan is the longer of the two
- * and the codes are so small that the second pass could miss. */
-static void weigh_additive(vq_plan *p, const vq_build_opts *o, uint32_t room)
-{
-    vq_model *m = &p->model;
-    bool taught = o->nqueries > 0 && o->train != VQ_TRAIN_KMEANS && m->metric != VQ_METRIC_L2;
-    bool alone = o->store == VQ_ELEM_NONE;
-    double scanned = effort_share(m->n) * (double)m->n;
-    bool many = room <= ADDITIVE_BYTES && scanned >= 256.0 * m->d;
-    if (m->codec != &vq_codec_pq8 || !taught || m->n < OPQ_MIN_N || room > 256) return;
-    if ((uint64_t)room * 256 * m->d > ADDITIVE_FLOATS || (!alone && !many)) return;
-    m->codec = &vq_codec_aq8;
-    vq_plan_note(p, "codec aq8 rather than pq8: %s",
-                 alone ? "taught codes that rank alone, and it ranks better"
-                       : "its dearer tables are less than the scan of this many small codes");
-}
-
-static vq_status choose_codec(vq_plan *p, const vq_build_opts *o, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    vq_model *m = &p->model;
-    uint32_t extra = factor_bytes(m);
-    bool chosen = o->codec == NULL || strcmp(o->codec, "auto") == 0;
-    VQ_REQUIRE(o->code_bytes == 0 || o->code_bytes > extra, VQ_EINVAL,
-               "%u bytes per vector: l2 takes 4 for a factor, so ask for more than %u",
-               o->code_bytes, extra);
-    p->code_room = o->code_bytes != 0 ? o->code_bytes - extra : 0;
-    VQ_REQUIRE(o->bits == 0.0f || (o->bits >= 0.5f && o->bits <= 13.0f), VQ_EINVAL,
-               "%g bits a coordinate: expected 0.5 to 13", (double)o->bits);
-    VQ_REQUIRE(o->bits == 0.0f || o->code_bytes == 0, VQ_EINVAL,
-               "bits and bytes say the same: give one of them");
-    if (chosen && o->bits != 0.0f) {
-        chosen = false;
-        m->codec = &vq_codec_saq;
-        vq_plan_note(p, "codec saq: it goes by bits");
-    } else if (!chosen) {
-        m->codec = vq_codec_by_name(o->codec);
-        VQ_REQUIRE(m->codec != NULL, VQ_EINVAL,
-                   "there is no codec \"%s\"; there are flat, sq8, pq4, pq8, aq8, saq and rabitq",
-                   o->codec);
-    } else if (p->code_room != 0) {
-        /* More than product codes hold, less than a byte a coordinate: a scalar code of few bits.
-         */
-        bool scalar = p->code_room > PQ_BYTES && (o->nqueries == 0 || m->metric != VQ_METRIC_L2);
-        m->codec = p->code_room >= m->d ? &vq_codec_sq8 : scalar ? &vq_codec_saq : &vq_codec_pq8;
-        if (m->codec != &vq_codec_saq)
-            p->code_room = VQ_MIN(p->code_room, p->code_room >= m->d ? m->d : (uint32_t)PQ_BYTES);
-        vq_plan_note(p, "codec %s: %u bytes for %u dimensions", m->codec->name,
-                     p->code_room + extra, m->d);
-    } else if (m->n < SMALL_N || m->d < 16) {
-        m->codec = &vq_codec_sq8;
-        vq_plan_note(p, "codec sq8: %s",
-                     m->n < SMALL_N ? "too few vectors to learn codebooks from"
-                                    : "few dimensions, a byte each");
-    } else {
-        m->codec = &vq_codec_pq8;
-        vq_plan_note(p, "codec pq8: product codes of 8 bits");
-    }
-    VQ_REQUIRE(o->bits == 0.0f || m->codec->bytes_of_bits != NULL, VQ_EINVAL,
-               "bits: they are for saq and rabitq; with %s ask for bytes", m->codec->name);
-    if (o->bits != 0.0f) p->code_room = m->codec->bytes_of_bits(m->d, (double)o->bits);
-    uint32_t room = p->code_room;
-    if (chosen) weigh_additive(p, o, room != 0 ? room : default_code_bytes(m->d));
-    if (room == 0 && m->codec->codewords != 0) {
-        room = default_code_bytes(m->d);
-        vq_plan_note(p, "bytes %u: a byte of code for about %u dimensions%s", room + extra,
-                     (m->d + room / 2) / room, extra != 0 ? " and 4 of factor" : "");
-    }
-    rc = m->codec->plan(m->d, room, &m->m, err);
-    if (rc != VQ_OK) {
-        if (o->code_bytes != 0 && extra != 0)
-            (void)vq_fail_context(err, rc, "%u bytes less %u for the factor of l2", o->code_bytes,
-                                  extra);
-        goto out;
-    }
-    uint32_t got = m->codec->code_bytes(m->d, m->m) + extra;
-    if (o->code_bytes != 0 && got != o->code_bytes)
-        vq_plan_note(p, "bytes %u instead of %u: as near as %s comes from below for %u dimensions",
-                     got, o->code_bytes, m->codec->name, m->d);
-out:
-    return rc;
 }
 
 static vq_status choose_rotation(vq_plan *p, const vq_build_opts *o, vq_error *err)
@@ -298,7 +188,7 @@ static void choose_lists(vq_plan *p, const vq_build_opts *o)
 static void choose_effort(vq_plan *p)
 {
     vq_model *m = &p->model;
-    double share = effort_share(m->n);
+    double share = vq_plan_effort(m->n);
     m->nprobe = (uint32_t)VQ_MAX(1.0, ceil(share * m->nlist));
     m->rerank = 130;
     if (m->nprobe == m->nlist)
@@ -404,8 +294,9 @@ static void record_options(vq_model *m, const vq_build_opts *o)
         m->seed);
 }
 
-vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
-                       vq_error *err)
+/* codec: as a trial has decided, and why; or NULL. */
+static vq_status make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
+                      const vq_codec *codec, const char *why, vq_error *err)
 {
     vq_status rc = VQ_OK;
     memset(p, 0, sizeof *p);
@@ -428,7 +319,7 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
     p->threads = vq_team(opts->threads, 1024);
     p->memory = opts->memory != 0 ? (size_t)opts->memory : DEFAULT_MEMORY;
     record_options(m, opts);
-    VQ_TRY(choose_codec(p, opts, err));
+    VQ_TRY(vq_plan_codec(p, opts, codec, why, err));
     VQ_TRY(choose_rotation(p, opts, err));
     VQ_TRY(choose_training(p, opts, err));
     choose_lists(p, opts);
@@ -437,6 +328,21 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
     choose_effort(p);
     choose_sample(p, opts, elem);
 out:
+    return rc;
+}
+
+vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
+                       vq_error *err)
+{
+    return make(p, opts, n, d, elem, NULL, NULL, err);
+}
+
+vq_status vq_plan_decide(vq_plan *p, const vq_build_opts *opts, uint32_t elem,
+                         const vq_codec *codec, const char *why, vq_error *err)
+{
+    size_t sampled = p->sample;
+    vq_status rc = make(p, opts, p->model.n, p->model.d, elem, codec, why, err);
+    p->sample = sampled; /* it has been taken */
     return rc;
 }
 

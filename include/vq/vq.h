@@ -220,8 +220,8 @@ typedef int (*vq_epoch_fn)(void *ctx, const vq_epoch *epoch);
 /* 0 or NULL in any field means the default stated there.  Fields are only ever appended. */
 typedef struct vq_build_opts {
     size_t struct_size;       /* set by VQ_BUILD_OPTS_INIT */
-    const char *codec;        /* "pq8", "pq4", "aq8", "sq8", "flat"; NULL or "auto" =
-                                 chosen */
+    const char *codec;        /* "pq8", "pq4", "aq8", "saq", "rabitq", "sq8", "flat"; NULL or "auto"
+                                 = chosen, by a trial where several may serve */
     uint32_t metric;          /* VQ_METRIC_*; default l2 */
     uint32_t code_bytes;      /* per vector, everything in `lists` but ids; default from d */
     uint32_t nlist;           /* inverted lists; default 2*sqrt(n), 4* where queries train, 6* with
@@ -253,7 +253,8 @@ typedef struct vq_build_opts {
     void *log_ctx;
     uint32_t fixed_queries; /* not 0: distillation learns no map of the queries, codes alone */
     float bits; /* in place of code_bytes, for saq and rabitq: bits a coordinate on the average, 0.5
-                   to 13, factors not counted; auto then takes saq */
+                   to 13, factors not counted; auto tries product codes of as many bytes,
+                   where there are any, and else takes saq */
     const char *teacher_cache; /* a file that keeps the exact answers to the training queries:
                                   read if it is of the same rows and queries, else (re)written */
     const vq_pairs *teacher;   /* scores to learn instead of those of exact search: another model's.
