@@ -269,26 +269,42 @@ INLINE __m256i choose(__m256i by, __m256i if0, __m256i if1)
     return _mm256_blendv_epi8(if0, if1, by);
 }
 
-/* The look-up in four neighbouring tables of 16, chosen by bits 4 and 5 (moved to the top). */
-INLINE __m256i lookup64(const uint8_t *lut, __m256i low, __m256i bit4, __m256i bit5)
+/* Indices for two neighbouring tables of 16: a shuffle looks at the low four bits of a byte, and
+ * gives 0 if its top bit is set.  So of two shuffles one is the look-up, the other 0: an `or` does
+ * in place of a choice, which competes with the shuffles for the same units. */
+typedef struct twins {
+    __m256i first, second; /* for bit 4 = 0, and 1 */
+} twins;
+
+INLINE twins by_bit4(__m256i code)
 {
-    __m256i a = choose(bit4, _mm256_shuffle_epi8(table16(lut), low),
-                       _mm256_shuffle_epi8(table16(lut + 16), low));
-    __m256i b = choose(bit4, _mm256_shuffle_epi8(table16(lut + 32), low),
-                       _mm256_shuffle_epi8(table16(lut + 48), low));
-    return choose(bit5, a, b);
+    twins t;
+    t.first = _mm256_add_epi8(_mm256_and_si256(code, _mm256_set1_epi8(31)), _mm256_set1_epi8(112));
+    t.second = _mm256_xor_si256(t.first, _mm256_set1_epi8((char)128));
+    return t;
+}
+
+INLINE __m256i either(__m256i table0, __m256i table1, twins t)
+{
+    return _mm256_or_si256(_mm256_shuffle_epi8(table0, t.first),
+                           _mm256_shuffle_epi8(table1, t.second));
+}
+
+/* The look-up in four neighbouring tables of 16; bit 5 chooses (moved to the top). */
+INLINE __m256i lookup64(const uint8_t *lut, twins t, __m256i bit5)
+{
+    return choose(bit5, either(table16(lut), table16(lut + 16), t),
+                  either(table16(lut + 32), table16(lut + 48), t));
 }
 
 /* 32 look-ups in a table of 256: sixteen shuffles by the low four bits, of which the other four
  * choose one. */
 INLINE __m256i lookup256(const uint8_t *lut, __m256i code)
 {
-    const __m256i low = _mm256_and_si256(code, _mm256_set1_epi8(15));
-    const __m256i bit4 = _mm256_slli_epi16(code, 3), bit5 = _mm256_slli_epi16(code, 2);
-    const __m256i bit6 = _mm256_slli_epi16(code, 1);
-    __m256i a = choose(bit6, lookup64(lut, low, bit4, bit5), lookup64(lut + 64, low, bit4, bit5));
-    __m256i b =
-        choose(bit6, lookup64(lut + 128, low, bit4, bit5), lookup64(lut + 192, low, bit4, bit5));
+    const twins t = by_bit4(code);
+    const __m256i bit5 = _mm256_slli_epi16(code, 2), bit6 = _mm256_slli_epi16(code, 1);
+    __m256i a = choose(bit6, lookup64(lut, t, bit5), lookup64(lut + 64, t, bit5));
+    __m256i b = choose(bit6, lookup64(lut + 128, t, bit5), lookup64(lut + 192, t, bit5));
     return choose(code, a, b);
 }
 
@@ -306,10 +322,9 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
 /* 32 look-ups in a table of 128 by the upper seven bits. */
 INLINE __m256i lookup128(const uint8_t *lut, __m256i code)
 {
-    const __m256i half = _mm256_srli_epi16(code, 1); /* its top bits are those of neighbours */
-    const __m256i low = _mm256_and_si256(half, _mm256_set1_epi8(15));
-    const __m256i bit4 = _mm256_slli_epi16(half, 3), bit5 = _mm256_slli_epi16(half, 2);
-    return choose(code, lookup64(lut, low, bit4, bit5), lookup64(lut + 64, low, bit4, bit5));
+    const twins t = by_bit4(_mm256_srli_epi16(code, 1));
+    const __m256i bit6 = _mm256_slli_epi16(code, 1); /* bit 5 of the half */
+    return choose(code, lookup64(lut, t, bit6), lookup64(lut + 64, t, bit6));
 }
 
 static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
