@@ -121,9 +121,8 @@ out:
     return rc;
 }
 
-/* Node i (< nodes) of a page that vq_page_check has passed. */
-static vq_status read_node(const vq_pages *p, uint64_t page, unsigned kind, unsigned i,
-                           vq_node *node, vq_error *err)
+vq_status vq_page_look(const vq_pages *p, uint64_t page, unsigned kind, unsigned i, vq_node *node,
+                       vq_error *err)
 {
     vq_status rc = VQ_OK;
     const uint8_t *b = p->base + page * p->size;
@@ -152,12 +151,19 @@ static vq_status read_node(const vq_pages *p, uint64_t page, unsigned kind, unsi
     VQ_REQUIRE((big ? 8 : node->len) <= room && (!node->tree || node->len == TREE_BYTES),
                VQ_ECORRUPT, "page %" PRIu ": node %u: a value of %zu bytes", U(page), i, node->len);
     node->value = node->key + node->key_len;
-    if (big) {
-        node->overflow = vq_le64(node->value);
-        VQ_TRY(find_run(p, node, err));
-    }
+    if (!big) goto out;
+    node->overflow = vq_le64(node->value);
+    node->value = NULL;
 out:
     return rc;
+}
+
+/* ..with its value. */
+static vq_status read_node(const vq_pages *p, uint64_t page, unsigned kind, unsigned i,
+                           vq_node *node, vq_error *err)
+{
+    vq_status rc = vq_page_look(p, page, kind, i, node, err);
+    return rc == VQ_OK && node->overflow != VQ_NO_PAGE ? find_run(p, node, err) : rc;
 }
 
 vq_status vq_page_node(const vq_pages *p, uint64_t page, unsigned i, vq_node *node, vq_error *err)
@@ -171,8 +177,7 @@ out:
     return rc;
 }
 
-/* LMDB's order of keys: bytes, then length. */
-static int compare_keys(const void *a, size_t a_len, const uint8_t *b, size_t b_len)
+int vq_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)
 {
     size_t len = VQ_MIN(a_len, b_len);
     int c = len != 0 ? memcmp(a, b, len) : 0;
@@ -188,9 +193,12 @@ static vq_status search_page(const vq_pages *p, uint64_t page, unsigned kind, un
     unsigned lo = kind == VQ_PAGE_BRANCH ? 1 : 0, hi = nodes; /* first node > key lies in lo..hi */
     while (lo < hi) {
         unsigned mid = lo + (hi - lo) / 2;
-        VQ_TRY(read_node(p, page, kind, mid, node, err));
-        int c = compare_keys(key, key_len, node->key, node->key_len);
-        if (c == 0 && kind == VQ_PAGE_LEAF) goto out;
+        VQ_TRY(vq_page_look(p, page, kind, mid, node, err));
+        int c = vq_key_compare(key, key_len, node->key, node->key_len);
+        if (c == 0 && kind == VQ_PAGE_LEAF) {
+            if (node->overflow != VQ_NO_PAGE) VQ_TRY(find_run(p, node, err));
+            goto out;
+        }
         if (c < 0)
             hi = mid;
         else
@@ -294,8 +302,8 @@ static vq_status seek_node(const vq_pages *p, uint64_t page, unsigned kind, unsi
     while (lo < hi) {
         unsigned mid = lo + (hi - lo) / 2;
         vq_node node;
-        VQ_TRY(read_node(p, page, kind, mid, &node, err));
-        int c = compare_keys(key, key_len, node.key, node.key_len);
+        VQ_TRY(vq_page_look(p, page, kind, mid, &node, err));
+        int c = vq_key_compare(key, key_len, node.key, node.key_len);
         if (c < 0 || (c == 0 && !branch))
             hi = mid;
         else

@@ -79,6 +79,10 @@ enum { VQ_PAGE_BRANCH = 1, VQ_PAGE_LEAF = 2, VQ_PAGE_OVERFLOW = 4 };
 vq_status vq_page_check(const vq_pages *p, uint64_t page, unsigned *kind, unsigned *nodes,
                         vq_error *err);
 vq_status vq_page_node(const vq_pages *p, uint64_t page, unsigned i, vq_node *node, vq_error *err);
+/* Node i (< nodes) of a page of that kind that vq_page_check has passed.  A value in a run of its
+ * own is not looked at, which keeps a search off pages that it does not want: it is NULL. */
+vq_status vq_page_look(const vq_pages *p, uint64_t page, unsigned kind, unsigned i, vq_node *node,
+                       vq_error *err);
 void vq_tree_parse(const uint8_t *bytes, vq_tree *t); /* 48 bytes */
 /* The entry with the greatest key; VQ_ENOENT (no text) if there is none. */
 vq_status vq_tree_last(const vq_pages *p, const vq_tree *t, vq_node *node, vq_error *err);
@@ -97,6 +101,17 @@ vq_status vq_cursor_first(vq_cursor *c, const vq_pages *p, const vq_tree *t, vq_
 vq_status vq_cursor_seek(vq_cursor *c, const vq_pages *p, const vq_tree *t, const void *key,
                          size_t key_len, vq_error *err);
 vq_status vq_cursor_next(vq_cursor *c, vq_error *err); /* depth 0 after the last */
+
+/* LMDB's order of keys: bytes, then length. */
+int vq_key_compare(const void *a, size_t a_len, const void *b, size_t b_len);
+
+/* Calls fn, in any order, for each key whose value differs between two snapshots of a tree of one
+ * file, or that one of them lacks; also for some keys whose values in the pages of a leaf are
+ * alike. What it does not name lies in both where it lay.  p is the older snapshot, held until q
+ * had begun; reads only pages that one of the trees has alone. */
+typedef void (*vq_differs_fn)(void *ctx, const uint8_t *key, size_t key_len);
+vq_status vq_tree_differs(const vq_pages *p, const vq_tree *t, const vq_pages *q, const vq_tree *u,
+                          vq_differs_fn fn, void *ctx, vq_error *err);
 
 /* How many pages are free, for writers to use as soon as no reader sees what was there. */
 vq_status vq_pages_free(const vq_pages *p, uint64_t *count, vq_error *err);

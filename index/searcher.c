@@ -7,6 +7,12 @@
 #include "index/docs.h"
 #include "index/mask.h"
 
+static void free_list(vq_list_view *l)
+{
+    vq_mem_free(l->chunks);
+    vq_mem_free(l->rows);
+}
+
 /* Of a snapshot, which becomes the shard's.  known: of an earlier one that is still held, or NULL.
  */
 static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_model *known,
@@ -45,6 +51,56 @@ static bool same_arrays(vq_model *a, vq_model *b)
     return i == n && i == m;
 }
 
+/* Whether records of one mean the same in the other. */
+static bool same_shape(const vq_model *a, const vq_model *b)
+{
+    const vq_shape *x = &a->shape, *y = &b->shape;
+    return a->nlist == b->nlist && a->codec == b->codec && x->code_bytes == y->code_bytes &&
+           x->row_bytes == y->row_bytes && x->factors == y->factors && x->row_chunk == y->row_chunk;
+}
+
+/* The list and chunk of a key; NULL if it is none of a list that has been looked up. */
+static vq_list_view *list_of(vq_shard *s, const uint8_t *key, size_t len, uint32_t *chunk)
+{
+    if (len != 8 || vq_be32(key) >= s->model.nlist) return NULL;
+    *chunk = vq_be32(key + 4);
+    return &s->lists[vq_be32(key)];
+}
+
+static void forget_codes(void *shard, const uint8_t *key, size_t len)
+{
+    uint32_t chunk;
+    vq_list_view *l = list_of(shard, key, len, &chunk);
+    if (l != NULL) l->loaded = false; /* where its other rows lie is still known */
+}
+
+static void forget_rows(void *shard, const uint8_t *key, size_t len)
+{
+    vq_shard *s = shard;
+    uint32_t chunk;
+    vq_list_view *l = list_of(s, key, len, &chunk);
+    if (l != NULL && l->rows != NULL && (uint64_t)chunk * s->row_capacity < l->n)
+        l->rows[chunk] = NULL;
+}
+
+/* What has been looked up in an older snapshot, which is still held, and lies where it lay need not
+ * be looked up again: after a change of a few vectors that is nearly all.  Without memory all is.
+ */
+static void carry_lists(vq_shard *fresh, vq_shard *s)
+{
+    static const vq_db dbs[] = {VQ_DB_VECTORS, VQ_DB_LISTS, VQ_DB_COPIES};
+    const vq_snapshot *a = &s->snapshot, *b = &fresh->snapshot;
+    vq_error ignored = {0};
+    vq_status rc = same_shape(&s->model, &fresh->model) ? VQ_OK : VQ_EUNSUPPORTED;
+    for (size_t i = 0; i < VQ_COUNT(dbs) && rc == VQ_OK; i++)
+        rc = vq_tree_differs(&a->pages, &a->db[dbs[i]], &b->pages, &b->db[dbs[i]],
+                             dbs[i] == VQ_DB_VECTORS ? forget_rows : forget_codes, s, &ignored);
+    if (rc != VQ_OK) return;
+    vq_list_view *lists = fresh->lists;
+    fresh->lists = s->lists;
+    s->lists = lists;
+}
+
 vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -63,6 +119,7 @@ vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
         fresh.groups = s->groups;
         memset(&s->groups, 0, sizeof s->groups);
     }
+    carry_lists(&fresh, s);
     vq_shard_close(s);
     *s = fresh;
 out:
@@ -71,8 +128,7 @@ out:
 
 void vq_shard_close(vq_shard *s)
 {
-    for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++)
-        vq_mem_free(s->lists[l].chunks), vq_mem_free(s->lists[l].rows);
+    for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++) free_list(&s->lists[l]);
     vq_mem_free(s->lists);
     if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
     vq_mem_free(s->lock);
@@ -188,6 +244,14 @@ out:
     return rc;
 }
 
+/* Rows of chunks that lay in an older snapshot where they lie, and were as many. */
+static void keep_rows(const vq_shard *s, const vq_list_view *old, vq_list_view *fresh)
+{
+    uint32_t c = s->row_capacity, n = VQ_MIN(old->n, fresh->n);
+    uint32_t kept = old->n == fresh->n ? (uint32_t)((n + (uint64_t)c - 1) / c) : n / c;
+    if (old->rows != NULL && kept > 0) memcpy(fresh->rows, old->rows, kept * sizeof *fresh->rows);
+}
+
 static vq_status load_list(vq_shard *s, uint32_t list, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -199,7 +263,9 @@ static vq_status load_list(vq_shard *s, uint32_t list, vq_error *err)
         size_t count = (fresh.n + (uint64_t)s->row_capacity - 1) / s->row_capacity;
         fresh.rows = vq_mem_calloc(count, sizeof *fresh.rows);
         VQ_REQUIRE(fresh.rows != NULL, VQ_ENOMEM, "searcher: list %u", list);
+        keep_rows(s, l, &fresh);
     }
+    free_list(l);
     l->chunks = fresh.chunks;
     l->rows = fresh.rows;
     l->nchunks = fresh.nchunks, l->ncopied = fresh.ncopied;

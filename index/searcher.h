@@ -28,7 +28,7 @@ typedef struct vq_list_view {
     uint32_t n, copies;        /* vectors and copies in them */
     const uint8_t **rows;      /* of each chunk of rows, where they begin; NULL until vq_shard_row
                                   has found them; shared by the workers; owned */
-    bool loaded;
+    bool loaded;               /* else n and rows may be an older snapshot's, see carry_lists */
 } vq_list_view;
 
 typedef struct vq_filter vq_filter; /* mask.h */
@@ -56,8 +56,8 @@ typedef struct vq_shard { /* one index */
 /* Opens a snapshot of f and reads the model. */
 vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err);
 void vq_shard_close(vq_shard *s);
-/* Moves on to the newest snapshot of the file, if there is a newer one: lists are looked up anew.
- * On failure s is as before. */
+/* Moves on to the newest snapshot of the file, if there is a newer one; lists and rows that have
+ * changed are looked up anew, when they are wanted.  On failure s is as before. */
 vq_status vq_shard_refresh(vq_shard *s, vq_error *err);
 /* The list's chunks, looked up at the first call.  Any thread; but who has not called it for a list
  * must not look at that list. */
