@@ -164,7 +164,7 @@ out:
     return rc;
 }
 
-static vq_status encoder_init(encoder *e, int threads, vq_error *err)
+static vq_status encoder_init(encoder *e, int threads, bool groups, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = e->job->model;
@@ -178,7 +178,7 @@ static vq_status encoder_init(encoder *e, int threads, vq_error *err)
     e->own[0].far = vq_alloc_f32(1, block);
     VQ_REQUIRE(e->own[0].far != NULL, VQ_ENOMEM, "encoding: a block of %zu rows", block);
     if (e->job->copies != NULL || e->job->second) VQ_TRY(block_init(&e->own[1], m, block, err));
-    VQ_TRY(vq_grouping_nearest(&e->near, m, err));
+    VQ_TRY(vq_grouping_nearest(&e->near, m, groups, err));
     for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e, err));
 out:
     return rc;
@@ -229,7 +229,7 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
     encoder e = {.job = job, .k = vq_kernels_get()};
     uint64_t n = job->corpus != NULL ? job->corpus->n : m->n;
     size_t done = 0;
-    VQ_TRY(encoder_init(&e, threads, err));
+    VQ_TRY(encoder_init(&e, threads, true, err));
     for (size_t got = 1; got > 0; done += got) {
         VQ_TRY(vq_source_read(job->src, job->rows, job->block, NULL, &got, err));
         VQ_REQUIRE(done + got <= n, VQ_EIO, "%s: it changed while it was read", job->src->name);
@@ -285,7 +285,40 @@ struct vq_encoder {
     vq_encode_job job;
     encoder e;
     int threads;
+    uint64_t flat; /* what has been compared with all lists, by vq_grouping_flat_cost */
 };
+
+/* Groups are dear to make: until comparing rows with all lists has cost as much, they are not
+ * there. */
+static vq_status want_groups(vq_encoder *x, size_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    encoder *e = &x->e;
+    vq_nearest near = {0};
+    float **scratch = NULL;
+    if (x->model.ngroups == 0 || e->near.memory != NULL) goto out;
+    x->flat += vq_grouping_flat_cost(n, x->job.second);
+    if (x->flat <= VQ_GROUPS_COST) goto out;
+    VQ_TRY(vq_grouping_nearest(&near, &x->model, true, err));
+    scratch = vq_mem_calloc((size_t)x->threads, sizeof *scratch);
+    bool room = scratch != NULL;
+    for (int i = 0; room && i < x->threads; i++)
+        room = (scratch[i] = vq_alloc_f32(1, vq_nearest_scratch(&near))) != NULL;
+    VQ_REQUIRE(room, VQ_ENOMEM, "encoding: %u lists in groups", x->model.nlist);
+    for (int i = 0; i < x->threads; i++) {
+        vq_mem_free(e->tiles[i].scratch);
+        e->tiles[i].scratch = scratch[i];
+        scratch[i] = NULL;
+    }
+    vq_nearest_fini(&e->near);
+    e->near = near;
+    memset(&near, 0, sizeof near);
+out:
+    for (int i = 0; scratch != NULL && i < x->threads; i++) vq_mem_free(scratch[i]);
+    vq_mem_free(scratch);
+    vq_nearest_fini(&near);
+    return rc;
+}
 
 vq_status vq_encoder_open(vq_encoder **out, const vq_model *m, size_t block, bool copies,
                           int threads, vq_error *err)
@@ -299,7 +332,7 @@ vq_status vq_encoder_open(vq_encoder **out, const vq_model *m, size_t block, boo
     x->job = (vq_encode_job){.model = &x->model, .block = block, .second = copies};
     x->e.job = &x->job;
     x->e.k = vq_kernels_get();
-    VQ_TRY(encoder_init(&x->e, x->threads, err));
+    VQ_TRY(encoder_init(&x->e, x->threads, false, err));
     if (x->e.stored == NULL) x->e.stored = vq_mem_alloc(block, m->shape.row_bytes);
     x->e.clamped = vq_mem_calloc((size_t)x->threads, sizeof *x->e.clamped);
     VQ_REQUIRE(x->e.stored != NULL && x->e.clamped != NULL, VQ_ENOMEM,
@@ -321,6 +354,7 @@ vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uin
     x->model = *m;
     x->model.input = elem;
     vq_nearest_move(&e->near, m->centroids);
+    VQ_TRY(want_groups(x, n, err));
     x->job.rows = (uint8_t *)(uintptr_t)rows;
     e->n = n;
     e->vectors = e->own[0], e->copies = e->own[1];
@@ -337,6 +371,7 @@ vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uin
                         .copy_factors = e->own[1].factors,
                         .rows = m->store != VQ_ELEM_NONE ? stored : NULL};
     for (int i = 0; i < x->threads; i++) out->clamped += e->clamped[i];
+out:
     return rc;
 }
 

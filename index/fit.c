@@ -149,7 +149,7 @@ static vq_status take_residuals(vq_fitting *f, vq_error *err)
     size_t tiles = (f->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
     int threads = vq_team((uint32_t)f->p->threads, tiles);
     residual_task t = {.f = f};
-    VQ_TRY(vq_grouping_nearest(&t.near, m, err));
+    VQ_TRY(vq_grouping_nearest(&t.near, m, true, err));
     t.scratch = vq_alloc_f32((size_t)threads, vq_nearest_scratch(&t.near));
     f->lists = vq_mem_alloc(f->n, sizeof *f->lists);
     VQ_REQUIRE(t.scratch != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);

@@ -39,8 +39,13 @@ vq_status vq_grouping_check(const vq_model *m, vq_error *err);
 
 /* Searches among the lists, by the model's biases: m has groups, and outlives g. */
 vq_status vq_grouping_open(vq_groups *g, const vq_model *m, vq_error *err);
-/* The nearest lists of vectors, by groups if there are any. */
-vq_status vq_grouping_nearest(vq_nearest *s, const vq_model *m, vq_error *err);
+/* The nearest lists of vectors, by groups if there are any and they are wanted. */
+vq_status vq_grouping_nearest(vq_nearest *s, const vq_model *m, bool groups, vq_error *err);
+/* What it costs to compare rows with all lists, in units of one row among many; second: second
+ * lists are looked for, too.  Groups cost VQ_GROUPS_COST to make, whatever the lists and
+ * dimensions, which both are in proportion to, and next to nothing to use. */
+enum { VQ_GROUPS_COST = 192 };
+uint64_t vq_grouping_flat_cost(size_t rows, bool second);
 
 /* Brings the lists' centroids (the builder's, m->nlist x m->d_code) into groups and their order,
  * where there are so many of them; *groups, then owned by the caller, becomes the array of m. */

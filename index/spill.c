@@ -42,7 +42,7 @@ static vq_status run_spill(spill_job *j, int threads, vq_error *err)
     const vq_model *m = j->m;
     size_t tiles = (j->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
     threads = vq_team((uint32_t)threads, tiles);
-    VQ_TRY(vq_grouping_nearest(&j->near, m, err));
+    VQ_TRY(vq_grouping_nearest(&j->near, m, true, err));
     j->scratch = vq_alloc_f32((size_t)threads, vq_nearest_scratch(&j->near));
     VQ_REQUIRE(j->scratch != NULL, VQ_ENOMEM, "second lists: %u of them", m->nlist);
     VQ_TRY(vq_team_run(threads, tiles, spill_tile, j, err));

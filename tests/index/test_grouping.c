@@ -2,6 +2,7 @@
 /* Indexes of so many lists that these lie in groups: built, searched, changed, damaged. */
 #include "index/grouping.h"
 
+#include "index/encode.h"
 #include "src/eval/exact.h"
 #include "src/eval/metrics.h"
 #include "tests/index/fixture.h"
@@ -221,6 +222,75 @@ Test(grouping, models_and_merges, .timeout = 300)
     vq_close(ix);
     vq_mem_free(x);
     free(a), free(b), free(both);
+    test_rmdir(dir);
+}
+
+static uint32_t nearest_of(const vq_model *m, const float *y)
+{
+    uint32_t best = 0;
+    double least = INFINITY;
+    for (uint32_t l = 0; l < m->nlist; l++) {
+        double sum = 0.0;
+        for (size_t j = 0; j < m->d_code; j++) {
+            double diff = (double)y[j] - (double)m->mean[j];
+            diff -= (double)m->centroids[l * (size_t)m->d_code + j];
+            sum += diff * diff;
+        }
+        if (sum < least) least = sum, best = l;
+    }
+    return best;
+}
+
+/* Rows of an encoder that go elsewhere than to the nearest list, each `block` of them in one call.
+ */
+static size_t astray(const vq_model *m, const float *x, size_t n, size_t block, bool wrong[])
+{
+    vq_encoder *e;
+    vq_encoded out;
+    size_t count = 0;
+    OK(vq_encoder_open(&e, m, VQ_MAX(block, (size_t)256), true, 2, &err));
+    for (size_t i = 0; i < n; i += block) {
+        OK(vq_encoder_run(e, m, x + i * D, VQ_F32, VQ_MIN(block, n - i), &out, &err));
+        for (size_t r = i; r < VQ_MIN(i + block, n); r++) {
+            cr_assert(out.copy_lists[r - i] != out.lists[r - i]);
+            wrong[r] = out.lists[r - i] != nearest_of(m, x + r * D);
+            count += wrong[r];
+        }
+    }
+    vq_encoder_close(e);
+    return count;
+}
+
+/* Who adds a few rows looks at all lists; who adds many, at once or one by one, finds nearly all
+ * nearest lists among the groups. */
+Test(grouping, few_rows_and_many, .timeout = 300)
+{
+    enum { MANY = 3000, SINGLE = 600, FEW = 4 };
+    static bool wrong[MANY], none[SINGLE];
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = points(9, MANY);
+    vq_file *f;
+    vq_shard s;
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.nlist = LISTS, o.codec = "flat", o.no_tune = 1, o.rotation = VQ_ROTATION_NONE;
+    float *base = points(1, N);
+    build(path, base, N, D, VQ_F32, &o);
+    for (size_t i = 0; i < MANY * D; i++) x[i] *= 1.0f + (float)(i / D % 7); /* far from all, too */
+    OK(vq_file_open(&f, path, &err));
+    OK(vq_shard_open(&s, f, &err));
+    const vq_model *m = &s.model;
+    cr_assert(m->ngroups > 80 && m->d_code == D);
+    size_t many = astray(m, x, MANY, MANY, wrong), few = 0;
+    cr_assert(many > 0 && many < MANY / 50, "%zu of %d", many, MANY);
+    for (size_t i = 0; i < MANY; i++) /* those that groups mislead */
+        if (wrong[i] && few++ < FEW) cr_assert_eq(astray(m, x + i * D, 1, 1, none), 0);
+    few = astray(m, x, SINGLE, 1, none);
+    cr_assert(few < SINGLE / 50, "%zu of %d", few, SINGLE);
+    for (size_t i = 0; i < SINGLE; i++) cr_assert(!none[i] || wrong[i]);
+    vq_shard_close(&s);
+    vq_file_close(f);
+    vq_mem_free(x), vq_mem_free(base);
+    free(path);
     test_rmdir(dir);
 }
 
