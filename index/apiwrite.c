@@ -4,6 +4,7 @@
 #include "index/merge.h"
 #include "index/opts.h"
 #include "index/pagecheck.h"
+#include "index/split.h"
 #include "index/update.h"
 
 struct vq_writer {
@@ -147,6 +148,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     r.n = w->shard.model.n;
     r.drift = vq_model_drift(&w->shard.model);
     if (!vq_pending_empty(&w->batch)) {
+        VQ_TRY(vq_pending_split(&w->batch, err));
         VQ_TRY(vq_update_plan(&u, &w->batch, err));
         VQ_TRY(vq_change_apply(w->change, vq_update_write, &u, err));
         r.added = u.added, r.replaced = u.replaced, r.deleted = u.deleted;
@@ -160,6 +162,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     if (report != NULL) VQ_TRY(vq_opts_export(report, &r, sizeof r, err));
 out:
     vq_update_fini(&u);
+    if (w != NULL && !w->behind) vq_pending_unsplit(&w->batch); /* it has failed */
     return rc;
 }
 

@@ -180,7 +180,8 @@ out:
 
 vq_status vq_meta_change(const vq_model *m, vq_change *c, vq_error *err)
 {
-    static const char *const keys[] = {"added", "added_spread", "copies", "format", "labels", "n"};
+    static const char *const keys[] = {"added", "added_spread", "copies", "format", "labels",
+                                       "n",     "nlist",        "routes"};
     vq_status rc = VQ_OK;
     for (size_t i = 0, k = 0; i < VQ_COUNT(fields) && k < VQ_COUNT(keys); i++) {
         const field *f = &fields[i];

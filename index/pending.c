@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "index/split.h"
 #include "src/base/bytes.h"
 #include "src/base/hash.h"
 #include "src/io/ids.h"
@@ -45,6 +46,7 @@ void vq_pending_fini(vq_pending *b)
     vq_encoder_close(b->encoder);
     vq_mem_free(b->in), vq_mem_free(b->wide), vq_mem_free(b->numbers), vq_mem_free(b->picks);
     vq_pending_docs_fini(&b->docs);
+    vq_split_fini(&b->split);
     memset(b, 0, sizeof *b);
 }
 
@@ -74,6 +76,11 @@ vq_status vq_pending_clear(vq_pending *b, vq_error *err)
     vq_pending_docs_fini(&b->docs);
     b->n = 0;
     b->clamped = 0;
+    if (b->split.nlist != 0) { /* it knows the lists that were */
+        vq_encoder_close(b->encoder);
+        b->encoder = NULL;
+    }
+    vq_split_fini(&b->split);
     rc = vq_tree_open(&s->pages, vq_db_names[VQ_DB_COPIES], &t, err);
     if (rc != VQ_OK && rc != VQ_ENOENT) goto out;
     b->copies = rc == VQ_OK;
@@ -161,6 +168,22 @@ static vq_status find_id(vq_pending *b, uint64_t number, const char *name, uint3
     if (rc == VQ_OK) *out = (uint32_t)b->nids++;
 out:
     return rc;
+}
+
+vq_status vq_pending_entry(vq_pending *b, uint64_t place, uint32_t *out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint32_t slot;
+    char name[VQ_ID_MAX + 1];
+    const vq_chunk_view *v = vq_shard_at(b->shard, place, &slot);
+    uint64_t label = vq_le64(v->labels + 8 * (size_t)slot);
+    if (b->strings) VQ_TRY(vq_shard_name(b->shard, label, name, sizeof name, err));
+    VQ_TRY(find_id(b, label, b->strings ? name : NULL, out, err));
+out:
+    if (rc == VQ_OK && b->ids[*out].place == place) return VQ_OK;
+    return rc != VQ_OK && rc != VQ_ENOENT
+               ? rc
+               : vq_fail(err, VQ_ECORRUPT, "ids: label %" PRIu64 " is at another place", label);
 }
 
 static bool is_there(const vq_pending_id *id)
@@ -328,6 +351,13 @@ static void append(vq_pending *b, const vq_encoded *x, size_t n)
     b->clamped += x->clamped;
 }
 
+vq_status vq_pending_append(vq_pending *b, const vq_encoded *x, size_t n, vq_error *err)
+{
+    vq_status rc = reserve(b, n, err);
+    if (rc == VQ_OK) append(b, x, n);
+    return rc;
+}
+
 /* The ids of a block that has been appended: as picked, or from `first` on. */
 static vq_status own_block(vq_pending *b, const vq_source *src, size_t n, bool given,
                            uint64_t first, vq_error *err)
@@ -364,9 +394,8 @@ static vq_status read_rows(vq_pending *b, vq_source *src, bool given, vq_ticker 
         VQ_TRY(vq_source_read(src, b->in, b->block, b->numbers, &got, err));
         if (got == 0) break;
         VQ_TRY(check_rows(b, src, got, err));
-        VQ_TRY(reserve(b, got, err));
         VQ_TRY(vq_encoder_run(b->encoder, m, b->in, src->elem, got, &x, err));
-        append(b, &x, got);
+        VQ_TRY(vq_pending_append(b, &x, got, err));
         VQ_TRY(own_block(b, src, got, given, b->next, err));
         VQ_TRY(vq_tick(ticker, "encode", b->n - first, src->n == VQ_N_UNKNOWN ? 0 : src->n, err));
     }

@@ -19,10 +19,22 @@ typedef struct vq_pending_id { /* an id that was looked up */
     uint32_t vector;           /* its new vector, or VQ_NO_VECTOR */
     bool removed;              /* the vector at place goes */
     bool forget;               /* what it carried goes, too: it has been deleted, by and by */
+    bool moved;                /* its new vector is the old one, for another list (split.h) */
     uint32_t change;           /* of what it carries, or VQ_NO_CHANGE */
     uint64_t call;             /* the last call that named it, from 1 */
     uint64_t row;              /* where, in that call */
 } vq_pending_id;
+
+typedef struct vq_split { /* what split.h makes of a batch; nlist 0: nothing */
+    uint32_t nlist;       /* lists after it */
+    float *centroids;     /* nlist x d_code; owned */
+    float *routes;        /* nlist x d_code, or NULL: the model has none; owned */
+    float *biases;        /* nlist; owned */
+    size_t first;         /* vectors of the batch from here on are those that went elsewhere */
+    uint32_t *instead;    /* of these: the vector of the batch that each replaces, or VQ_NO_VECTOR:
+                             one of the snapshot; owned */
+    double were;          /* sum of the squared distances of the latter before */
+} vq_split;
 
 typedef struct vq_pending {
     vq_shard *shard; /* the snapshot, which is the newest one until the commit; borrowed */
@@ -42,6 +54,7 @@ typedef struct vq_pending {
     uint8_t *codes, *copy_codes, *rows;
     uint64_t clamped;
     vq_pending_docs docs;
+    vq_split split; /* while it is committed */
     /* a block on its way */
     vq_encoder *encoder;
     size_t block;
@@ -70,5 +83,10 @@ vq_status vq_pending_put(vq_pending *b, vq_source *src, const vq_id_list *ids, b
 vq_status vq_pending_remove(vq_pending *b, const vq_id_list *ids, vq_error *err);
 /* Of attributes that have been checked. */
 vq_status vq_pending_set(vq_pending *b, const vq_attributes *a, vq_error *err);
+
+/* For split.c.  More vectors, without an owner yet. */
+vq_status vq_pending_append(vq_pending *b, const vq_encoded *x, size_t n, vq_error *err);
+/* The entry, among ids, of a vector of the snapshot. */
+vq_status vq_pending_entry(vq_pending *b, uint64_t place, uint32_t *out, vq_error *err);
 
 #endif

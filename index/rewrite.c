@@ -314,6 +314,25 @@ out:
     return rc;
 }
 
+/* The vectors of the lists, where a list has given some of its own to others. */
+static vq_status write_centroids(const rewrite *w, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model m = w->u->model;
+    vq_model_array arrays[VQ_MODEL_ARRAYS];
+    size_t count = vq_model_arrays(&m, arrays), min = m.shape.value_min;
+    for (size_t i = 0; i < count && w->u->batch->split.nlist != 0; i++) {
+        const vq_model_array *a = &arrays[i];
+        size_t size = vq_array_size(a->rows, a->cols, min);
+        uint8_t *room;
+        if (a->place != &m.centroids && a->place != &m.routes && a->place != &m.biases) continue;
+        VQ_TRY(vq_change_put(w->c, VQ_DB_MODEL, a->name, strlen(a->name), size, &room, err));
+        vq_array_write(room, *a->place, a->rows, a->cols, min);
+    }
+out:
+    return rc;
+}
+
 vq_status vq_update_write(void *update, vq_change *c, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -331,6 +350,7 @@ vq_status vq_update_write(void *update, vq_change *c, vq_error *err)
     VQ_TRY(write_ids(&w, err));
     VQ_TRY(write_names(&w, err));
     VQ_TRY(vq_docs_write(&u->docs, &sink, err));
+    VQ_TRY(write_centroids(&w, err));
     VQ_TRY(vq_meta_change(&u->model, c, err));
 out:
     vq_mem_free(w.from);

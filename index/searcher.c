@@ -25,6 +25,7 @@ static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_m
     s->capacity = vq_chunk_capacity(&s->model.shape);
     s->row_capacity = vq_row_capacity(&s->model.shape);
     s->lists = vq_mem_calloc(s->model.nlist, sizeof *s->lists);
+    s->room = s->model.nlist;
     s->lock = vq_mem_alloc(1, sizeof *s->lock);
     VQ_REQUIRE(s->lists != NULL && s->lock != NULL, VQ_ENOMEM, "searcher: %u lists",
                s->model.nlist);
@@ -42,6 +43,17 @@ vq_status vq_shard_open(vq_shard *s, vq_file *f, vq_error *err)
     return rc == VQ_OK ? open_shard(s, &snapshot, NULL, err) : rc;
 }
 
+bool vq_shard_room(vq_shard *s, uint32_t nlist)
+{
+    if (nlist <= s->room) return true;
+    vq_list_view *grown = vq_mem_grow(s->lists, s->room, nlist, sizeof *grown);
+    if (grown == NULL) return false;
+    memset(grown + s->room, 0, (nlist - s->room) * sizeof *grown);
+    s->lists = grown;
+    s->room = nlist;
+    return true;
+}
+
 /* Whether a brief of one model is one of the other. */
 static bool same_arrays(vq_model *a, vq_model *b)
 {
@@ -55,14 +67,14 @@ static bool same_arrays(vq_model *a, vq_model *b)
 static bool same_shape(const vq_model *a, const vq_model *b)
 {
     const vq_shape *x = &a->shape, *y = &b->shape;
-    return a->nlist == b->nlist && a->codec == b->codec && x->code_bytes == y->code_bytes &&
-           x->row_bytes == y->row_bytes && x->factors == y->factors && x->row_chunk == y->row_chunk;
+    return a->codec == b->codec && x->code_bytes == y->code_bytes && x->row_bytes == y->row_bytes &&
+           x->factors == y->factors && x->row_chunk == y->row_chunk;
 }
 
 /* The list and chunk of a key; NULL if it is none of a list that has been looked up. */
 static vq_list_view *list_of(vq_shard *s, const uint8_t *key, size_t len, uint32_t *chunk)
 {
-    if (len != 8 || vq_be32(key) >= s->model.nlist) return NULL;
+    if (len != 8 || vq_be32(key) >= s->room) return NULL;
     *chunk = vq_be32(key + 4);
     return &s->lists[vq_be32(key)];
 }
@@ -95,10 +107,11 @@ static void carry_lists(vq_shard *fresh, vq_shard *s)
     for (size_t i = 0; i < VQ_COUNT(dbs) && rc == VQ_OK; i++)
         rc = vq_tree_differs(&a->pages, &a->db[dbs[i]], &b->pages, &b->db[dbs[i]],
                              dbs[i] == VQ_DB_VECTORS ? forget_rows : forget_codes, s, &ignored);
-    if (rc != VQ_OK) return;
+    if (rc != VQ_OK || !vq_shard_room(s, fresh->model.nlist)) return;
     vq_list_view *lists = fresh->lists;
-    fresh->lists = s->lists;
-    s->lists = lists;
+    uint32_t room = fresh->room;
+    fresh->lists = s->lists, fresh->room = s->room;
+    s->lists = lists, s->room = room;
 }
 
 vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
@@ -128,7 +141,7 @@ out:
 
 void vq_shard_close(vq_shard *s)
 {
-    for (uint32_t l = 0; s->lists != NULL && l < s->model.nlist; l++) free_list(&s->lists[l]);
+    for (uint32_t l = 0; s->lists != NULL && l < s->room; l++) free_list(&s->lists[l]);
     vq_mem_free(s->lists);
     if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
     vq_mem_free(s->lock);

@@ -43,7 +43,8 @@ typedef struct vq_shard { /* one index */
                               codes have error bars; no memory: every bit counts */
     vq_groups groups;      /* of the lists, where there are many: made by the first search; no
                               memory: none */
-    vq_list_view *lists;   /* nlist; filled by vq_shard_load */
+    vq_list_view *lists;   /* room of them, nlist at least; filled by vq_shard_load */
+    uint32_t room;         /* a writer looks at lists to come, which are empty as yet */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
     uint32_t capacity;     /* vectors of a full chunk */
     uint32_t row_capacity; /* rows of a full chunk of rows */
@@ -59,6 +60,8 @@ void vq_shard_close(vq_shard *s);
 /* Moves on to the newest snapshot of the file, if there is a newer one; lists and rows that have
  * changed are looked up anew, when they are wanted.  On failure s is as before. */
 vq_status vq_shard_refresh(vq_shard *s, vq_error *err);
+/* Makes room for lists to come.  false: out of memory. */
+bool vq_shard_room(vq_shard *s, uint32_t nlist);
 /* The list's chunks, looked up at the first call.  Any thread; but who has not called it for a list
  * must not look at that list. */
 vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err);

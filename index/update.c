@@ -5,6 +5,7 @@
 #include "index/update.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -294,7 +295,7 @@ static vq_status plan_labels(vq_update *u, vq_error *err)
         const vq_pending_id *id = &b->ids[i];
         bool had = id->place != VQ_NO_PLACE, has = id->vector != VQ_NO_VECTOR;
         u->added += has && !had;
-        u->replaced += has && had;
+        u->replaced += has && had && !id->moved;
         u->deleted += id->removed && !has;
         uint64_t label = b->strings && has && !had ? next++ : id->id;
         if (has) u->labels[id->vector] = label;
@@ -336,7 +337,8 @@ out:
     return rc;
 }
 
-/* How far vectors lie from the centroids of their lists, over all that came since the build. */
+/* How far vectors lie from the centroids of their lists, over all that came since the build: those
+ * that a list gives away count as such, since it has grown by what came. */
 static void plan_drift(vq_update *u)
 {
     const vq_pending *b = u->batch;
@@ -345,8 +347,9 @@ static void plan_drift(vq_update *u)
     for (size_t i = 0; i < b->n; i++) {
         if (b->ids[b->owner[i]].vector != i) continue; /* another has taken its place */
         sum += (double)b->far[i];
-        m->added++;
+        m->added += !b->ids[b->owner[i]].moved;
     }
+    sum = fmax(sum - b->split.were, 0.0);
     m->added_spread = vq_mean_of(sum, m->added);
 }
 
@@ -372,6 +375,12 @@ vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err)
     u->batch = b;
     u->shard = b->shard;
     u->model = b->shard->model;
+    if (b->split.nlist != 0) {
+        u->model.nlist = b->split.nlist;
+        u->model.centroids = b->split.centroids, u->model.biases = b->split.biases;
+        u->model.routes = b->split.routes;
+        if (u->model.nroutes != 0) u->model.nroutes = b->split.nlist;
+    }
     VQ_TRY(plan_slots(u, err));
     VQ_TRY(plan_labels(u, err));
     VQ_TRY(plan_ids(u, err));

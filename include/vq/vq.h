@@ -561,10 +561,12 @@ typedef struct vq_write_report {
     {                                                                                              \
         .struct_size = sizeof(vq_write_report)                                                     \
     }
-/* Makes the gathered changes; w may gather more after that.  When this returns VQ_OK they survive
- * a power failure (unless no_sync).  On failure the file is as before, and the changes stay
- * gathered.  report may be NULL.  Expected errors: VQ_EIO (disk full, file too large), VQ_ENOMEM,
- * VQ_ECORRUPT, VQ_EBUSY (another file has taken the name of the index meanwhile). */
+/* Makes the gathered changes; w may gather more after that.  Lists that grow too large by them give
+ * vectors to new lists in the same step, where rows are stored and lists are 8,128 or fewer.  When
+ * this returns VQ_OK they survive a power failure (unless no_sync).  On failure the file is as
+ * before, and the changes stay gathered.  report may be NULL.  Expected errors: VQ_EIO (disk full,
+ * file too large), VQ_ENOMEM, VQ_ECORRUPT, VQ_EBUSY (another file has taken the name of the index
+ * meanwhile). */
 VQ_API vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err);
 VQ_API void vq_writer_abort(vq_writer *w); /* forgets what is gathered; accepts NULL */
 VQ_API void vq_writer_close(vq_writer *w); /* what is not committed is forgotten */

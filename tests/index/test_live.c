@@ -16,6 +16,7 @@ typedef struct run {
     uint64_t next_id;     /* that a vector without an id gets */
     uint32_t rows;        /* that were made so far */
     uint64_t commits, aborts, added, deleted, replaced, searches, refused, set;
+    uint32_t lists; /* the most that there have been */
 } run;
 
 static uint32_t below(run *r, uint32_t n)
@@ -209,6 +210,9 @@ static void commit(run *r)
     r->now = r->next;
     forget(r);
     r->commits++;
+    vq_info info = VQ_INFO_INIT;
+    OK(vq_index_info(r->ix, &info, &err));
+    r->lists = VQ_MAX(r->lists, info.nlist);
     if (r->commits % 16 == 0)
         cr_assert_eq(problems_of(r->path), 0, "after commit %llu", (unsigned long long)r->commits);
 }
@@ -217,7 +221,7 @@ static void ask(run *r, vq_searcher *s, const state *st, bool all)
 {
     float q[MOST_D], scores[K];
     uint64_t ids[K];
-    live_row(1000000 + below(r, 1000), r->c->d, q);
+    live_row(ASKED_FROM + below(r, 1000), r->c->d, q);
     OK(vq_search(s, q, 1, K, ids, scores, &err));
     live_compare(r->c, st, s, q, ids, scores, K, all);
     r->searches++;
@@ -276,7 +280,8 @@ static void step(run *r)
     }
 }
 
-static void walk(const live_config *c, uint64_t steps, size_t n)
+/* Returns how many lists were made. */
+static uint32_t walk(const live_config *c, uint64_t steps, size_t n)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     run r = {.c = c, .path = path, .rows = UNIVERSE};
@@ -294,16 +299,17 @@ static void walk(const live_config *c, uint64_t steps, size_t n)
     if (getenv("VQ_TEST_STEPS") != NULL)
         (void)fprintf(stderr,
                       "%s: %llu steps: %llu commits, %llu aborts, %llu added, %llu deleted, %llu "
-                      "replaced, %llu searches, %llu refused, %llu set\n",
+                      "replaced, %llu searches, %llu refused, %llu set, %u lists\n",
                       c->codec, (unsigned long long)steps, (unsigned long long)r.commits,
                       (unsigned long long)r.aborts, (unsigned long long)r.added,
                       (unsigned long long)r.deleted, (unsigned long long)r.replaced,
                       (unsigned long long)r.searches, (unsigned long long)r.refused,
-                      (unsigned long long)r.set);
+                      (unsigned long long)r.set, r.lists);
     cr_assert(r.commits > steps / 10 && r.added > 0 && r.deleted > 0 && r.replaced > 0);
     cr_assert(r.set > 0);
     free(path);
     test_rmdir(dir);
+    return r.lists - c->nlist;
 }
 
 static const live_config configs[] = {
@@ -321,8 +327,10 @@ static const live_config configs[] = {
 Test(live, random_steps_against_an_array, .timeout = 7200)
 {
     uint64_t steps = env_number("VQ_TEST_STEPS", STEPS);
+    uint32_t made = 0;
     for (size_t i = 0; i < VQ_COUNT(configs); i++)
-        walk(&configs[i], configs[i].d == MOST_D ? steps / 4 : steps, i == 1 ? 300 : 120);
+        made += walk(&configs[i], configs[i].d == MOST_D ? steps / 4 : steps, i == 1 ? 300 : 120);
+    cr_assert(made > 0, "no list has grown too large");
 }
 
 /* The scores that codes alone give queries, of all lists and of two with the copies there.  With
@@ -331,7 +339,7 @@ static void ask_codes(const live_config *c, vq_index *ix, float *scores)
 {
     float q[ASKED * MOST_D];
     uint64_t ids[ASKED * K];
-    for (uint32_t i = 0; i < ASKED; i++) live_row(1000000 + i, c->d, q + i * c->d);
+    for (uint32_t i = 0; i < ASKED; i++) live_row(ASKED_FROM + i, c->d, q + i * c->d);
     vq_searcher *all, *some;
     vq_search_opts o = VQ_SEARCH_OPTS_INIT;
     o.nprobe = VQ_ALL, o.rerank = VQ_NONE, o.bars = 0.1f;

@@ -38,7 +38,7 @@ static void look(shared *sh, vq_searcher *s, vq_rng *rng, uint64_t from)
     float q[64], scores[K];
     uint64_t ids[K];
     vq_error e = {0};
-    live_row(1000000 + (uint32_t)vq_rng_below(rng, 1000), config.d, q);
+    live_row(ASKED_FROM + (uint32_t)vq_rng_below(rng, 1000), config.d, q);
     if (vq_search(s, q, 1, K, ids, scores, &e) != VQ_OK) {
         fail(sh, &e);
         return;

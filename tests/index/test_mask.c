@@ -49,7 +49,7 @@ static void ask(const live_config *c, vq_searcher *s, const state *left, bool al
     static float q[ASKED * MOST_D], scores[ASKED * K];
     uint64_t ids[ASKED * K];
     for (size_t i = 0; i < ASKED; i++)
-        live_row(1000000 + (uint32_t)vq_rng_below(r, 1000), c->d, q + i * c->d);
+        live_row(ASKED_FROM + (uint32_t)vq_rng_below(r, 1000), c->d, q + i * c->d);
     OK(vq_search(s, q, ASKED, K, ids, scores, &err));
     for (size_t i = 0; i < ASKED; i++) {
         size_t found = 0;

@@ -69,7 +69,7 @@ Test(range, against_plain_loops, .timeout = 120)
         for (uint32_t k = 0; k < 12; k++) {
             float q[MOST_D], sorted[UNIVERSE];
             size_t n = 0;
-            live_row(1000000 + k, c->d, q);
+            live_row(ASKED_FROM + k, c->d, q);
             for (uint32_t j = 0; j < UNIVERSE; j++)
                 if (s.there[j]) sorted[n++] = live_score(c, q, s.row[j]);
             qsort(sorted, n, sizeof *sorted, live_rising);

@@ -109,6 +109,54 @@ Test(routes, live_on, .timeout = 300)
     test_rmdir(dir);
 }
 
+/* A list that splits: each new one has a vector of its own, as far from its centroid as with the
+ * list that it comes from. */
+Test(routes, of_lists_that_split, .timeout = 300)
+{
+    enum { MORE = 600 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    world w = make_world();
+    float *more = clusters(1, MORE, D), scores[1];
+    uint64_t id;
+    vq_writer *writer;
+    vq_source *src;
+    for (size_t i = 0; i < MORE * D; i++) more[i] = 0.3f * more[i] + (i % D < 4 ? 5.0f : 0.0f);
+    build_routed(path, &w);
+    vq_index *ix = open_index(path);
+    vq_searcher *old = open_searcher(ix, FEW, N), *s = open_searcher(ix, VQ_ALL, N + MORE);
+    old->pinned = true; /* what there was before */
+    OK(vq_source_open_array(&src, more, MORE, D, VQ_F32, &err));
+    OK(vq_writer_open(&writer, path, NULL, &err));
+    OK(vq_writer_add(writer, src, NULL, NULL, 0, &err));
+    OK(vq_writer_commit(writer, NULL, &err));
+    vq_writer_close(writer);
+    vq_source_close(src);
+    cr_assert_eq(problems_of(path), 0);
+    OK(vq_search(s, more, 1, 1, &id, scores, &err));
+    const vq_model *a = &old->shards[0].model, *b = &s->shards[0].model;
+    size_t had = (size_t)LISTS * D;
+    cr_assert(a->nlist == LISTS && b->nlist > LISTS && b->nroutes == b->nlist && a->d_code == D);
+    cr_assert(memcmp(a->routes, b->routes, had * sizeof *a->routes) == 0);
+    cr_assert(memcmp(a->centroids, b->centroids, had * sizeof *a->centroids) == 0);
+    for (size_t l = LISTS; l < b->nlist; l++) {
+        bool from_any = false;
+        for (size_t o = 0; o < LISTS && !from_any; o++) {
+            from_any = true;
+            for (size_t j = 0; j < D && from_any; j++) {
+                float is = b->routes[l * D + j] - b->centroids[l * D + j];
+                from_any = fabsf(is - (a->routes[o * D + j] - a->centroids[o * D + j])) < 1e-4f;
+            }
+        }
+        cr_assert(from_any, "list %zu", l);
+    }
+    vq_searcher_close(old), vq_searcher_close(s);
+    vq_close(ix);
+    vq_mem_free(more);
+    end_world(&w);
+    free(path);
+    test_rmdir(dir);
+}
+
 /* A number of them that cannot be, and an array that is not there. */
 Test(routes, damage_is_found, .timeout = 300)
 {
