@@ -44,8 +44,11 @@ static vq_status turn_round(wishes *w, const vq_model *m, const vq_kernels *k, c
         for (uint32_t j = 0; j < seats[i].x->nlists; j++) {
             const vq_hit *list = &seats[i].x->lists[j];
             w->of[next[list->id]++] =
-                (wish){.seat = (uint32_t)i, .base = vq_list_base(m, k, seats[i].x, list)};
+                (wish){.seat = (uint32_t)i, .base = list->score + m->biases[list->id]};
         }
+    for (uint32_t l = 0; m->routes != NULL && l < m->nlist; l++) /* a centroid is read once */
+        for (uint32_t i = w->first[l]; i < w->first[l + 1]; i++)
+            w->of[i].base = vq_list_base(m, k, seats[w->of[i].seat].x, &(vq_hit){.id = l});
 out:
     return rc;
 }

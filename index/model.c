@@ -299,9 +299,10 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
     VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
                m->ngroups, m->nlist);
-    VQ_REQUIRE(m->nroutes == 0 || (m->nroutes == m->nlist && m->format >= VQ_FORMAT_DOCUMENTS),
-               VQ_ECORRUPT, "meta: %" PRIu64 " routes of %u lists in format %u", m->nroutes,
-               m->nlist, m->format);
+    bool routed = m->format >= VQ_FORMAT_DOCUMENTS && m->metric != VQ_METRIC_L2;
+    VQ_REQUIRE(m->nroutes == 0 || (m->nroutes == m->nlist && routed), VQ_ECORRUPT,
+               "meta: %" PRIu64 " routes of %u lists in format %u, metric %s", m->nroutes, m->nlist,
+               m->format, vq_metric_name(m->metric));
     VQ_REQUIRE(m->labels <= (uint64_t)VQ_NAMES_PER_BLOCK << 32, VQ_ECORRUPT,
                "meta: %" PRIu64 " labels, more than blocks of names have room for", m->labels);
     VQ_REQUIRE(m->labels == 0 || (changed && m->string_ids && m->labels >= m->n), VQ_ECORRUPT,

@@ -99,9 +99,9 @@ static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
 static void prefetch(const vq_shard *s, uint32_t list)
 {
     ask(s, list, LINE);
-    if (s->model.codec->two == NULL || !s->model.codec->two(&s->model.code)) return;
-    const float *centroid =
-        s->model.centroids + (size_t)list * s->model.d_code; /* bars.c wants it */
+    bool bars = s->model.codec->two != NULL && s->model.codec->two(&s->model.code);
+    if (!bars && s->model.routes == NULL) return; /* nobody wants the centroid */
+    const float *centroid = s->model.centroids + (size_t)list * s->model.d_code;
     for (size_t j = 0; j < s->model.d_code; j += LINE / sizeof *centroid) VQ_PREFETCH(centroid + j);
 }
 
