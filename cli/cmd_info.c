@@ -145,6 +145,9 @@ static void print_text(const char *path, vq_info *i, const curve *c, const vq_re
         report_line(stdout, "search by default", "%u lists, %u rows scored in full (k = 10)",
                     i->default_nprobe, i->default_rerank);
     curve_text(c, 10);
+    if ((double)i->untuned > UNTUNED_HINT * (double)i->n)
+        report_line(stdout, "curve", "%s vectors have come since: vq tune measures it anew",
+                    report_count(a, i->untuned));
     print_relevance(r);
     if (i->free_bytes > 0)
         report_line(stdout, "free", "%s of the file, for later changes; vq compact gives it back",
@@ -197,6 +200,7 @@ static void print_json(const char *path, vq_info *i, const curve *c, const vq_re
     json_count(&j, "oldest_pid", i->oldest_pid);
     json_count(&j, "added", i->added);
     json_real(&j, "drift", (double)i->drift);
+    json_count(&j, "untuned", i->untuned);
     json_count(&j, "described", i->described);
     json_count(&j, "attributes_bytes", i->attributes_bytes);
     json_count(&j, "tags", tags->all);

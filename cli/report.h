@@ -30,7 +30,8 @@ void json_raw(json *j, const char *key, const char *bytes, size_t len); /* that 
 void json_bool(json *j, const char *key, bool x);
 
 /* From this drift on (vq_info) a user is told of vq retrain. */
-#define DRIFT_HINT 0.2
+#define DRIFT_HINT   0.2
+#define UNTUNED_HINT 0.25 /* of the vectors */
 
 /* "label           value" */
 void report_line(FILE *f, const char *label, const char *fmt, ...)

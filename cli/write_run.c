@@ -62,6 +62,10 @@ static void tell(const write_args *a, const char *index, const vq_write_report *
             "  what was added since the build lies %.0f %% further from its lists' centres "
             "than what the build saw; vq retrain fits lists and codes to it\n",
             100.0 * (double)r->drift);
+    if ((double)r->untuned > UNTUNED_HINT * (double)r->n)
+        (void)printf("  %s vectors have come since it was measured what a recall takes; vq tune "
+                     "measures it anew\n",
+                     report_count(n, r->untuned));
 }
 
 int write_attach(const write_args *a, const char *index, vq_writer *w)

@@ -74,7 +74,7 @@ vq_status vq_adopt_plan(vq_plan *p, const vq_model *of, const char *name, const 
     m->tune = m->relevance = NULL, m->tune_rows = 0; /* measured on other vectors */
     m->format = m->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
     m->n = n;
-    m->copies = m->labels = m->added = 0;
+    m->copies = m->labels = m->added = m->tuned_at = 0;
     m->added_spread = 0.0f;
     m->input = elem;
     m->string_ids = o->names != NULL;

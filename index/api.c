@@ -16,7 +16,7 @@
     _Static_assert(offsetof(type, last) + sizeof(((type *)0)->last) == sizeof(type),               \
                    "no padding after the last field")
 NO_TAIL(vq_build_opts, model);
-NO_TAIL(vq_info, reserved);
+NO_TAIL(vq_info, untuned);
 NO_TAIL(vq_check_report, problems);
 NO_TAIL(vq_tune_opts, progress_ctx);
 
@@ -122,6 +122,7 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
         i.attributes_bytes += db_bytes(&shard.snapshot, db);
     i.added = m->added;
     i.drift = vq_model_drift(m);
+    i.untuned = vq_model_untuned(m);
     i.tags = vq_docs_tags(&shard.snapshot);
     VQ_TRY(vq_docs_count(&shard.snapshot, &i.described, err));
     VQ_TRY(describe_space(&shard, &i, err));

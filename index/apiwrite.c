@@ -21,7 +21,7 @@ _Static_assert(offsetof(vq_compact_opts, progress_ctx) + sizeof(void *) == sizeo
                "no padding after the last field");
 _Static_assert(offsetof(vq_merge_opts, progress_ctx) + sizeof(void *) == sizeof(vq_merge_opts),
                "no padding after the last field");
-_Static_assert(offsetof(vq_write_report, reserved) + sizeof(uint32_t) == sizeof(vq_write_report),
+_Static_assert(offsetof(vq_write_report, untuned) + sizeof(uint64_t) == sizeof(vq_write_report),
                "no padding after the last field");
 
 vq_status vq_writer_open(vq_writer **out, const char *path, const vq_writer_opts *opts,
@@ -147,8 +147,9 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     if (report != NULL) VQ_TRY(vq_opts_export(report, &r, sizeof r, err)); /* can it be told? */
     r.n = w->shard.model.n;
     r.drift = vq_model_drift(&w->shard.model);
+    r.untuned = vq_model_untuned(&w->shard.model);
     if (!vq_pending_empty(&w->batch)) {
-        VQ_TRY(vq_pending_split(&w->batch, err));
+        (void)vq_pending_split(&w->batch, &ignored); /* a batch is committed without, too */
         VQ_TRY(vq_update_plan(&u, &w->batch, err));
         VQ_TRY(vq_change_apply(w->change, vq_update_write, &u, err));
         r.added = u.added, r.replaced = u.replaced, r.deleted = u.deleted;
@@ -156,6 +157,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
         r.set = u.set;
         r.n = u.model.n;
         r.drift = vq_model_drift(&u.model);
+        r.untuned = vq_model_untuned(&u.model);
     }
     w->behind = true;
     (void)catch_up(w, &ignored); /* the commit is made, whatever comes of this */

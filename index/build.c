@@ -162,7 +162,7 @@ static void note_spread(vq_plan *p, double far)
         m->spread = mean;
         return;
     }
-    m->added = m->n;
+    m->added = m->tuned_at = m->n;
     m->added_spread = mean;
     if (m->n < m->nlist) m->format = VQ_MAX(m->format, VQ_FORMAT_CHANGED);
 }

@@ -366,6 +366,7 @@ static void sum_drift(vq_merger *m)
         if (m->model.spread == 0.0f) m->model.spread = p->spread;
     }
     m->model.added = n;
+    m->model.tuned_at = 0; /* the curve is of one part */
     m->model.added_spread = vq_mean_of(sum, n);
 }
 

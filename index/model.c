@@ -75,6 +75,7 @@ static const field fields[] = {
     {"store_scale", FIELD_F32, OFFSET(store_scale), NULL, 0},
     {"train", FIELD_NAME, OFFSET(train), NAMES(train_names)},
     {"transform", FIELD_NAME, OFFSET(transform_kind), NAMES(transform_names)},
+    {VQ_TUNED_AT_KEY, FIELD_COUNT, OFFSET(tuned_at), NULL, 0},
     {"why", FIELD_TEXT, OFFSET(why), NULL, 0},
 };
 
@@ -303,6 +304,9 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     VQ_REQUIRE(m->nroutes == 0 || (m->nroutes == m->nlist && routed), VQ_ECORRUPT,
                "meta: %" PRIu64 " routes of %u lists in format %u, metric %s", m->nroutes, m->nlist,
                m->format, vq_metric_name(m->metric));
+    VQ_REQUIRE(m->tuned_at <= m->added, VQ_ECORRUPT,
+               "meta: tuned after %" PRIu64 " of %" PRIu64 " vectors were added", m->tuned_at,
+               m->added);
     VQ_REQUIRE(m->labels <= (uint64_t)VQ_NAMES_PER_BLOCK << 32, VQ_ECORRUPT,
                "meta: %" PRIu64 " labels, more than blocks of names have room for", m->labels);
     VQ_REQUIRE(m->labels == 0 || (changed && m->string_ids && m->labels >= m->n), VQ_ECORRUPT,

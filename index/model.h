@@ -18,6 +18,7 @@ typedef struct vq_model {
     uint64_t copies;    /* vectors that a second list holds too */
     uint64_t row_chunk; /* see vq_shape; 0: as all files of formats 1 to 3 have it */
     uint64_t added;     /* vectors since the build; 0: none, or not known */
+    uint64_t tuned_at;  /* what added was when the curve was measured */
     uint64_t ngroups;   /* groups in which lists lie; 0: none */
     uint64_t nroutes;   /* vectors that lists are chosen by: nlist, or 0: the centroids */
     uint64_t labels;    /* of names: those from here on have not been given; 0: n of them have */
@@ -69,6 +70,11 @@ static inline float vq_model_drift(const vq_model *m)
     return m->spread > 0.0f && m->added > 0 ? sqrtf(m->added_spread / m->spread) - 1.0f : 0.0f;
 }
 
+/* Vectors that came after the curve was measured; 0 if there is none. */
+static inline uint64_t vq_model_untuned(const vq_model *m)
+{
+    return m->tune != NULL ? m->added - m->tuned_at : 0;
+}
 /* What queries choose lists by: nlist x d_code. */
 static inline const float *vq_model_routes(const vq_model *m)
 {

@@ -37,6 +37,8 @@ static vq_status begin(level *l, const vq_pages *p, const vq_tree *t, vq_error *
 {
     *l = (level){.p = p};
     if (t->root == VQ_NO_PAGE) return VQ_OK;
+    if (t->depth < 1 || t->depth > VQ_TREE_DEPTH)
+        return vq_fail(err, VQ_ECORRUPT, "a tree of %u levels", (unsigned)t->depth);
     l->height = t->depth;
     return push(l, t->root, err);
 }

@@ -8,6 +8,7 @@
 enum {
     SMALL_N = 2048,           /* below: a codebook of 256 words would be learnt from too few rows */
     OPQ_MIN_N = 5000,         /* below: queries teach too little */
+    TRIAL_MAX_D = 2048,       /* above, axes take longer than a build does */
     TRIAL_MIN_N = 10000,      /* below: all codes are read in no time, and a trial takes longer */
     PQ_BYTES = 256,           /* the most that pq8 takes */
     ADDITIVE_BYTES = 32,      /* above: the true ten are among the 130 reranked anyway */
@@ -71,8 +72,8 @@ static bool open_question(const vq_plan *p, const vq_build_opts *o)
 {
     const vq_model *m = &p->model;
     return m->n >= TRIAL_MIN_N && m->d >= VQ_BLOCK && vq_plan_room(p) <= PQ_BYTES &&
-           vq_plan_room(p) < m->d && o->nqueries == 0 && o->train <= VQ_TRAIN_KMEANS &&
-           o->rotation != VQ_ROTATION_OPQ;
+           m->d <= TRIAL_MAX_D && vq_plan_room(p) < m->d && o->nqueries == 0 &&
+           o->train <= VQ_TRAIN_KMEANS && o->rotation != VQ_ROTATION_OPQ;
 }
 
 /* By name, by bits, or a rule. */

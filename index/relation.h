@@ -59,7 +59,8 @@ float vq_rule_gap(const vq_rule *r, float lb_rank);
 void vq_setting_put(const vq_setting *s, float *row);
 vq_setting vq_setting_get(const float *row);
 
-#define VQ_TUNE_KEY "tune" /* of the array in `model` */
+#define VQ_TUNE_KEY     "tune"     /* of the array in `model` */
+#define VQ_TUNED_AT_KEY "tuned_at" /* of the field in `meta` */
 
 /* The rows of such an array (layout.h), checked but for its checksum.  VQ_ECORRUPT. */
 vq_status vq_relation_parse(const uint8_t *value, size_t len, const float **rows, size_t *n,

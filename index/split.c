@@ -6,6 +6,7 @@
 #include "index/split.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "index/fit.h"
@@ -23,6 +24,8 @@ enum {
     NEAR = 8,    /* lists around a new centroid that are looked through, too */
     BLOCK = 4 * VQ_ASSIGN_TILE /* rows at a time */
 };
+#define SPLIT_BYTES                                                                                \
+    ((uint64_t)64 << 20) /* of rows in lists that a commit splits; one may have more */
 
 typedef struct member { /* of a list, after the batch */
     uint64_t place;     /* in the snapshot, or VQ_NO_PLACE: */
@@ -40,6 +43,9 @@ typedef struct splitter {
     uint64_t n;                       /* vectors after the batch */
     uint32_t *in, *out;               /* nlist: vectors that come and go; */
     uint32_t *copies_in, *copies_out; /* ..copies */
+    uint32_t *arrivals;               /* vectors of the batch by list.. */
+    uint32_t *departures;             /* ..and slots that are left, likewise; */
+    size_t *in_from, *out_from;       /* nlist + 1: where those of a list begin; owned */
     uint8_t *looked;                  /* nlist: lists whose members may go elsewhere */
     float *centres;                   /* MOST x d_code: the new ones; ncentres; owned */
     size_t ncentres;
@@ -48,6 +54,7 @@ typedef struct splitter {
     size_t nmembers, cap;
     member *moving; /* that go elsewhere; nmoving */
     size_t nmoving, moving_cap;
+    uint64_t summed;     /* list << 32 | chunk of the row that was summed last */
     void *rows;          /* a block, as an encoder takes them */
     uint32_t elem;       /* of these */
     float *wide, *coded; /* a block */
@@ -98,6 +105,33 @@ static vq_status count(splitter *w, vq_error *err)
         if (id->removed) w->out[id->place >> 32]++;
         if (id->removed && id->copy != VQ_NO_PLACE) w->copies_out[id->copy >> 32]++;
     }
+out:
+    return rc;
+}
+
+/* What comes and goes, by list. */
+static vq_status sort_batch(splitter *w, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_pending *b = w->b;
+    size_t nlist = w->model.nlist;
+    w->in_from = vq_mem_calloc(2 * (nlist + 1), sizeof *w->in_from);
+    w->arrivals = vq_mem_alloc(2 * b->nids, sizeof *w->arrivals);
+    VQ_REQUIRE(w->in_from != NULL && w->arrivals != NULL, VQ_ENOMEM, "a batch of %zu ids", b->nids);
+    w->out_from = w->in_from + nlist + 1, w->departures = w->arrivals + b->nids;
+    for (size_t l = 0; l < nlist; l++) {
+        w->in_from[l + 1] = w->in_from[l] + w->in[l];
+        w->out_from[l + 1] = w->out_from[l] + w->out[l];
+    }
+    for (size_t i = 0; i < b->nids; i++) {
+        const vq_pending_id *id = &b->ids[i];
+        if (id->vector != VQ_NO_VECTOR)
+            w->arrivals[w->in_from[b->lists[id->vector]]++] = id->vector;
+        if (id->removed) w->departures[w->out_from[id->place >> 32]++] = (uint32_t)id->place;
+    }
+    for (size_t l = nlist; l > 0; l--)
+        w->in_from[l] = w->in_from[l - 1], w->out_from[l] = w->out_from[l - 1];
+    w->in_from[0] = w->out_from[0] = 0;
 out:
     return rc;
 }
@@ -155,17 +189,14 @@ static vq_status grow(member **list, size_t *cap, size_t n, vq_error *err)
 static vq_status find_members(splitter *w, uint32_t list, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_pending *b = w->b;
     uint32_t n = w->s->lists[list].n;
     uint8_t *gone = vq_mem_calloc(n, 1);
     VQ_REQUIRE(gone != NULL, VQ_ENOMEM, "a list of %u vectors", n);
     w->nmembers = 0;
-    for (size_t i = 0; i < b->nids; i++) {
-        const vq_pending_id *id = &b->ids[i];
-        if (id->removed && id->place >> 32 == list) gone[(uint32_t)id->place] = 1;
-        if (id->vector == VQ_NO_VECTOR || b->lists[id->vector] != list) continue;
+    for (size_t i = w->out_from[list]; i < w->out_from[list + 1]; i++) gone[w->departures[i]] = 1;
+    for (size_t i = w->in_from[list]; i < w->in_from[list + 1]; i++) {
         VQ_TRY(grow(&w->members, &w->cap, w->nmembers, err));
-        w->members[w->nmembers++] = (member){.place = VQ_NO_PLACE, .vector = id->vector};
+        w->members[w->nmembers++] = (member){.place = VQ_NO_PLACE, .vector = w->arrivals[i]};
     }
     for (uint32_t i = 0; i < n; i++) {
         if (gone[i] != 0) continue;
@@ -178,8 +209,8 @@ out:
     return rc;
 }
 
-/* The row of a member to the place i of the block, as an encoder takes it; what is copied is
- * summed. */
+/* The row of a member to the place i of the block, as an encoder takes it.  What is copied is
+ * summed, even if it was seen sound before: it gets a new sum. */
 static vq_status read_row(splitter *w, const member *m, size_t i, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -189,7 +220,9 @@ static vq_status read_row(splitter *w, const member *m, size_t i, vq_error *err)
     if (m->place == VQ_NO_PLACE) {
         row = w->b->rows + m->vector * bytes;
     } else {
-        if (!vq_shard_row_seen(w->s, m->place)) VQ_TRY(vq_shard_row_verify(w->s, m->place, err));
+        uint64_t chunk = m->place >> 32 << 32 | (uint32_t)m->place / w->s->row_capacity;
+        if (chunk != w->summed) VQ_TRY(vq_shard_row_verify(w->s, m->place, err));
+        w->summed = chunk;
         VQ_TRY(vq_shard_row(w->s, m->place, &row, err));
     }
     if (w->elem == model->store) {
@@ -284,20 +317,39 @@ out:
     return rc;
 }
 
-/* Further centroids for each list that has grown too large. */
+static int larger_first(const void *a, const void *b)
+{
+    const vq_hit *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Further centroids for each list that has grown too large, the largest first. */
 static vq_status find_lists(splitter *w, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    uint32_t nlist = w->model.nlist;
-    for (uint32_t l = 0; l < nlist && w->ncentres < MOST; l++) {
+    uint32_t nlist = w->model.nlist, want;
+    uint64_t bytes = 0;
+    size_t n = 0;
+    vq_hit *large = vq_mem_alloc(nlist, sizeof *large); /* by their sizes after the batch */
+    VQ_REQUIRE(large != NULL, VQ_ENOMEM, "%u lists", nlist);
+    for (uint32_t l = 0; l < nlist; l++) {
         if (w->in[l] == 0) continue;
         VQ_TRY(vq_shard_load(w->s, l, err));
-        uint32_t want = wanted(w, l);
-        if (want == 0) continue;
-        if (w->centroids == NULL) VQ_TRY(make_room(w, err));
-        VQ_TRY(add_lists(w, l, want, err));
+        uint32_t is = w->s->lists[l].n - w->out[l] + w->in[l];
+        if (wanted(w, l) > 0) large[n++] = (vq_hit){.score = (float)is, .id = l};
+    }
+    if (n == 0) goto out;
+    qsort(large, n, sizeof *large, larger_first);
+    VQ_TRY(make_room(w, err));
+    for (size_t i = 0; i < n && w->ncentres < MOST && bytes < SPLIT_BYTES; i++) {
+        uint32_t list = (uint32_t)large[i].id;
+        if ((want = wanted(w, list)) == 0) continue; /* with those made meanwhile */
+        VQ_TRY(add_lists(w, list, want, err));
+        bytes += (uint64_t)w->nmembers * w->model.shape.row_bytes;
     }
 out:
+    vq_mem_free(large);
     return rc;
 }
 
@@ -435,7 +487,9 @@ static vq_status begin(splitter *w, vq_error *err)
     w->coded = vq_alloc_f32(BLOCK, m->d_code);
     VQ_REQUIRE(w->rows != NULL && w->wide != NULL && w->coded != NULL, VQ_ENOMEM,
                "a block of rows");
+    w->summed = UINT64_MAX;
     VQ_TRY(count(w, err));
+    VQ_TRY(sort_batch(w, err));
 out:
     return rc;
 }
@@ -458,6 +512,7 @@ out:
     if (rc != VQ_OK) vq_pending_unsplit(b);
     vq_mem_free(w.centroids), vq_mem_free(w.routes), vq_mem_free(w.centres);
     vq_mem_free(w.in), vq_mem_free(w.looked);
+    vq_mem_free(w.arrivals), vq_mem_free(w.in_from);
     vq_mem_free(w.members), vq_mem_free(w.moving);
     vq_mem_free(w.rows), vq_mem_free(w.wide), vq_mem_free(w.coded);
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(b->shard->snapshot.file));

@@ -3,6 +3,7 @@
 #include "index/tune.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "index/calibrate.h"
@@ -235,6 +236,15 @@ static uint8_t *pack(const float *rows, size_t n, size_t value_min, size_t *size
     return value;
 }
 
+/* The curve is of the vectors of which so many had been added. */
+static vq_status note_when(const char *path, const vq_file *f, uint64_t added, vq_error *err)
+{
+    uint8_t record[8 + 24];
+    int len = snprintf((char *)record + 8, sizeof record - 8, "%" PRIu64, added);
+    vq_record_seal(record, 8 + (size_t)len);
+    return vq_file_put(path, f, VQ_DB_META, VQ_TUNED_AT_KEY, record, 8 + (size_t)len, err);
+}
+
 vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -248,6 +258,7 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
     VQ_TRY(vq_file_sound(f, &value_min, err)); /* LMDB believes the pages that it writes beside */
     VQ_TRY(vq_shard_open(&shard, f, err));
     uint32_t d = shard.model.d;
+    uint64_t added = shard.model.added;
     vq_shard_close(&shard);
     VQ_TRY(vq_sources_read_f32(o->queries, o->nqueries, d, &x, &nq, err));
     VQ_REQUIRE(o->nqueries == 0 || nq > 0, VQ_EINVAL, "%s: there is no query in it",
@@ -264,6 +275,7 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
     value = pack(rows, n, value_min, &size);
     VQ_REQUIRE(value != NULL, VQ_ENOMEM, "tune: %zu bytes", size);
     VQ_TRY(vq_file_put(path, f, VQ_DB_MODEL, VQ_TUNE_KEY, value, size, err));
+    if (added > 0) VQ_TRY(note_when(path, f, added, err));
 out:
     vq_shard_close(&shard);
     vq_file_close(f);

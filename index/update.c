@@ -343,13 +343,18 @@ static void plan_drift(vq_update *u)
 {
     const vq_pending *b = u->batch;
     vq_model *m = &u->model;
-    double sum = (double)m->added_spread * (double)m->added;
+    double sum = (double)m->added_spread * (double)m->added, least = sum;
     for (size_t i = 0; i < b->n; i++) {
         if (b->ids[b->owner[i]].vector != i) continue; /* another has taken its place */
+        bool moved = b->ids[b->owner[i]].moved;
         sum += (double)b->far[i];
-        m->added += !b->ids[b->owner[i]].moved;
+        least += moved ? 0.0 : (double)b->far[i];
+        m->added += !moved;
     }
-    sum = fmax(sum - b->split.were, 0.0);
+    /* Vectors of the build may have moved, too: what came is no nearer than the build's for that.
+     */
+    least = fmin(least, (double)m->spread * (double)m->added);
+    sum = fmax(sum - b->split.were, least);
     m->added_spread = vq_mean_of(sum, m->added);
 }
 

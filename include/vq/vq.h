@@ -343,6 +343,8 @@ typedef struct vq_info {
                     build: 0.2 is 20 %; codes and lists then suit them less (vq_source_open_index,
                     vq_build) */
     uint32_t reserved; /* 0 */
+    uint64_t untuned;  /* vectors added since the curve of recall was measured, which is of an index
+                          without them (vq_tune); 0 if there is no curve */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \
@@ -556,6 +558,7 @@ typedef struct vq_write_report {
     uint64_t set;      /* ids whose tags, time or payload were set */
     float drift;       /* see vq_info */
     uint32_t reserved; /* 0 */
+    uint64_t untuned;  /* see vq_info */
 } vq_write_report;
 #define VQ_WRITE_REPORT_INIT                                                                       \
     {                                                                                              \

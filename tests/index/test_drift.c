@@ -69,6 +69,37 @@ static void grow(const char *codec, uint32_t metric, uint32_t train)
     vq_mem_free(x), vq_mem_free(other);
 }
 
+/* The curve of recall is of the vectors that were there when it was measured. */
+Test(drift, a_curve_grows_old, .timeout = 120)
+{
+    float *x = clusters(1, N + 2 * NEW, D);
+    char before[33], after[33];
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_tune_opts t = VQ_TUNE_OPTS_INIT;
+    o.codec = "pq8", o.nlist = 20, o.force = 1;
+    build(path, x, N, D, VQ_F32, &o);
+    cr_assert_eq(info_of().untuned, 0);
+    (void)put(x + N * D, N);
+    cr_assert_eq(info_of().untuned, NEW);
+    vq_index *ix = open_index(path);
+    OK(vq_index_digest(ix, before, &err));
+    OK(vq_tune(path, &t, &err));
+    OK(vq_index_digest(ix, after, &err));
+    cr_assert_str_eq(before, after, "what was measured is no content");
+    vq_close(ix);
+    cr_assert_eq(info_of().untuned, 0);
+    (void)put(x + (N + NEW) * D, N + NEW);
+    OK(vq_compact(path, NULL, NULL, &err));
+    cr_assert_eq(info_of().untuned, NEW);
+    vq_mem_free(x);
+    o.no_tune = 1;
+    x = clusters(1, N, D);
+    build(path, x, N, D, VQ_F32, &o);
+    (void)put(x, N);
+    cr_assert_eq(info_of().untuned, 0, "there is no curve");
+    vq_mem_free(x);
+}
+
 Test(drift, what_is_added_is_compared_with_the_build)
 {
     grow("pq8", VQ_METRIC_L2, VQ_TRAIN_KMEANS);
