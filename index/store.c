@@ -242,6 +242,13 @@ out:
     return rc;
 }
 
+/* A lock file tells of the readers of the file beside it.  That of a file which goes now, or which
+ * is gone, though somebody may still have it open, is none of the new file's. */
+static bool lock_is_old(const vq_store *st)
+{
+    return st->force || (access(st->path, F_OK) != 0 && errno == ENOENT);
+}
+
 /* Whatever may be missing is taken before the rename: after it there is no way back. */
 static vq_status move_in_place(vq_store *st, vq_error *err)
 {
@@ -250,7 +257,7 @@ static vq_status move_in_place(vq_store *st, vq_error *err)
     char *lock = vq_mem_alloc(strlen(st->path) + 8, 1);
     VQ_REQUIRE(lock != NULL, VQ_ENOMEM, "%s: out of memory", st->path);
     VQ_TRY(open_folder(st->path, &folder, err));
-    if (st->force) { /* a lock file tells of the readers of the old file; the new one has none */
+    if (lock_is_old(st)) {
         (void)snprintf(lock, strlen(st->path) + 8, "%s-lock", st->path);
         (void)unlink(lock);
     }

@@ -198,6 +198,30 @@ Test(follow, a_name_that_is_gone_changes_nothing)
     vq_close(ix);
 }
 
+/* The lock file that it left is not for the next one. */
+Test(follow, a_name_that_was_free_is_followed)
+{
+    vq_build_opts o = options(30);
+    build_at(path, 1, 20);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = exact_searcher(ix, 0);
+    cr_assert_eq(unlink(path), 0);
+    o.force = 0;
+    build_clusters(path, 2, N, D, &o);
+    OK(vq_searcher_refresh(s, &err));
+    cr_assert_eq(finds(s, 2, 7), 7);
+    delete_some(7, 1);
+    cr_assert_eq(finds(s, 2, 7), VQ_NO_ID);
+    cr_assert_eq(unlink(path), 0);
+    build_at(other, 3, 20);
+    OK(vq_compact(other, path, NULL, &err));
+    OK(vq_searcher_refresh(s, &err));
+    cr_assert_eq(finds(s, 3, 8), 8);
+    delete_some(8, 1);
+    vq_searcher_close(s);
+    vq_close(ix);
+}
+
 /* How many snapshots of path another process counts. */
 static int readers_seen(void)
 {
