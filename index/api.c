@@ -167,7 +167,7 @@ vq_status vq_source_open_index(vq_source **out, vq_index *ix, vq_error *err)
     *out = NULL;
     VQ_REQUIRE(ix != NULL, VQ_EINVAL, "source: an index is needed");
     VQ_TRY(vq_index_file(ix, &file, err));
-    VQ_TRY(vq_stored_open(out, file, err));
+    VQ_TRY(vq_stored_open(out, file, ix->path, err));
 out:
     vq_file_close(file);
     return rc;

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "index/searcher.h"
 #include "src/base/bytes.h"
@@ -12,6 +13,7 @@
 
 typedef struct stored {
     vq_shard shard;
+    char *path; /* the index's name, absolute; NULL: of a file alone */
     const vq_kernels *k;
     vq_cursor next;     /* in `ids`: the row to read */
     uint64_t *numbers;  /* n; NULL: strings, or 0, 1, 2.. */
@@ -140,13 +142,14 @@ static void stored_close(vq_source *src)
     vq_mem_free(s->numbers);
     vq_mem_free(s->names);
     vq_mem_free(s->text);
+    vq_mem_free(s->path);
     vq_shard_close(&s->shard);
     vq_mem_free(s);
 }
 
 static const vq_source_ops stored_ops = {stored_read, stored_rewind, stored_close};
 
-vq_status vq_stored_open(vq_source **out, vq_file *f, vq_error *err)
+vq_status vq_stored_open(vq_source **out, vq_file *f, const char *name, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_source *src = NULL;
@@ -167,6 +170,8 @@ vq_status vq_stored_open(vq_source **out, vq_file *f, vq_error *err)
     s->k = vq_kernels_get();
     src->impl = s;
     src->ops = &stored_ops;
+    if (name != NULL) s->path = vq_mem_strdup(name);
+    VQ_REQUIRE(name == NULL || s->path != NULL, VQ_ENOMEM, "%s: out of memory", src->name);
     VQ_TRY(load_ids(s, err));
     VQ_TRY(stored_rewind(src, err));
     *out = src;
@@ -244,14 +249,30 @@ out:
     return rc;
 }
 
+/* Two names of one file? */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err)
 {
+    vq_status rc = VQ_OK;
     if (src->ops != &stored_ops) return VQ_OK;
     const stored *s = src->impl;
     const vq_snapshot *sn = &s->shard.snapshot;
-    if (!vq_file_named(sn->file, path) || vq_file_newest(sn->file) == sn->pages.txn) return VQ_OK;
-    return vq_fail(err, VQ_EBUSY, "%s: it has been changed since its rows were opened; again",
+    if (vq_file_named(sn->file, path)) {
+        VQ_REQUIRE(vq_file_newest(sn->file) == sn->pages.txn, VQ_EBUSY,
+                   "%s: it has been changed since its rows were opened; open them anew", path);
+    } else if (s->path != NULL) {
+        VQ_REQUIRE(!same_file(s->path, path), VQ_EBUSY,
+                   "%s: another file has taken its place since its rows were opened, by a "
+                   "compaction or a build; open them anew",
                    path);
+    }
+out:
+    return rc;
 }
 
 vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,

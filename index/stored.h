@@ -8,14 +8,15 @@
 #include "src/io/source.h"
 
 /* Rows in the order of ids, from a snapshot of f.  Every chunk of rows is summed before it is used:
- * damage must not be given a new checksum.  VQ_EUNSUPPORTED: no rows are stored. */
-vq_status vq_stored_open(vq_source **out, vq_file *f, vq_error *err);
+ * damage must not be given a new checksum.  name: by which f was found, absolute; NULL: nothing is
+ * to take its place.  VQ_EUNSUPPORTED: no rows are stored. */
+vq_status vq_stored_open(vq_source **out, vq_file *f, const char *name, vq_error *err);
 
 /* Of any source: where src is an index's, fields of o that are left at their default become what
  * the rows have: metric, store, ids (borrowed from src). */
 void vq_stored_defaults(const vq_source *src, vq_build_opts *o);
 /* Of any source: if src is of the index at path, which it is to replace, is it of its newest state?
- * VQ_EBUSY: changes would be lost. */
+ * VQ_EBUSY: changes would be lost; those to a file that has taken the index's name, too. */
 vq_status vq_stored_newest(const vq_source *src, const char *path, vq_error *err);
 /* See vq_source_ids. */
 vq_status vq_stored_ids(const vq_source *src, const uint64_t **ids, const char *const **names,

@@ -147,7 +147,7 @@ static vq_status find_truth(tuner *t, vq_error *err)
     uint64_t *found = NULL;
     p->truth_k = most;
     if (t->shard.model.store == VQ_ELEM_NONE) return VQ_OK;
-    VQ_TRY(vq_stored_open(&src, t->file, err));
+    VQ_TRY(vq_stored_open(&src, t->file, NULL, err));
     vq_stored_defaults(src, &ids);
     found = vq_mem_alloc(p->n, (size_t)k * sizeof *found);
     p->truth = vq_mem_alloc(p->n, (size_t)most * sizeof *p->truth);

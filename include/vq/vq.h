@@ -289,7 +289,8 @@ typedef struct vq_build_opts {
  * old file until their next search (vq_searcher_refresh).  Nobody can change a file that is about
  * to be replaced (vq_writer_open: VQ_EBUSY). Expected errors: VQ_EINVAL (options, duplicate ids),
  * VQ_ECORRUPT (the source), VQ_EIO (disk full), VQ_EBUSY (path exists and force is 0, another build
- * of path runs, or a writer has it for longer than 10 s), VQ_ECANCELED. */
+ * of path runs, a writer has it for longer than 10 s, or src is of the index at path and that has
+ * been changed or replaced since src was opened), VQ_ECANCELED. */
 VQ_API vq_status vq_build(const char *path, vq_source *src, const vq_build_opts *opts,
                           vq_error *err);
 

@@ -175,6 +175,9 @@ Test(stored, no_change_is_lost)
     o.force = 1, o.threads = 1;
     FAILS(VQ_EBUSY, vq_build(path, src, &o, &err));
     OK(vq_build(other, src, &o, &err)); /* elsewhere it may be as old as it likes */
+    OK(vq_compact(path, NULL, NULL, &err));
+    FAILS(VQ_EBUSY, vq_build(path, src, &o, &err)); /* though it is of a file that is gone */
+    OK(vq_build(other, src, &o, &err));
     vq_source_close(src);
     vq_close(ix);
     OK(try_retrain(path, path, &o));
