@@ -19,7 +19,8 @@ enum { REPLACED_TRIES = 10 };
 
 struct vq_change {
     vq_file *file;
-    int lock; /* descriptor of the file, flock held */
+    char *path; /* absolute: the name by which it is changed, whatever else it was opened by */
+    int lock;   /* descriptor of the file, flock held */
     bool no_sync;
     MDB_txn *txn; /* while fn runs */
     MDB_dbi db[VQ_DB_COUNT];
@@ -100,6 +101,7 @@ vq_status vq_change_begin(vq_change **out, const char *path, uint32_t wait_ms, v
     vq_change *c = vq_mem_calloc(1, sizeof *c);
     if (c == NULL) return vq_fail(err, VQ_ENOMEM, "%s: out of memory", path);
     c->lock = -1;
+    VQ_TRY(vq_file_absolute(path, &c->path, err));
     VQ_TRY(take(c, path, wait_ms, err));
     VQ_REQUIRE(c->file->writable, VQ_EBUSY,
                "%s: this process has had it open since it could only be read; close it first",
@@ -117,6 +119,7 @@ void vq_change_end(vq_change *c)
     if (c == NULL) return;
     vq_file_close(c->file);
     if (c->lock >= 0) (void)close(c->lock);
+    vq_mem_free(c->path);
     vq_mem_free(c);
 }
 
@@ -133,7 +136,7 @@ void vq_change_no_sync(vq_change *c)
 static vq_status start(vq_change *c, vq_error *err)
 {
     vq_file *f = c->file;
-    if (!names(f->path, c->lock))
+    if (!names(c->path, c->lock))
         return vq_fail(err, VQ_EBUSY, "%s: another file has taken its name meanwhile", f->path);
     (void)pthread_mutex_lock(&f->lock);
     int m = mdb_env_set_flags(f->env, MDB_NOSYNC, c->no_sync);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -289,6 +290,24 @@ bool vq_file_replaced(const vq_file *f, const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && !(st.st_dev == f->dev && st.st_ino == f->ino);
+}
+
+vq_status vq_file_absolute(const char *path, char **out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    char *folder = NULL;
+    size_t len = 0;
+    if (path[0] != '/') {
+        folder = getcwd(NULL, 0);
+        if (folder == NULL) return vq_fail_errno(err, errno, "%s: the current folder", path);
+        len = strlen(folder);
+    }
+    *out = vq_mem_alloc(len + strlen(path) + 2, 1);
+    VQ_REQUIRE(*out != NULL, VQ_ENOMEM, "%s: out of memory", path);
+    (void)sprintf(*out, "%s%s%s", folder != NULL ? folder : "", folder != NULL ? "/" : "", path);
+out:
+    free(folder); /* from getcwd */
+    return rc;
 }
 
 uint64_t vq_file_newest(const vq_file *f)

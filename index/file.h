@@ -44,6 +44,8 @@ const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
 bool vq_file_named(const vq_file *f, const char *path);    /* is it the one that path names? */
 bool vq_file_replaced(const vq_file *f, const char *path); /* does path name another one? */
+/* path from the root, to be freed: it means the same after a change of folder. */
+vq_status vq_file_absolute(const char *path, char **out, vq_error *err);
 /* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */
 uint64_t vq_file_newest(const vq_file *f);
 

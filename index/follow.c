@@ -2,29 +2,7 @@
 /* follow.c -- see follow.h. */
 #include "index/follow.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-static vq_status absolute(const char *path, char **out, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    char *folder = NULL;
-    size_t len = 0;
-    if (path[0] != '/') {
-        folder = getcwd(NULL, 0);
-        if (folder == NULL) return vq_fail_errno(err, errno, "%s: the current folder", path);
-        len = strlen(folder);
-    }
-    *out = vq_mem_alloc(len + strlen(path) + 2, 1);
-    VQ_REQUIRE(*out != NULL, VQ_ENOMEM, "%s: out of memory", path);
-    (void)sprintf(*out, "%s%s%s", folder != NULL ? folder : "", folder != NULL ? "/" : "", path);
-out:
-    free(folder); /* from getcwd */
-    return rc;
-}
 
 vq_status vq_index_open(vq_index **out, const char *path, vq_error *err)
 {
@@ -34,7 +12,7 @@ vq_status vq_index_open(vq_index **out, const char *path, vq_error *err)
     VQ_REQUIRE(ix != NULL, VQ_ENOMEM, "open: out of memory");
     (void)pthread_mutex_init(&ix->lock, NULL);
     VQ_TRY(vq_file_open(&ix->file, path, err));
-    VQ_TRY(absolute(path, &ix->path, err));
+    VQ_TRY(vq_file_absolute(path, &ix->path, err));
     VQ_TRY(vq_shard_open(&shard, ix->file, err)); /* verifies meta and model */
     vq_shard_close(&shard);
     *out = ix;

@@ -117,6 +117,27 @@ Test(follow, a_folder_may_change_meanwhile)
     vq_close(ix);
 }
 
+Test(follow, a_writer_may_change_its_folder)
+{
+    vq_writer *w;
+    uint64_t id = 7;
+    build_at(path, 1, 20);
+    char *old = getcwd(NULL, 0);
+    cr_assert_eq(chdir(dir), 0);
+    OK(vq_writer_open(&w, "x.vq", NULL, &err));
+    cr_assert_eq(chdir("/"), 0);
+    OK(vq_writer_delete(w, &id, NULL, 1, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = exact_searcher(ix, 0);
+    cr_assert_eq(finds(s, 1, 7), VQ_NO_ID);
+    cr_assert_eq(chdir(old), 0);
+    free(old);
+    vq_searcher_close(s);
+    vq_close(ix);
+}
+
 /* Filters are looked up anew in what came. */
 Test(follow, a_filter_stays)
 {
