@@ -189,17 +189,16 @@ vq_status vq_search_relevant(vq_searcher *s, const float *q, size_t nq, uint32_t
                "%s: it is not calibrated, so nobody knows what is relevant; vq calibrate learns it "
                "from judged queries",
                vq_file_path(s->shards[0].snapshot.file));
-    float row[VQ_RELEVANCE_COLS]; /* a search may move on */
-    memcpy(row, m->relevance, sizeof row);
+    const float *row = m->relevance;
     bool larger = vq_metric_larger(m->metric);
     size_t d = m->d, deep = VQ_MAX((size_t)k, (size_t)vq_relevance_of(row).depth);
     all = vq_mem_alloc(VQ_MIN(nq, (size_t)BLOCK), deep * sizeof *all);
     of_all = vq_mem_alloc(VQ_MIN(nq, (size_t)BLOCK), deep * sizeof *of_all);
     p = vq_mem_alloc(deep, sizeof *p);
     VQ_REQUIRE(all != NULL && of_all != NULL && p != NULL, VQ_ENOMEM, "search: %zu answers", deep);
-    for (size_t done = 0, n; done < nq; done += n) {
+    for (size_t done = 0, n; done < nq; done += n) { /* all of that one snapshot */
         n = VQ_MIN(nq - done, (size_t)BLOCK);
-        VQ_TRY(vq_search(s, q + done * d, n, (uint32_t)deep, all, of_all, err));
+        VQ_TRY(vq_search_run(s, q + done * d, n, (uint32_t)deep, all, of_all, err));
         for (size_t i = 0; i < n; i++) {
             size_t at = (done + i) * k;
             cut(row, larger, k, least, deep, all + i * deep, of_all + i * deep, p, ids + at,
