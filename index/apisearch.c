@@ -162,28 +162,55 @@ out:
     return rc;
 }
 
-/* Moves shard i on to the file that has its name now, if that is another one.  On failure it is as
- * before. */
-static vq_status follow(vq_searcher *s, size_t i, bool asked, vq_error *err)
+/* The file that has the name of shard i now, if that is another one, into fresh, which is all zero,
+ * and stays so otherwise. */
+static vq_status find_successor(const vq_searcher *s, size_t i, bool asked, vq_shard *fresh,
+                                vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_shard *old = &s->shards[i], fresh;
+    vq_error e = {0};
+    const vq_shard *old = &s->shards[i];
     vq_file *file = NULL;
-    memset(&fresh, 0, sizeof fresh);
-    if (!vq_file_replaced(old->snapshot.file, s->paths[i])) goto out;
-    rc = vq_file_open(&file, s->paths[i], err);
-    if (rc == VQ_EBUSY && !asked) rc = VQ_OK; /* moved there by hand; it can be opened later */
-    if (file == NULL) goto out;
-    VQ_TRY(vq_shard_open(&fresh, file, err));
-    VQ_TRY(check_successor(&old->model, &fresh, err));
-    VQ_TRY(check_asked(s, &fresh, err));
-    vq_shard_close(old);
-    *old = fresh;
-    memset(&fresh, 0, sizeof fresh);
+    rc = vq_file_successor(&file, old->snapshot.file, s->paths[i], &e);
+    if (rc == VQ_EBUSY && !asked) return VQ_OK; /* moved there by hand; it can be opened later */
+    if (rc != VQ_OK) return vq_fail(err, rc, "%s", e.text);
+    if (file == NULL) return VQ_OK;
+    VQ_TRY(vq_shard_open(fresh, file, err));
+    VQ_TRY(check_successor(&old->model, fresh, err));
+    VQ_TRY(check_asked(s, fresh, err));
 out:
-    vq_shard_close(&fresh);
     vq_file_close(file);
     return rc;
+}
+
+/* Moves the shards on to the files that have their names now: all of them, or on failure none. */
+static vq_status follow(vq_searcher *s, bool asked, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_shard *fresh = vq_mem_calloc(s->nshards, sizeof *fresh);
+    VQ_REQUIRE(fresh != NULL, VQ_ENOMEM, "searcher: %zu indexes", s->nshards);
+    for (size_t i = 0; i < s->nshards; i++) VQ_TRY(find_successor(s, i, asked, &fresh[i], err));
+    for (size_t i = 0; i < s->nshards; i++) {
+        if (fresh[i].snapshot.file == NULL) continue;
+        vq_shard_close(&s->shards[i]);
+        s->shards[i] = fresh[i];
+        memset(&fresh[i], 0, sizeof fresh[i]);
+    }
+out:
+    for (size_t i = 0; fresh != NULL && i < s->nshards; i++) vq_shard_close(&fresh[i]);
+    vq_mem_free(fresh);
+    return rc;
+}
+
+/* A file that will not do is not opened by each search: what was wrong with it is remembered until
+ * the next look. */
+static vq_status look(vq_searcher *s, bool asked, vq_error *err)
+{
+    vq_error e = {0};
+    vq_status rc = follow(s, asked, &e);
+    s->followed = vq_now();
+    s->unfit = rc != VQ_EBUSY ? e : (vq_error){0};
+    return rc == VQ_OK ? rc : vq_fail(err, rc, "%s", e.text);
 }
 
 /* Newer snapshots of the files are seen at once, since that costs two loads; other files under
@@ -191,13 +218,9 @@ out:
 static vq_status refresh(vq_searcher *s, bool asked, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    double now = vq_now();
-    bool look = asked || now - s->followed >= FOLLOW_SECONDS;
-    for (size_t i = 0; i < s->nshards; i++) {
-        if (look) VQ_TRY(follow(s, i, asked, err));
-        VQ_TRY(vq_shard_refresh(&s->shards[i], err));
-    }
-    if (look) s->followed = now;
+    if (asked || vq_now() - s->followed >= FOLLOW_SECONDS) VQ_TRY(look(s, asked, err));
+    VQ_REQUIRE(s->unfit.code == VQ_OK, (vq_status)s->unfit.code, "%s", s->unfit.text);
+    for (size_t i = 0; i < s->nshards; i++) VQ_TRY(vq_shard_refresh(&s->shards[i], err));
     VQ_TRY(mask_all(s, err));
 out:
     return rc;

@@ -233,9 +233,10 @@ static vq_status open_once(vq_file **out, const char *path, bool private, vq_err
 static vq_status file_open(vq_file **out, const char *path, bool private, vq_error *err)
 {
     vq_status rc = VQ_EBUSY;
+    vq_error e = {0}; /* err is not touched by a try that is not the last */
     *out = NULL;
-    for (int i = 0; i < OPEN_TRIES && rc == VQ_EBUSY; i++) rc = open_once(out, path, private, err);
-    return rc;
+    for (int i = 0; i < OPEN_TRIES && rc == VQ_EBUSY; i++) rc = open_once(out, path, private, &e);
+    return rc == VQ_OK ? rc : vq_fail(err, rc, "%s", e.text);
 }
 
 vq_status vq_file_open(vq_file **out, const char *path, vq_error *err)
@@ -286,10 +287,15 @@ bool vq_file_named(const vq_file *f, const char *path)
     return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
-bool vq_file_replaced(const vq_file *f, const char *path)
+vq_status vq_file_successor(vq_file **out, const vq_file *f, const char *path, vq_error *err)
 {
+    vq_error e = {0};
     struct stat st;
-    return stat(path, &st) == 0 && !(st.st_dev == f->dev && st.st_ino == f->ino);
+    *out = NULL;
+    if (stat(path, &st) != 0 || (st.st_dev == f->dev && st.st_ino == f->ino)) return VQ_OK;
+    vq_status rc = vq_file_open(out, path, &e);
+    if (rc == VQ_ENOENT) return VQ_OK; /* it has just been deleted */
+    return rc == VQ_OK ? rc : vq_fail(err, rc, "%s", e.text);
 }
 
 vq_status vq_file_absolute(const char *path, char **out, vq_error *err)
@@ -333,6 +339,7 @@ static bool still_last(vq_file *f, uint64_t txn)
 static vq_status begin_reading(vq_file *f, MDB_txn **txn, vq_pages *pages, vq_error *err)
 {
     vq_status rc = VQ_EBUSY;
+    vq_error e = {0};
     for (int tries = 0; tries < SNAPSHOT_TRIES && rc == VQ_EBUSY; tries++) {
         if (*txn != NULL) mdb_txn_reset(*txn);
         int m = *txn != NULL ? mdb_txn_renew(*txn) : mdb_txn_begin(f->env, NULL, MDB_RDONLY, txn);
@@ -345,11 +352,11 @@ static vq_status begin_reading(vq_file *f, MDB_txn **txn, vq_pages *pages, vq_er
          * which this one took the place, it is too large a number; it holds our pages all the same.
          */
         uint64_t id = mdb_txn_id(*txn), newest = vq_file_newest(f);
-        rc = find_pages(f, VQ_MIN(id, newest), pages, err);
+        rc = find_pages(f, VQ_MIN(id, newest), pages, &e);
         if (rc == VQ_OK && !still_last(f, pages->txn))
-            rc = vq_fail(err, VQ_EBUSY, "writers are too fast for a snapshot");
+            rc = vq_fail(&e, VQ_EBUSY, "writers are too fast for a snapshot");
     }
-    return rc;
+    return rc == VQ_OK ? rc : vq_fail(err, rc, "%s", e.text);
 }
 
 vq_status vq_snapshot_begin(vq_snapshot *s, vq_file *f, vq_error *err)

@@ -42,8 +42,10 @@ void vq_file_close(vq_file *f);     /* accepts NULL */
 vq_file *vq_file_share(vq_file *f); /* the same once more, to be closed once more */
 const char *vq_file_path(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
-bool vq_file_named(const vq_file *f, const char *path);    /* is it the one that path names? */
-bool vq_file_replaced(const vq_file *f, const char *path); /* does path name another one? */
+bool vq_file_named(const vq_file *f, const char *path); /* is it the one that path names? */
+/* Opens the file that path names, if that is another one than f; else, or where nothing has the
+ * name, *out is NULL. */
+vq_status vq_file_successor(vq_file **out, const vq_file *f, const char *path, vq_error *err);
 /* path from the root, to be freed: it means the same after a change of folder. */
 vq_status vq_file_absolute(const char *path, char **out, vq_error *err);
 /* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */

@@ -37,8 +37,8 @@ vq_status vq_index_file(vq_index *ix, vq_file **out, vq_error *err)
     vq_file *fresh = NULL;
     *out = NULL;
     (void)pthread_mutex_lock(&ix->lock);
-    if (vq_file_replaced(ix->file, ix->path)) {
-        VQ_TRY(vq_file_open(&fresh, ix->path, err));
+    VQ_TRY(vq_file_successor(&fresh, ix->file, ix->path, err));
+    if (fresh != NULL) {
         vq_file_close(ix->file);
         ix->file = fresh;
     }

@@ -359,6 +359,7 @@ struct vq_searcher {
     char **paths; /* of the shards: whose names they are */
     size_t nshards;
     double followed;         /* when names were last looked at, by vq_now */
+    vq_error unfit;          /* what was wrong with the files found then; code 0: nothing */
     uint32_t nprobe, rerank; /* as asked: 0, a number, VQ_ALL, VQ_NONE */
     float recall;            /* as asked; 0: the default, where neither of those is given either */
     float bars;              /* as asked; 0: the default */

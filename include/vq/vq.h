@@ -409,7 +409,7 @@ VQ_API void vq_searcher_close(vq_searcher *s);
  * date, until there is a fit one.  Where nothing has the name any more, what is open goes on.
  * VQ_EBUSY: the file was moved there by hand, beside the lock file (NAME-lock) of the old one, and
  * cannot be opened while this process has that open; searches go on with the old one.  On failure s
- * is as before. */
+ * has moved on to no other file, though of several indexes some may be at a newer snapshot. */
 VQ_API vq_status vq_searcher_refresh(vq_searcher *s, vq_error *err);
 /* Brings what scans read, codes and not rows, into memory, so that first queries do not wait for a
  * disk.  lock not 0: it also stays there, whatever else wants memory, as long as the index is open
