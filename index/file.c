@@ -97,6 +97,7 @@ static vq_status open_env(vq_file *f, bool private, vq_error *err)
     for (size_t i = private ? 2 : 0; i < VQ_COUNT(ways); i++) {
         m = open_env_so(f, ways[i]);
         f->writable = i == 0;
+        f->locked = (ways[i] & MDB_NOLOCK) == 0;
         if (m == 0) return VQ_OK;
         if (m != EROFS && m != EACCES && m != EPERM) break;
     }
@@ -189,7 +190,7 @@ static vq_status file_new(vq_file **out, const char *path, int fd, const struct 
     if (!private) VQ_TRY(check_lock(path, err));
     VQ_TRY(open_env(f, private, err));
     VQ_REQUIRE(same_file(f), VQ_EBUSY, "%s: it was replaced while it was opened; try again", path);
-    if (!private && find_lock(path, &lock)) f->lock_dev = lock.st_dev, f->lock_ino = lock.st_ino;
+    if (f->locked && find_lock(path, &lock)) f->lock_dev = lock.st_dev, f->lock_ino = lock.st_ino;
     f->next = files;
     files = *out = f;
     f = NULL;

@@ -25,11 +25,11 @@ struct vq_file {
     dev_t dev;
     ino_t ino;
     int fd;
-    bool writable; /* as far as env is concerned */
+    bool writable, locked; /* as far as env is concerned: it may write; it uses a lock file */
     char *path;
     MDB_env *env;
     dev_t lock_dev;   /* of LMDB's lock file */
-    ino_t lock_ino;   /* 0: none */
+    ino_t lock_ino;   /* 0: it uses none */
     size_t page;      /* bytes of one */
     vq_file_map *map; /* the newest; read by VQ_ATOMIC_LOAD where the lock is not held */
     /* Held while map changes, and whenever a transaction begins: LMDB's own map must not be
