@@ -208,15 +208,17 @@ vq_status vq_build_file(const char *path, vq_source *src, const vq_build_opts *o
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_building b = {.path = path,
-                     .src = src,
+    char *real = NULL;
+    vq_building b = {.src = src,
                      .opts = opts,
                      .claim = -1,
                      .ticker = {.fn = opts->progress, .ctx = opts->progress_ctx}};
-    if (opts->force != 0) VQ_TRY(vq_change_claim(&b.claim, path, VQ_CHANGE_WAIT_MS, err));
-    VQ_TRY(vq_stored_newest(src, path, err)); /* it stays so from here on */
+    VQ_TRY(vq_file_real(path, &real, err));
+    b.path = real;
+    if (opts->force != 0) VQ_TRY(vq_change_claim(&b.claim, real, VQ_CHANGE_WAIT_MS, err));
+    VQ_TRY(vq_stored_newest(src, real, err)); /* it stays so from here on */
     if (model != NULL) VQ_TRY(vq_shard_open(&b.given, model, err));
-    VQ_TRY(vq_store_create(&b.store, path, opts->force != 0, err));
+    VQ_TRY(vq_store_create(&b.store, real, opts->force != 0, err));
     vq_team_blas_enter();
     rc = train(&b, err);
     if (rc == VQ_OK) rc = write_all(&b, err);
@@ -243,5 +245,6 @@ out:
     vq_store_free(b.store);
     vq_shard_close(&b.given);
     vq_change_unclaim(b.claim);
+    vq_mem_free(real);
     return rc;
 }

@@ -66,13 +66,15 @@ vq_status vq_compact_file(const char *path, const char *out, bool private, const
     vq_change *change = NULL;
     vq_file *file = NULL;
     int claim = -1;
+    char *real = NULL; /* what is written */
     compact c = {.ticker = {.fn = o->progress, .ctx = o->progress_ctx}};
     uint32_t wait = o->wait_ms == VQ_NONE ? 0 : o->wait_ms == 0 ? VQ_CHANGE_WAIT_MS : o->wait_ms;
-    if (out == NULL) VQ_TRY(vq_change_begin(&change, path, wait, err));
-    if (out != NULL && o->force != 0) VQ_TRY(vq_change_claim(&claim, out, wait, err));
+    VQ_TRY(vq_file_real(out != NULL ? out : path, &real, err));
+    if (out == NULL) VQ_TRY(vq_change_begin(&change, path = real, wait, err));
+    if (out != NULL && o->force != 0) VQ_TRY(vq_change_claim(&claim, real, wait, err));
     VQ_TRY((private ? vq_file_open_private : vq_file_open)(&file, path, err));
     VQ_TRY(vq_shard_open(&c.shard, file, err));
-    VQ_TRY(vq_store_create(&c.store, out != NULL ? out : path, out == NULL || o->force != 0, err));
+    VQ_TRY(vq_store_create(&c.store, real, out == NULL || o->force != 0, err));
     VQ_TRY(copy_all(&c, err));
 out:
     vq_store_free(c.store);
@@ -80,5 +82,6 @@ out:
     vq_file_close(file);
     vq_change_end(change);
     vq_change_unclaim(claim);
+    vq_mem_free(real);
     return rc;
 }

@@ -81,7 +81,7 @@ static int open_env_so(vq_file *f, unsigned flags)
     int m = mdb_env_create(&f->env);
     if (m == 0) m = mdb_env_set_maxreaders(f->env, 1022);
     if (m == 0) m = mdb_env_set_maxdbs(f->env, VQ_DB_COUNT);
-    if (m == 0) m = mdb_env_open(f->env, f->path, MDB_NOSUBDIR | MDB_NOTLS | flags, 0664);
+    if (m == 0) m = mdb_env_open(f->env, f->real, MDB_NOSUBDIR | MDB_NOTLS | flags, 0664);
     if (m != 0 && f->env != NULL) mdb_env_close(f->env);
     if (m != 0) f->env = NULL;
     return m;
@@ -113,7 +113,7 @@ static bool same_file(const vq_file *f)
     int fd = -1;
     if (mdb_env_get_fd(f->env, &fd) != 0 || fstat(fd, &st) != 0) return false;
     if (st.st_dev == f->dev && st.st_ino == f->ino) return true;
-    if (mdb_env_info(f->env, &info) == 0 && info.me_last_txnid == 0) (void)unlink(f->path);
+    if (mdb_env_info(f->env, &info) == 0 && info.me_last_txnid == 0) (void)unlink(f->real);
     return false;
 }
 
@@ -130,6 +130,7 @@ static void file_free(vq_file *f)
     if (f->fd >= 0) (void)close(f->fd);
     (void)pthread_mutex_destroy(&f->lock);
     vq_mem_free(f->path);
+    vq_mem_free(f->real);
     vq_mem_free(f);
 }
 
@@ -161,8 +162,8 @@ static vq_status check_lock(const char *path, vq_error *err)
 }
 
 /* Under files_lock. */
-static vq_status file_new(vq_file **out, const char *path, int fd, const struct stat *st,
-                          bool private, vq_error *err)
+static vq_status file_new(vq_file **out, const char *path, const char *real, int fd,
+                          const struct stat *st, bool private, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_pages pages;
@@ -178,7 +179,8 @@ static vq_status file_new(vq_file **out, const char *path, int fd, const struct 
     f->users = 1;
     (void)pthread_mutex_init(&f->lock, NULL);
     f->path = vq_mem_strdup(path);
-    VQ_REQUIRE(f->path != NULL, VQ_ENOMEM, "%s: out of memory", path);
+    f->real = vq_mem_strdup(real);
+    VQ_REQUIRE(f->path != NULL && f->real != NULL, VQ_ENOMEM, "%s: out of memory", path);
     VQ_TRY(map_file(f, err));
     /* Before LMDB touches a page: is it one of its files, and is all of it here? */
     rc = find_pages(f, 0, &pages, err);
@@ -187,10 +189,10 @@ static vq_status file_new(vq_file **out, const char *path, int fd, const struct 
         goto out;
     }
     f->page = pages.size;
-    if (!private) VQ_TRY(check_lock(path, err));
+    if (!private) VQ_TRY(check_lock(real, err));
     VQ_TRY(open_env(f, private, err));
     VQ_REQUIRE(same_file(f), VQ_EBUSY, "%s: it was replaced while it was opened; try again", path);
-    if (f->locked && find_lock(path, &lock)) f->lock_dev = lock.st_dev, f->lock_ino = lock.st_ino;
+    if (f->locked && find_lock(real, &lock)) f->lock_dev = lock.st_dev, f->lock_ino = lock.st_ino;
     f->next = files;
     files = *out = f;
     f = NULL;
@@ -211,12 +213,14 @@ static vq_status open_once(vq_file **out, const char *path, bool private, vq_err
     vq_status rc = VQ_OK;
     struct stat st;
     vq_file *f;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return vq_fail_errno(err, errno, "%s", path);
-    if (fstat(fd, &st) != 0) {
+    char *real = NULL;
+    int fd = -1;
+    VQ_TRY(vq_file_real(path, &real, err));
+    fd = open(real, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
         rc = vq_fail_errno(err, errno, "%s", path);
-        (void)close(fd);
-        return rc;
+        if (fd >= 0) (void)close(fd);
+        goto out;
     }
     (void)pthread_mutex_lock(&files_lock);
     f = find_open(&st);
@@ -225,9 +229,11 @@ static vq_status open_once(vq_file **out, const char *path, bool private, vq_err
         *out = f;
         (void)close(fd);
     } else {
-        rc = file_new(out, path, fd, &st, private, err);
+        rc = file_new(out, path, real, fd, &st, private, err);
     }
     (void)pthread_mutex_unlock(&files_lock);
+out:
+    vq_mem_free(real);
     return rc;
 }
 
@@ -314,6 +320,21 @@ vq_status vq_file_absolute(const char *path, char **out, vq_error *err)
     (void)sprintf(*out, "%s%s%s", folder != NULL ? folder : "", folder != NULL ? "/" : "", path);
 out:
     free(folder); /* from getcwd */
+    return rc;
+}
+
+vq_status vq_file_real(const char *path, char **out, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    struct stat st;
+    char *real = NULL;
+    bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    if (link) real = realpath(path, NULL);
+    if (link && real == NULL) return vq_fail_errno(err, errno, "%s: a symbolic link", path);
+    *out = vq_mem_strdup(link ? real : path);
+    VQ_REQUIRE(*out != NULL, VQ_ENOMEM, "%s: out of memory", path);
+out:
+    free(real); /* from realpath */
     return rc;
 }
 

@@ -33,7 +33,8 @@ extern const char *const vq_db_names[VQ_DB_COUNT];
 /* ---- reading ---- */
 
 /* An open file.  One environment per file and process (LMDB's rule): a second open of the same
- * inode shares the first.  Thread-safe. */
+ * inode shares the first.  A symbolic link counts as the file that it leads to at that moment, so
+ * that all names of a file share a lock file; hard links cannot.  Thread-safe. */
 typedef struct vq_file vq_file;
 vq_status vq_file_open(vq_file **out, const char *path, vq_error *err);
 /* A file that nobody else can know of yet: without LMDB's lock file.  Not while it is written. */
@@ -48,6 +49,9 @@ bool vq_file_named(const vq_file *f, const char *path); /* is it the one that pa
 vq_status vq_file_successor(vq_file **out, const vq_file *f, const char *path, vq_error *err);
 /* path from the root, to be freed: it means the same after a change of folder. */
 vq_status vq_file_absolute(const char *path, char **out, vq_error *err);
+/* What path leads to if it is a symbolic link, else path, to be freed: where a lock file lies, and
+ * what a new file takes the place of.  VQ_ENOENT: a link to nothing. */
+vq_status vq_file_real(const char *path, char **out, vq_error *err);
 /* The number of the newest transaction: has anything changed since a snapshot?  Two loads. */
 uint64_t vq_file_newest(const vq_file *f);
 
@@ -84,8 +88,8 @@ vq_status vq_file_put(const char *path, const vq_file *f, vq_db db, const char *
 
 /* A private file PATH.tmp-PID that becomes PATH when it is whole. */
 typedef struct vq_store vq_store;
-/* Removes what dead builds of path left behind.  VQ_EBUSY: path exists and !force, or another build
- * of it runs. */
+/* path: see vq_file_real.  Removes what dead builds of path left behind.  VQ_EBUSY: path exists and
+ * !force, or another build of it runs. */
 vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error *err);
 /* Removes PATH.tmp-* whose makers are dead, which no lock (flock) of them tells, and leaves what
  * this process itself made; VQ_EBUSY if one lives. */

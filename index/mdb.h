@@ -26,7 +26,8 @@ struct vq_file {
     ino_t ino;
     int fd;
     bool writable, locked; /* as far as env is concerned: it may write; it uses a lock file */
-    char *path;
+    char *path;            /* as it was given */
+    char *real;            /* see vq_file_real */
     MDB_env *env;
     dev_t lock_dev;   /* of LMDB's lock file */
     ino_t lock_ino;   /* 0: it uses none */

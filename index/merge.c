@@ -448,14 +448,16 @@ vq_status vq_merge_files(const char *const *paths, size_t n, const char *out,
 {
     vq_status rc = VQ_OK;
     int claim = -1;
+    char *real = NULL; /* of out */
     uint32_t wait = o->wait_ms == VQ_NONE ? 0 : o->wait_ms == 0 ? VQ_CHANGE_WAIT_MS : o->wait_ms;
     vq_merger m = {.keep = o->keep, .ticker = {.fn = o->progress, .ctx = o->progress_ctx}};
     m.parts = vq_mem_calloc(n, sizeof *m.parts);
     VQ_REQUIRE(m.parts != NULL, VQ_ENOMEM, "merge: %zu indexes", n);
-    if (o->force != 0) VQ_TRY(vq_change_claim(&claim, out, wait, err));
+    VQ_TRY(vq_file_real(out, &real, err));
+    if (o->force != 0) VQ_TRY(vq_change_claim(&claim, real, wait, err));
     for (size_t i = 0; i < n; i++) VQ_TRY(open_part(&m, paths[i], err));
     m.model = m.parts[0].shard.model;
-    VQ_TRY(vq_store_create(&m.store, out, o->force != 0, err));
+    VQ_TRY(vq_store_create(&m.store, real, o->force != 0, err));
     VQ_TRY(write_all(&m, err));
 out:
     vq_store_free(m.store);
@@ -464,5 +466,6 @@ out:
     vq_docs_fini(&m.docs);
     vq_table_fini(&m.numbers);
     vq_change_unclaim(claim);
+    vq_mem_free(real);
     return rc;
 }

@@ -298,9 +298,10 @@ VQ_API vq_status vq_build(const char *path, vq_source *src, const vq_build_opts 
 
 /* Costs the same for any file size: lists and rows are read where they lie.  Opening a file twice
  * in one process shares the first.  The path counts from the folder of this moment; if another file
- * takes its place, later calls are about that one (vq_searcher_refresh).  May be closed before its
- * searchers.  flags: 0.  Expected errors: VQ_ENOENT, VQ_ECORRUPT (damaged,
- * cut short, or another program's), VQ_EVERSION, VQ_EIO. */
+ * takes its place, later calls are about that one (vq_searcher_refresh).  A symbolic link is
+ * followed, and what replaces an index replaces the file, not the link; but a file must not be used
+ * by two hard links.  May be closed before its searchers.  flags: 0.  Expected errors: VQ_ENOENT,
+ * VQ_ECORRUPT (damaged, cut short, or another program's), VQ_EVERSION, VQ_EIO. */
 VQ_API vq_status vq_open(vq_index **out, const char *path, uint32_t flags, vq_error *err);
 VQ_API void vq_close(vq_index *ix); /* after its searchers */
 

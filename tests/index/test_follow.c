@@ -2,6 +2,7 @@
 /* An index is a name: who has it open goes on with what takes the place of its file, and every
  * answer on the way is right. */
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -318,6 +319,43 @@ Test(follow, a_file_moved_by_hand_waits_for_the_old_one)
     cr_assert_eq(readers_seen(), 1);
     vq_searcher_close(s);
     vq_close(ix);
+}
+
+/* Two names of a file are one index; what replaces it replaces what the link leads to. */
+Test(follow, a_link_is_the_file_that_it_leads_to)
+{
+    struct stat st;
+    vq_writer *w;
+    uint64_t id = 5;
+    char *current = test_path(dir, "current.vq");
+    build_at(path, 1, 20);
+    build_at(other, 2, 30);
+    cr_assert_eq(symlink("x.vq", current), 0);
+    vq_index *ix = open_index(current);
+    vq_searcher *s = exact_searcher(ix, 0);
+    cr_assert_eq(finds(s, 1, 7), 7);
+    cr_assert_eq(readers_seen(), 1); /* by its other name */
+    OK(vq_compact(current, NULL, NULL, &err));
+    build_at(current, 3, 20);
+    cr_assert(lstat(current, &st) == 0 && S_ISLNK(st.st_mode));
+    OK(vq_searcher_refresh(s, &err));
+    cr_assert_eq(finds(s, 3, 7), 7);
+    cr_assert_eq(readers_seen(), 1);
+    OK(vq_writer_open(&w, current, NULL, &err));
+    OK(vq_writer_delete(w, &id, NULL, 1, &err));
+    cr_assert(unlink(current) == 0 && symlink("y.vq", current) == 0);
+    FAILS(VQ_EBUSY, vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    OK(vq_searcher_refresh(s, &err));
+    cr_assert_eq(finds(s, 2, 7), 7);
+    OK(vq_writer_open(&w, current, NULL, &err));
+    OK(vq_writer_delete(w, &id, NULL, 1, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    cr_assert_eq(finds(s, 2, 5), VQ_NO_ID);
+    vq_searcher_close(s);
+    vq_close(ix);
+    free(current);
 }
 
 /* ---- under load ---- */
