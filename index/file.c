@@ -277,6 +277,11 @@ vq_file *vq_file_share(vq_file *f)
     return f;
 }
 
+bool vq_file_locked(const vq_file *f)
+{
+    return f->locked;
+}
+
 const char *vq_file_path(const vq_file *f)
 {
     return f->path;

@@ -42,6 +42,9 @@ vq_status vq_file_open_private(vq_file **out, const char *path, vq_error *err);
 void vq_file_close(vq_file *f);     /* accepts NULL */
 vq_file *vq_file_share(vq_file *f); /* the same once more, to be closed once more */
 const char *vq_file_path(const vq_file *f);
+/* Whether writers know of the snapshots that are held of it.  They do not where the lock file could
+ * not be opened for writing: the pages of an older snapshot may then hold other things. */
+bool vq_file_locked(const vq_file *f);
 uint64_t vq_file_bytes(const vq_file *f);
 bool vq_file_named(const vq_file *f, const char *path); /* is it the one that path names? */
 /* Opens the file that path names, if that is another one than f; else, or where nothing has the

@@ -125,14 +125,17 @@ vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
         vq_snapshot_end(&snapshot);
         goto out;
     }
-    VQ_TRY(open_shard(&fresh, &snapshot, &s->model, err));
-    if (same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
+    /* What lies where it lay is the same only while writers leave the old snapshot's pages. */
+    bool held = vq_file_locked(s->snapshot.file);
+    VQ_TRY(open_shard(&fresh, &snapshot, held ? &s->model : NULL, err));
+    if (held &&
+        same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
         fresh.brief = s->brief;
         memset(&s->brief, 0, sizeof s->brief);
         fresh.groups = s->groups;
         memset(&s->groups, 0, sizeof s->groups);
     }
-    carry_lists(&fresh, s);
+    if (held) carry_lists(&fresh, s);
     vq_shard_close(s);
     *s = fresh;
 out:
