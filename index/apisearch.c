@@ -87,9 +87,11 @@ vq_status vq_searcher_open_many(vq_searcher **out, vq_index *const *ix, size_t n
     s->spread = o.latency != 0 ? SPREAD_LEAST : UINT64_MAX;
     s->workers = vq_mem_calloc((size_t)s->threads, sizeof *s->workers);
     s->shards = vq_mem_calloc(nix, sizeof *s->shards);
+    s->fresh = vq_mem_calloc(nix, sizeof *s->fresh);
     s->paths = vq_mem_calloc(nix, sizeof *s->paths);
     s->stats = vq_mem_calloc((size_t)s->threads, sizeof *s->stats);
-    VQ_REQUIRE(s->workers != NULL && s->shards != NULL && s->paths != NULL && s->stats != NULL,
+    VQ_REQUIRE(s->workers != NULL && s->shards != NULL && s->fresh != NULL && s->paths != NULL &&
+                   s->stats != NULL,
                VQ_ENOMEM, "searcher: %zu indexes", nix);
     for (size_t i = 0; i < nix; i++) {
         VQ_REQUIRE(ix[i] != NULL, VQ_EINVAL, "searcher: index %zu is NULL", i);
@@ -129,6 +131,7 @@ void vq_searcher_close(vq_searcher *s)
     vq_mem_free(s->stats);
     vq_mem_free(s->shards);
     vq_mem_free(s->paths);
+    vq_mem_free(s->fresh);
     vq_mem_free(s);
 }
 
@@ -187,8 +190,7 @@ out:
 static vq_status follow(vq_searcher *s, bool asked, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_shard *fresh = vq_mem_calloc(s->nshards, sizeof *fresh);
-    VQ_REQUIRE(fresh != NULL, VQ_ENOMEM, "searcher: %zu indexes", s->nshards);
+    vq_shard *fresh = s->fresh;
     for (size_t i = 0; i < s->nshards; i++) VQ_TRY(find_successor(s, i, asked, &fresh[i], err));
     for (size_t i = 0; i < s->nshards; i++) {
         if (fresh[i].snapshot.file == NULL) continue;
@@ -197,8 +199,7 @@ static vq_status follow(vq_searcher *s, bool asked, vq_error *err)
         memset(&fresh[i], 0, sizeof fresh[i]);
     }
 out:
-    for (size_t i = 0; fresh != NULL && i < s->nshards; i++) vq_shard_close(&fresh[i]);
-    vq_mem_free(fresh);
+    for (size_t i = 0; i < s->nshards; i++) vq_shard_close(&fresh[i]);
     return rc;
 }
 

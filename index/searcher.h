@@ -356,7 +356,8 @@ vq_status vq_query_rerank(const vq_shard *s, const vq_kernels *k, const vq_query
 
 struct vq_searcher {
     vq_shard *shards;
-    char **paths; /* of the shards: whose names they are */
+    vq_shard *fresh; /* nshards, empty but while other files take their names */
+    char **paths;    /* of the shards: whose names they are */
     size_t nshards;
     double followed;         /* when names were last looked at, by vq_now */
     vq_error unfit;          /* what was wrong with the files found then; code 0: nothing */
