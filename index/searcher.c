@@ -128,8 +128,8 @@ vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
     /* What lies where it lay is the same only while writers leave the old snapshot's pages. */
     bool held = vq_file_locked(s->snapshot.file);
     VQ_TRY(open_shard(&fresh, &snapshot, held ? &s->model : NULL, err));
-    if (held &&
-        same_arrays(&fresh.model, &s->model)) { /* as after any change but tuning and growth */
+    /* The arrays are, but after a list has split. */
+    if (held && same_arrays(&fresh.model, &s->model)) {
         fresh.brief = s->brief;
         memset(&s->brief, 0, sizeof s->brief);
         fresh.groups = s->groups;
