@@ -66,10 +66,12 @@ static void enter_phase(progress *p, const char *phase, double now)
     (void)snprintf(p->phases[p->now].name, sizeof p->phases[0].name, "%s", phase);
 }
 
-/* "45 %, 12.3 k/s, 3 s left", as far as it can be told. */
+/* "45 %, 12.3 k/s, 3 s left", as far as it can be told; nothing of a phase that counts nothing. */
 static void describe(char *text, size_t cap, uint64_t done, uint64_t total, double seconds)
 {
     double rate = seconds > 0 ? (double)done / seconds : 0;
+    text[0] = '\0';
+    if (total == 0 && done == 0) return;
     int n = total > 0 ? snprintf(text, cap, "%3.0f %%", 100.0 * (double)done / (double)total)
                       : snprintf(text, cap, "%" PRIu64, done);
     if (rate <= 0 || n < 0 || (size_t)n >= cap) return;
@@ -84,7 +86,7 @@ static void describe(char *text, size_t cap, uint64_t done, uint64_t total, doub
 static void draw(progress *p, const char *phase, const char *text, uint64_t done, uint64_t total)
 {
     if (!p->terminal) {
-        (void)fprintf(stderr, "%s: %s\n", phase, text);
+        (void)fprintf(stderr, "%s%s%s\n", phase, text[0] != '\0' ? ": " : "", text);
         return;
     }
     char bar[BAR + 1];

@@ -37,7 +37,7 @@ const vq_pq_tables *vq_pq_prepare(const vq_code_model *cm, const vq_kernels *k, 
 /* Whether bounds by pairs are worth having: where a table of 256 costs twice one of 128. */
 static inline bool vq_pq_pairs_pay(const vq_kernels *k)
 {
-    return (k->needs & (VQ_CPU_AVX2 | VQ_CPU_VBMI)) == VQ_CPU_AVX2;
+    return (k->needs & (VQ_CPU_AVX2 | VQ_CPU_VBMI)) == VQ_CPU_AVX2 || (k->needs & VQ_CPU_NEON) != 0;
 }
 /* The same of a table (m x kk) that the arena holds: quantizes it.  NULL: no memory. */
 vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,

@@ -81,6 +81,19 @@ static uint32_t cpu_bits(void)
     if (all_of(ecx, LEAF7C_VNNI)) bits |= VQ_CPU_VNNI;
     return bits;
 }
+#elif defined(__aarch64__)
+extern const vq_kernels vq_kernels_neon, vq_kernels_neon_int, vq_kernels_neon_pq;
+
+static const level levels[] = {
+    {"scalar", 0, {&vq_kernels_scalar}},
+    {"neon", VQ_CPU_NEON, {&vq_kernels_neon, &vq_kernels_neon_int, &vq_kernels_neon_pq}},
+};
+static const char *const level_names[] = {"scalar", "neon", NULL};
+
+static uint32_t cpu_bits(void)
+{
+    return VQ_CPU_NEON; /* the architecture has it */
+}
 #else
 static const level levels[] = {{"scalar", 0, {&vq_kernels_scalar}}};
 static const char *const level_names[] = {"scalar", NULL};

@@ -187,7 +187,7 @@ typedef struct vq_bars {
       (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))
 
 typedef struct vq_kernels {
-    const char *isa; /* "scalar", "avx2", "avx512", "avx512vbmi" */
+    const char *isa; /* "scalar", "avx2", "avx512", "avx512vbmi"; "neon" */
     uint32_t needs;  /* VQ_CPU_* bits */
 #define K(ret, name, args) ret(*name) args;
     VQ_KERNELS(K)
@@ -198,7 +198,8 @@ enum {
     VQ_CPU_AVX2 = 1u << 0,   /* with FMA and F16C */
     VQ_CPU_AVX512 = 1u << 1, /* F, BW, VL, DQ */
     VQ_CPU_VBMI = 1u << 2,
-    VQ_CPU_VNNI = 1u << 3
+    VQ_CPU_VNNI = 1u << 3,
+    VQ_CPU_NEON = 1u << 4 /* of 64-bit ARM */
 };
 
 /* The best table for this machine (constant after the first call; thread-safe). */

@@ -83,6 +83,8 @@ Test(dispatch, agrees_with_the_compiler)
     cr_assert((vq_kernels_named("avx2") != NULL) == avx2);
     cr_assert((vq_kernels_named("avx512") != NULL) == avx512);
     cr_assert((vq_kernels_named("avx512vbmi") != NULL) == vbmi);
+#elif defined(__aarch64__)
+    cr_assert(strcmp(vq_kernels_get()->isa, "neon") == 0);
 #else
     cr_assert(strcmp(vq_kernels_get()->isa, "scalar") == 0);
 #endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* neon_int.c -- sums of bytes with a query of 15 bits, in integers, with NEON; and the numbers
+ * rounded to such. */
+#include <arm_neon.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "src/math/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+extern const vq_kernels vq_kernels_neon_int;
+
+/* ---- rounding ------------------------------------------------------------------------------ */
+
+/* v, or the bound that it is beyond; NaN: least. */
+INLINE float32x4_t within(float32x4_t v, float least, float most)
+{
+    const float32x4_t lo = vdupq_n_f32(least), hi = vdupq_n_f32(most);
+    v = vbslq_f32(vcgtq_f32(v, lo), v, lo);
+    return vbslq_f32(vcltq_f32(v, hi), v, hi);
+}
+
+static void quantize_u8(const float *x, size_t n, float lo, float inv, uint8_t *restrict out)
+{
+    const float32x4_t vlo = vdupq_n_f32(lo);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        float32x4_t a = vmulq_n_f32(vsubq_f32(vld1q_f32(x + i), vlo), inv);
+        float32x4_t b = vmulq_n_f32(vsubq_f32(vld1q_f32(x + i + 4), vlo), inv);
+        uint16x4_t u = vmovn_u32(vcvtnq_u32_f32(within(a, 0.0f, 255.0f)));
+        uint16x4_t v = vmovn_u32(vcvtnq_u32_f32(within(b, 0.0f, 255.0f)));
+        vst1_u8(out + i, vmovn_u16(vcombine_u16(u, v)));
+    }
+    for (; i < n; i++) {
+        float t = (x[i] - lo) * inv;
+        t = t > 0.0f ? t : 0.0f;
+        t = t < 255.0f ? t : 255.0f;
+        out[i] = (uint8_t)lrintf(t);
+    }
+}
+
+static uint32_t quantize_i16(const float *x, size_t n, float inv, int16_t *restrict out,
+                             int32_t *sum)
+{
+    int32x4_t sums = vdupq_n_s32(0), sizes = sums;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t t = within(vmulq_n_f32(vld1q_f32(x + i), inv), -16383.0f, 16383.0f);
+        int32x4_t v = vcvtnq_s32_f32(t);
+        sums = vaddq_s32(sums, v);
+        sizes = vaddq_s32(sizes, vabsq_s32(v));
+        vst1_s16(out + i, vmovn_s32(v));
+    }
+    uint32_t all = (uint32_t)vaddvq_s32(sizes);
+    *sum = vaddvq_s32(sums);
+    for (; i < n; i++) {
+        float t = x[i] * inv;
+        t = t > -16383.0f ? t : -16383.0f;
+        t = t < 16383.0f ? t : 16383.0f;
+        out[i] = (int16_t)lrintf(t);
+        *sum += out[i];
+        all += (uint32_t)abs(out[i]);
+    }
+    return all;
+}
+
+/* ---- products ------------------------------------------------------------------------------ */
+
+INLINE int32x4_t add_products(int32x4_t s, int16x8_t a, int16x8_t b)
+{
+    s = vmlal_s16(s, vget_low_s16(a), vget_low_s16(b));
+    return vmlal_high_s16(s, a, b);
+}
+
+INLINE int16x8_t widen_u8(uint8x8_t v)
+{
+    return vreinterpretq_s16_u16(vmovl_u8(v));
+}
+
+/* Two chains, so that a product need not wait for the one before. */
+INLINE uint32_t dot_u8(const uint8_t *a, const int16_t *x, size_t d)
+{
+    int32x4_t s = vdupq_n_s32(0), t = s;
+    size_t j = 0;
+    for (; j + 16 <= d; j += 16) {
+        uint8x16_t v = vld1q_u8(a + j);
+        s = add_products(s, widen_u8(vget_low_u8(v)), vld1q_s16(x + j));
+        t = add_products(t, widen_u8(vget_high_u8(v)), vld1q_s16(x + j + 8));
+    }
+    uint32_t sum = (uint32_t)vaddvq_s32(vaddq_s32(s, t));
+    for (; j < d; j++) sum += (uint32_t)(a[j] * x[j]);
+    return sum;
+}
+
+static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,
+                      const float *step, const float *low, float unit, float sum,
+                      float *restrict out)
+{
+    for (size_t i = 0; i < rows; i++) {
+        float s = (float)(int32_t)dot_u8(a + i * stride, x, d);
+        out[i] = fmaf(step[i] * unit, s, low[i] * sum);
+    }
+}
+
+/* Sixteen entries at a time; a load takes the two bytes of each apart. */
+static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
+                   float *restrict out)
+{
+    for (size_t j = 0; j < m; j++, x += 2 * pairs, cb += 2 * pairs * kk, out += kk)
+        for (size_t c = 0; c < kk; c += 16) {
+            int32x4_t s[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+            for (size_t p = 0; p < pairs; p++) {
+                uint8x16x2_t two = vld2q_u8(cb + 2 * (p * kk + c));
+                for (int i = 0; i < 2; i++) {
+                    int16x8_t lo = widen_u8(vget_low_u8(two.val[i]));
+                    int16x8_t hi = widen_u8(vget_high_u8(two.val[i]));
+                    int16_t v = x[2 * p + (size_t)i];
+                    s[0] = vmlal_n_s16(s[0], vget_low_s16(lo), v);
+                    s[1] = vmlal_high_n_s16(s[1], lo, v);
+                    s[2] = vmlal_n_s16(s[2], vget_low_s16(hi), v);
+                    s[3] = vmlal_high_n_s16(s[3], hi, v);
+                }
+            }
+            for (size_t r = 0; r < 4; r++) vst1q_f32(out + c + 4 * r, vcvtq_f32_s32(s[r]));
+        }
+}
+
+static void near_row_i8(const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)
+{
+    const int8_t *r = row;
+    int32x4_t s = vdupq_n_s32(0), t = s, squares = s;
+    size_t j = 0;
+    for (; j + 16 <= d; j += 16) {
+        int8x16_t v = vld1q_s8(r + j);
+        s = add_products(s, vmovl_s8(vget_low_s8(v)), vld1q_s16(x + j));
+        t = add_products(t, vmovl_high_s8(v), vld1q_s16(x + j + 8));
+        squares = vpadalq_s16(squares, vmull_s8(vget_low_s8(v), vget_low_s8(v)));
+        squares = vpadalq_s16(squares, vmull_high_s8(v, v));
+    }
+    uint32_t product = (uint32_t)vaddvq_s32(vaddq_s32(s, t));
+    uint32_t square = (uint32_t)vaddvq_s32(squares);
+    for (; j < d; j++) {
+        product += (uint32_t)(x[j] * r[j]);
+        square += (uint32_t)(r[j] * r[j]);
+    }
+    *ip = (int32_t)product;
+    *sq = square;
+}
+
+static void near_row_u8(const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)
+{
+    const uint8_t *r = row;
+    uint32x4_t squares = vdupq_n_u32(0);
+    size_t j = 0;
+    for (; j + 16 <= d; j += 16) {
+        uint8x16_t v = vld1q_u8(r + j);
+        squares = vpadalq_u16(squares, vmull_u8(vget_low_u8(v), vget_low_u8(v)));
+        squares = vpadalq_u16(squares, vmull_high_u8(v, v));
+    }
+    uint32_t square = vaddvq_u32(squares);
+    for (; j < d; j++) square += (uint32_t)(r[j] * r[j]);
+    *ip = (int32_t)dot_u8(r, x, d);
+    *sq = square;
+}
+
+const vq_kernels vq_kernels_neon_int = {
+    .isa = "neon",
+    .quantize_u8 = quantize_u8,
+    .quantize_i16 = quantize_i16,
+    .matvec_u8 = matvec_u8,
+    .lut_u8 = lut_u8,
+    .near_row_i8 = near_row_i8,
+    .near_row_u8 = near_row_u8,
+};
