@@ -2,6 +2,7 @@
 /* moving.c -- see moving.h. */
 #include "index/moving.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "index/fit.h"
@@ -14,9 +15,10 @@ static vq_status count(vq_moving *w, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_pending *b = w->b;
     size_t nlist = w->model.nlist;
-    w->n = w->model.n;
+    w->n = w->model.n, w->copies = w->model.copies;
     w->in = vq_mem_calloc(4 * nlist, sizeof *w->in);
-    VQ_REQUIRE(w->in != NULL, VQ_ENOMEM, "a batch for %zu lists", nlist);
+    w->state = vq_mem_calloc(nlist, 1);
+    VQ_REQUIRE(w->in != NULL && w->state != NULL, VQ_ENOMEM, "a batch for %zu lists", nlist);
     w->out = w->in + nlist, w->copies_in = w->out + nlist, w->copies_out = w->copies_in + nlist;
     for (size_t i = 0; i < b->nids; i++) {
         const vq_pending_id *id = &b->ids[i];
@@ -25,12 +27,18 @@ static vq_status count(vq_moving *w, vq_error *err)
         w->n -= id->removed;
         if (comes) w->in[b->lists[id->vector]]++;
         if (comes && b->copy_lists[id->vector] != VQ_NO_LIST)
-            w->copies_in[b->copy_lists[id->vector]]++;
+            w->copies_in[b->copy_lists[id->vector]]++, w->copies++;
         if (id->removed) w->out[id->place >> 32]++;
-        if (id->removed && id->copy != VQ_NO_PLACE) w->copies_out[id->copy >> 32]++;
+        if (id->removed && id->copy != VQ_NO_PLACE) w->copies_out[id->copy >> 32]++, w->copies--;
     }
 out:
     return rc;
+}
+
+static int rising(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
 }
 
 /* What comes and goes, by list. */
@@ -56,6 +64,9 @@ static vq_status sort_batch(vq_moving *w, vq_error *err)
     for (size_t l = nlist; l > 0; l--)
         w->in_from[l] = w->in_from[l - 1], w->out_from[l] = w->out_from[l - 1];
     w->in_from[0] = w->out_from[0] = 0;
+    for (size_t l = 0; l < nlist; l++)
+        if (w->out[l] > 1)
+            qsort(w->departures + w->out_from[l], w->out[l], sizeof *w->departures, rising);
 out:
     return rc;
 }
@@ -81,9 +92,34 @@ out:
 void vq_moving_fini(vq_moving *w)
 {
     vq_mem_free(w->centroids), vq_mem_free(w->routes);
-    vq_mem_free(w->in), vq_mem_free(w->arrivals), vq_mem_free(w->in_from);
+    vq_mem_free(w->state), vq_mem_free(w->in), vq_mem_free(w->arrivals), vq_mem_free(w->in_from);
     vq_mem_free(w->members), vq_mem_free(w->moving);
     vq_mem_free(w->rows), vq_mem_free(w->wide), vq_mem_free(w->coded);
+}
+
+bool vq_moving_leaves(const vq_moving *w, uint64_t place)
+{
+    uint32_t list = (uint32_t)(place >> 32), slot = (uint32_t)place;
+    return w->out[list] > 0 && bsearch(&slot, w->departures + w->out_from[list], w->out[list],
+                                       sizeof slot, rising) != NULL;
+}
+
+vq_status vq_moving_left(vq_moving *w, uint32_t list, uint64_t *left, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_vacant *v = &w->s->vacant;
+    uint32_t goes = w->out[list] + w->copies_out[list];
+    *left = (uint64_t)w->in[list] + w->copies_in[list];
+    if (v->state != NULL && list < v->nlist && v->state[list] == 0) goto out;
+    if (goes == 0) {
+        *left += 1; /* or more */
+        goto out;
+    }
+    VQ_TRY(vq_shard_load(w->s, list, err));
+    const vq_list_view *l = &w->s->lists[list];
+    *left += (uint64_t)l->n + l->copies - goes;
+out:
+    return rc;
 }
 
 /* ---- members ---- */
@@ -165,32 +201,77 @@ out:
 
 /* ---- into the batch ---- */
 
-/* n encoded members are vectors of the batch now. */
-static vq_status own(vq_moving *w, const vq_member *m, size_t n, vq_error *err)
+static int by_place(const void *a, const void *b)
+{
+    const vq_member *x = a, *y = b;
+    if (x->place != y->place) return x->place < y->place ? -1 : 1;
+    return (x->vector > y->vector) - (x->vector < y->vector);
+}
+
+/* Each once, and those of a chunk of rows together. */
+static void sort_moving(vq_moving *w)
+{
+    size_t n = 0;
+    qsort(w->moving, w->nmoving, sizeof *w->moving, by_place);
+    for (size_t i = 0; i < w->nmoving; i++)
+        if (n == 0 || by_place(&w->moving[n - 1], &w->moving[i]) != 0)
+            w->moving[n++] = w->moving[i];
+    w->nmoving = n;
+}
+
+typedef struct named { /* a vector of the snapshot */
+    uint64_t label;
+    size_t at; /* in moving */
+} named;
+
+static int by_label(const void *a, const void *b)
+{
+    const named *x = a, *y = b;
+    return (x->label > y->label) - (x->label < y->label);
+}
+
+/* The entries of all that move, among ids, into owner (nmoving).  By label: names lie together in
+ * blocks, which are unpacked as a whole. */
+static vq_status find_owners(vq_moving *w, uint32_t *owner, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    size_t n = 0;
+    named *of = vq_mem_alloc(w->nmoving, sizeof *of);
+    VQ_REQUIRE(of != NULL, VQ_ENOMEM, "%zu vectors", w->nmoving);
+    for (size_t i = 0; i < w->nmoving; i++) {
+        const vq_member *m = &w->moving[i];
+        uint32_t slot;
+        if (m->place == VQ_NO_PLACE) {
+            owner[i] = w->b->owner[m->vector];
+            continue;
+        }
+        const vq_chunk_view *v = vq_shard_at(w->s, m->place, &slot);
+        of[n++] = (named){.label = vq_le64(v->labels + 8 * (size_t)slot), .at = i};
+    }
+    qsort(of, n, sizeof *of, by_label);
+    for (size_t i = 0; i < n; i++)
+        VQ_TRY(vq_pending_entry(w->b, w->moving[of[i].at].place, &owner[of[i].at], err));
+out:
+    vq_mem_free(of);
+    return rc;
+}
+
+/* n encoded members, those from `first` on, are vectors of the batch now. */
+static void own(vq_moving *w, const uint32_t *owner, size_t first, size_t n)
+{
     vq_pending *b = w->b;
     vq_split *s = &b->split;
     for (size_t i = 0; i < n; i++) {
+        const vq_member *m = &w->moving[first + i];
         size_t v = b->n - n + i;
-        uint32_t at;
-        if (m[i].place != VQ_NO_PLACE)
-            VQ_TRY(vq_pending_entry(b, m[i].place, &at, err));
-        else
-            at = b->owner[m[i].vector];
-        b->owner[v] = at;
-        s->instead[v - s->first] = m[i].vector;
-    }
-    for (size_t i = 0; i < n; i++) { /* nothing fails from here on */
-        vq_pending_id *id = &b->ids[b->owner[b->n - n + i]];
-        id->vector = (uint32_t)(b->n - n + i);
-        if (m[i].place == VQ_NO_PLACE) continue;
+        vq_pending_id *id = &b->ids[owner[first + i]];
+        b->owner[v] = owner[first + i];
+        s->instead[v - s->first] = m->vector;
+        id->vector = (uint32_t)v;
+        if (m->place == VQ_NO_PLACE) continue;
         id->removed = id->moved = true;
-        s->were += (double)m[i].sq;
+        s->were += m->sq >= 0.0f ? (double)m->sq : (double)b->far[v];
     }
-out:
-    if (rc != VQ_OK) b->n -= n;
-    return rc;
 }
 
 /* The lists that there are now, into the batch. */
@@ -199,19 +280,21 @@ static vq_status adopt(vq_moving *w, vq_error *err)
     vq_status rc = VQ_OK;
     vq_split *s = &w->b->split;
     vq_model *m = &w->model;
-    float *biases = vq_alloc_f32(1, m->nlist);
+    float *biases = NULL;
+    *s = (vq_split){.first = w->b->n};
+    s->instead = vq_mem_alloc(w->nmoving, sizeof *s->instead);
+    VQ_REQUIRE(s->instead != NULL, VQ_ENOMEM, "%zu vectors", w->nmoving);
+    if (w->centroids == NULL) goto out; /* they are those that were */
+    biases = vq_alloc_f32(1, m->nlist);
     VQ_REQUIRE(biases != NULL && vq_shard_room(w->s, m->nlist), VQ_ENOMEM, "%u lists", m->nlist);
     for (size_t l = 0; l < m->nlist; l++) {
         const float *c = w->centroids + l * m->d_code;
         biases[l] = m->metric == VQ_METRIC_L2 ? 0.5f * w->k->dot_f32(c, c, m->d_code) : 0.0f;
     }
     m->centroids = w->centroids, m->biases = biases;
-    *s = (vq_split){.nlist = m->nlist, .centroids = w->centroids, .biases = biases};
-    s->routes = w->routes;
+    s->nlist = m->nlist;
+    s->centroids = w->centroids, s->routes = w->routes, s->biases = biases;
     w->routes = w->centroids = biases = NULL;
-    s->first = w->b->n;
-    s->instead = vq_mem_alloc(w->nmoving, sizeof *s->instead);
-    VQ_REQUIRE(s->instead != NULL, VQ_ENOMEM, "%zu vectors", w->nmoving);
 out:
     vq_mem_free(biases);
     return rc;
@@ -223,16 +306,22 @@ static vq_status encode_moving(vq_moving *w, vq_error *err)
     vq_pending *b = w->b;
     vq_encoder *e = NULL;
     vq_encoded x;
+    uint32_t *owner = vq_mem_alloc(w->nmoving, sizeof *owner);
+    VQ_REQUIRE(owner != NULL, VQ_ENOMEM, "%zu vectors", w->nmoving);
+    VQ_TRY(find_owners(w, owner, err));
     VQ_TRY(vq_encoder_open(&e, &w->model, VQ_MOVING_BLOCK, b->copies, b->threads, err));
+    for (uint32_t l = 0; l < w->s->model.nlist; l++)
+        if ((w->state[l] & VQ_LIST_SHUT) != 0) vq_encoder_shut(e, l);
     for (size_t first = 0, n; first < w->nmoving; first += n) {
         n = VQ_MIN(w->nmoving - first, (size_t)VQ_MOVING_BLOCK);
         for (size_t i = 0; i < n; i++) VQ_TRY(read_row(w, &w->moving[first + i], i, err));
         VQ_TRY(vq_encoder_run(e, &w->model, w->rows, w->elem, n, &x, err));
         VQ_TRY(vq_pending_append(b, &x, n, err));
-        VQ_TRY(own(w, w->moving + first, n, err));
+        own(w, owner, first, n);
     }
 out:
     vq_encoder_close(e);
+    vq_mem_free(owner);
     return rc;
 }
 
@@ -240,6 +329,7 @@ vq_status vq_moving_encode(vq_moving *w, vq_error *err)
 {
     vq_status rc = VQ_OK;
     if (w->nmoving == 0) goto out;
+    sort_moving(w);
     VQ_TRY(adopt(w, err));
     VQ_TRY(encode_moving(w, err));
 out:

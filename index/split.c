@@ -20,13 +20,9 @@ enum {
     STEPS = 4,   /* a list is looked at again when it has grown by a step, the fourth root of 2 */
     NEAR = 8     /* lists around a new centroid that are looked through, too */
 };
-#define SPLIT_BYTES                                                                                \
-    ((uint64_t)64 << 20) /* of rows in lists that a commit splits; one may have more */
-
 typedef struct splitter {
     vq_moving w;
-    uint8_t *looked; /* nlist: lists whose members may go elsewhere */
-    float *centres;  /* MOST x d_code: the new ones; ncentres; owned */
+    float *centres; /* MOST x d_code: the new ones; ncentres; owned */
     size_t ncentres;
     uint32_t next_free; /* lists from here on may be empty */
 } splitter;
@@ -43,7 +39,7 @@ void vq_split_fini(vq_split *s)
 void vq_pending_unsplit(vq_pending *b)
 {
     vq_split *s = &b->split;
-    if (s->nlist == 0) return;
+    if (s->instead == NULL) return;
     for (size_t v = s->first; v < b->n; v++) {
         vq_pending_id *id = &b->ids[b->owner[v]];
         id->vector = s->instead[v - s->first];
@@ -76,18 +72,14 @@ static vq_status take_number(splitter *t, uint32_t *list, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_moving *w = &t->w;
-    for (; t->next_free < w->s->model.nlist; t->next_free++) {
-        uint32_t l = t->next_free;
-        VQ_TRY(vq_shard_load(w->s, l, err));
-        const vq_list_view *v = &w->s->lists[l];
-        if (w->in[l] == 0 && w->copies_in[l] == 0 && v->n == w->out[l] &&
-            v->copies == w->copies_out[l])
-            break;
+    uint32_t nlist = w->s->model.nlist;
+    uint64_t left = 1;
+    for (; t->next_free < nlist; t->next_free++) {
+        VQ_TRY(vq_moving_left(w, t->next_free, &left, err));
+        if (left == 0) break;
     }
-    if (t->next_free < w->s->model.nlist)
-        *list = t->next_free++;
-    else
-        *list = w->model.nlist++;
+    *list = left == 0 ? t->next_free++ : w->model.nlist++;
+    if (*list < nlist) w->state[*list] |= VQ_LIST_NEW;
 out:
     return rc;
 }
@@ -136,7 +128,7 @@ static vq_status add_lists(splitter *t, uint32_t list, uint32_t want, vq_error *
         put_list(w, number, list, centres + c * d);
     }
     t->ncentres += found;
-    t->looked[list] = 1;
+    w->state[list] |= VQ_LIST_LOOKED;
 out:
     return rc;
 }
@@ -185,7 +177,7 @@ static vq_status find_lists(splitter *t, vq_error *err)
     if (n == 0) goto out;
     qsort(large, n, sizeof *large, larger_first);
     VQ_TRY(make_room(t, err));
-    for (size_t i = 0; i < n && t->ncentres < MOST && bytes < SPLIT_BYTES; i++) {
+    for (size_t i = 0; i < n && t->ncentres < MOST && bytes < VQ_MOVING_BYTES; i++) {
         uint32_t list = (uint32_t)large[i].id;
         if ((want = wanted(t, list)) == 0) continue; /* with those made meanwhile */
         VQ_TRY(add_lists(t, list, want, err));
@@ -211,7 +203,7 @@ static void mark_around(splitter *t, const float *centre)
             if (at < NEAR) sq[at] = sq[at - 1], best[at] = best[at - 1];
         if (at < NEAR) sq[at] = to, best[at] = l;
     }
-    for (size_t i = 0; i < n; i++) t->looked[best[i]] = 1;
+    for (size_t i = 0; i < n; i++) w->state[best[i]] |= VQ_LIST_LOOKED;
 }
 
 /* Members of a list that are nearer to a new centroid than to their own. */
@@ -239,14 +231,20 @@ out:
 static vq_status split_all(splitter *t, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    t->looked = vq_mem_calloc(t->w.model.nlist, 1);
-    VQ_REQUIRE(t->looked != NULL, VQ_ENOMEM, "%u lists", t->w.model.nlist);
     VQ_TRY(find_lists(t, err));
     for (size_t c = 0; c < t->ncentres; c++) mark_around(t, t->centres + c * t->w.model.d_code);
     for (uint32_t l = 0; l < t->w.s->model.nlist; l++)
-        if (t->looked[l] != 0) VQ_TRY(find_moving(t, l, err));
+        if ((t->w.state[l] & VQ_LIST_LOOKED) != 0) VQ_TRY(find_moving(t, l, err));
 out:
     return rc;
+}
+
+/* Whether the batch changes any list. */
+static bool changes(const vq_pending *b)
+{
+    bool any = b->n > 0;
+    for (size_t i = 0; i < b->nids && !any; i++) any = b->ids[i].removed;
+    return any;
 }
 
 vq_status vq_pending_split(vq_pending *b, vq_error *err)
@@ -254,16 +252,17 @@ vq_status vq_pending_split(vq_pending *b, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &b->shard->model;
     splitter t = {.ncentres = 0};
-    if (b->n == 0 || m->store == VQ_ELEM_NONE || vq_groups_count(m->nlist + MOST) != 0)
+    if (m->store == VQ_ELEM_NONE || vq_groups_count(m->nlist + MOST) != 0 || !changes(b))
         return VQ_OK;
     vq_team_blas_enter();
     VQ_TRY(vq_moving_init(&t.w, b, err));
-    VQ_TRY(split_all(&t, err));
+    if (b->n > 0) VQ_TRY(split_all(&t, err));
+    VQ_TRY(vq_dissolve_lists(&t.w, err));
     VQ_TRY(vq_moving_encode(&t.w, err));
 out:
     vq_team_blas_leave();
     if (rc != VQ_OK) vq_pending_unsplit(b);
     vq_moving_fini(&t.w);
-    vq_mem_free(t.looked), vq_mem_free(t.centres);
+    vq_mem_free(t.centres);
     return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", vq_file_path(b->shard->snapshot.file));
 }
