@@ -260,9 +260,11 @@ Test(plan, stores_that_hold_the_rows)
 Test(plan, a_sample_that_has_been_taken)
 {
     static const struct {
-        uint64_t n, memory;
+        uint64_t n, good, memory;
         bool cut;
-    } cases[] = {{10000000, 64 << 20, true}, {20000, 0, false}};
+    } cases[] = {{10000000, 10000000, 64 << 20, true},
+                 {8000, 7000, 32 << 20, true}, /* of which fewer would have done */
+                 {20000, 20000, 0, false}};
     for (size_t i = 0; i < VQ_COUNT(cases); i++)
         for (size_t c = 0; vq_codecs[c] != NULL; c++) {
             vq_build_opts o = VQ_BUILD_OPTS_INIT;
@@ -274,6 +276,7 @@ Test(plan, a_sample_that_has_been_taken)
             size_t sample = p.sample;
             if (cases[i].cut) (void)snprintf(note, sizeof note, "sample %zu rows", sample);
             cr_assert_eq(strstr(p.model.why, note) != NULL, cases[i].cut);
+            vq_plan_shrink(&p, cases[i].good);
             OK(vq_plan_decide(&p, &o, VQ_F32, vq_codecs[c], "so", &err));
             cr_assert(p.sample == sample && p.model.codec == vq_codecs[c]);
             cr_assert_eq(strstr(p.model.why, note) != NULL, cases[i].cut, "%s", vq_codecs[c]->name);
