@@ -173,6 +173,58 @@ Test(dissolve, copies_go_elsewhere, .timeout = 300)
     vq_close(ix);
 }
 
+/* Names, tags and times stay with their vectors. */
+Test(dissolve, names_and_what_they_carry, .timeout = 300)
+{
+    static char rooms[N][8];
+    static const char *names[N], *tags[N], *gone[N];
+    static uint64_t begins[N + 1], ids[N];
+    static int64_t times[N];
+    static seen before, after;
+    vq_attributes a = VQ_ATTRIBUTES_INIT;
+    const vq_attributes *given[] = {&a};
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_writer *w;
+    for (size_t i = 0; i < N; i++) { /* labels are ranks of names */
+        (void)snprintf(rooms[i], sizeof rooms[i], "n%05zu", i);
+        names[i] = rooms[i], tags[i] = i % 3 == 0 ? "third" : "other";
+        begins[i + 1] = i + 1, times[i] = (int64_t)i;
+    }
+    a.names = names, a.n = N, a.tags = tags, a.tag_begins = begins, a.times = times;
+    o.codec = "pq8", o.metric = VQ_METRIC_L2, o.store = VQ_F32, o.nlist = LISTS, o.no_tune = 1;
+    o.copies = VQ_COPIES_YES, o.names = names, o.nids = N, o.attributes = given, o.nattributes = 1;
+    build(path, x, N, D, VQ_F32, &o);
+    look(&before);
+    size_t n = choose_place(ids);
+    for (size_t i = 0; i < n; i++) gone[i] = names[ids[i]], there[ids[i]] = false;
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_delete(w, NULL, gone, n, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    look(&after);
+    cr_assert(after.n == N - n && after.live < before.live, "%u lists of %u", after.live,
+              before.live);
+    cr_assert_eq(problems_of(path), 0);
+    vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+    vq_searcher *s;
+    vq_index *ix = open_index(path);
+    so.recall = 1.0f;
+    OK(vq_searcher_open(&s, ix, &so, &err));
+    for (size_t i = 0; i < N; i += 5) {
+        char filter[64], name[16];
+        uint64_t id = VQ_NO_ID;
+        (void)snprintf(filter, sizeof filter, "tag:%s & time==%zu", tags[i], i);
+        OK(vq_searcher_filter_text(s, filter, &err));
+        OK(vq_search(s, x + i * D, 1, 1, &id, NULL, &err));
+        cr_assert_eq(id == VQ_NO_ID, !there[i], "%zu", i);
+        if (!there[i]) continue;
+        OK(vq_id_name(s, id, name, sizeof name, &err));
+        cr_assert_str_eq(name, names[i]);
+    }
+    vq_searcher_close(s);
+    vq_close(ix);
+}
+
 typedef struct cost {
     double recall, vectors; /* found of the ten; scanned a query */
 } cost;

@@ -266,7 +266,7 @@ Test(plan, a_sample_that_has_been_taken)
                  {8000, 7000, 32 << 20, true}, /* of which fewer would have done */
                  {20000, 20000, 0, false}};
     for (size_t i = 0; i < VQ_COUNT(cases); i++)
-        for (size_t c = 0; vq_codecs[c] != NULL; c++) {
+        for (size_t c = 0; c < vq_codec_count; c++) {
             vq_build_opts o = VQ_BUILD_OPTS_INIT;
             vq_plan p;
             char note[64] = "sample ";
