@@ -6,6 +6,7 @@
 #include "index/searcher.h"
 
 enum { VACANT, HELD, UNSURE };
+enum { WALK = 16 /* one in so many lists */ };
 
 void vq_vacant_fini(vq_vacant *v)
 {
@@ -61,6 +62,20 @@ out:
     return rc;
 }
 
+/* What an earlier snapshot tells, if that leaves few lists to be looked up: all keys are walked
+ * through in the time of some.  Returns whether it is. */
+static bool take_over(vq_vacant *v, const vq_vacant *old)
+{
+    size_t unsure = 0, had;
+    if (old == NULL || old->state == NULL) return false;
+    had = VQ_MIN(old->nlist, v->nlist);
+    for (size_t l = 0; l < had; l++) unsure += old->state[l] == UNSURE;
+    if (unsure + (v->nlist - had) > v->nlist / WALK) return false;
+    memcpy(v->state, old->state, had);
+    memset(v->state + had, UNSURE, v->nlist - had);
+    return true;
+}
+
 vq_status vq_vacant_find(vq_vacant *v, const vq_snapshot *s, uint32_t nlist, const vq_vacant *old,
                          vq_error *err)
 {
@@ -69,10 +84,7 @@ vq_status vq_vacant_find(vq_vacant *v, const vq_snapshot *s, uint32_t nlist, con
     v->state = vq_mem_calloc(nlist, 1);
     VQ_REQUIRE(v->state != NULL, VQ_ENOMEM, "searcher: %u lists", nlist);
     v->nlist = nlist;
-    if (old != NULL && old->state != NULL) {
-        size_t had = VQ_MIN(old->nlist, nlist);
-        memcpy(v->state, old->state, had);
-        memset(v->state + had, UNSURE, nlist - had);
+    if (take_over(v, old)) {
         for (uint32_t l = 0; l < nlist; l++)
             if (v->state[l] == UNSURE) VQ_TRY(look_up(v, s, l, err));
     } else {

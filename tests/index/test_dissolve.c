@@ -97,6 +97,24 @@ static vq_write_report take_out(const uint64_t *ids, size_t n)
     return r;
 }
 
+static void put_back(const uint64_t *ids, size_t n)
+{
+    vq_writer *w;
+    vq_source *src;
+    float *rows = vq_alloc_f32(n, D);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(rows + i * D, x + ids[i] * D, D * sizeof *rows);
+        there[ids[i]] = true;
+    }
+    OK(vq_source_open_array(&src, rows, n, D, VQ_F32, &err));
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_add(w, src, ids, NULL, n, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    vq_source_close(src);
+    vq_mem_free(rows);
+}
+
 /* Each id that is there is found by its own row, in a searcher that was open before. */
 static void holds(vq_searcher *all)
 {
@@ -330,28 +348,57 @@ Test(dissolve, lists_fill_anew, .timeout = 300)
 {
     static uint64_t ids[N];
     static seen empty, full;
-    vq_writer *w;
-    vq_source *src;
     make("pq8", VQ_METRIC_L2, VQ_F32, VQ_COPIES_NO);
     size_t n = choose(ids);
     (void)take_out(ids, n);
     look(&empty);
-    float *rows = vq_alloc_f32(n, D);
-    for (size_t i = 0; i < n; i++) {
-        memcpy(rows + i * D, x + ids[i] * D, D * sizeof *rows);
-        there[ids[i]] = true;
-    }
-    OK(vq_source_open_array(&src, rows, n, D, VQ_F32, &err));
-    OK(vq_writer_open(&w, path, NULL, &err));
-    OK(vq_writer_add(w, src, ids, NULL, n, &err));
-    OK(vq_writer_commit(w, NULL, &err));
-    vq_writer_close(w);
-    vq_source_close(src);
+    put_back(ids, n);
     look(&full);
     cr_assert(full.n == N && full.live > empty.live + LISTS / 6, "%u, then %u", empty.live,
               full.live);
     cr_assert_eq(problems_of(path), 0);
-    vq_mem_free(rows);
+}
+
+static void same_vacant(vq_shard *s, vq_file *f)
+{
+    vq_shard fresh;
+    OK(vq_shard_refresh(s, &err));
+    OK(vq_shard_open(&fresh, f, &err));
+    cr_assert_eq(s->vacant.n, fresh.vacant.n);
+    for (uint32_t i = 0; i < fresh.vacant.n; i++)
+        cr_assert_eq(s->vacant.lists[i], fresh.vacant.lists[i]);
+    cr_assert_eq(vq_shard_live(s), LISTS - fresh.vacant.n);
+    vq_shard_close(&fresh);
+}
+
+/* After changes of one list, or of all, whoever was there knows as much as who comes then. */
+Test(dissolve, what_is_empty_is_known_after_a_refresh, .timeout = 300)
+{
+    static uint64_t ids[N];
+    static seen at;
+    vq_file *f;
+    vq_shard s;
+    make("flat", VQ_METRIC_L2, VQ_F32, VQ_COPIES_NO);
+    look(&at);
+    OK(vq_file_open(&f, path, &err));
+    OK(vq_shard_open(&s, f, &err));
+    for (uint32_t l = 0; l < 3; l++) { /* all of a list */
+        size_t n = 0;
+        for (uint64_t i = 0; i < N; i++)
+            if (at.lists[i] == l) ids[n++] = i;
+        (void)take_out(ids, n);
+        same_vacant(&s, f);
+        cr_assert_eq(s.vacant.n, 1);
+        put_back(ids, n);
+        same_vacant(&s, f);
+        cr_assert_eq(s.vacant.n, 0);
+    }
+    size_t n = choose(ids);
+    (void)take_out(ids, n);
+    same_vacant(&s, f);
+    cr_assert_gt(s.vacant.n, 0);
+    vq_shard_close(&s);
+    vq_file_close(f);
 }
 
 /* Everything goes but one vector, then that, too. */
