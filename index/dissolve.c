@@ -5,7 +5,10 @@
  * fill it anew. */
 #include "index/moving.h"
 
-enum { SHARE = 8 /* a list of less than an eighth of the mean dissolves */ };
+enum {
+    SHARE = 8, /* a list of less than an eighth of the mean dissolves, */
+    LEAST = 32 /* ..if that is so much: where all lists are small nothing is gained */
+};
 
 /* Vectors and copies of the lists that hold some. */
 static double mean_of(const vq_moving *w)
@@ -66,7 +69,7 @@ out:
 vq_status vq_dissolve_lists(vq_moving *w, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    double most = mean_of(w) / SHARE;
+    double mean = mean_of(w), most = mean >= LEAST ? mean / SHARE : 0.0;
     uint64_t vectors = 0, bytes = w->model.shape.row_bytes;
     size_t before = w->nmoving;
     for (uint32_t l = 0; l < w->s->model.nlist; l++) {
