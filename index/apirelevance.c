@@ -103,7 +103,8 @@ static vq_status store(const char *path, vq_file *file, const float *row, size_t
     uint8_t *value = vq_mem_alloc(size, 1);
     VQ_REQUIRE(value != NULL, VQ_ENOMEM, "relevance: %zu bytes", size);
     vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, value_min);
-    VQ_TRY(vq_file_put(path, file, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, err));
+    const vq_value put = {VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size};
+    VQ_TRY(vq_file_put(path, file, &put, 1, err));
 out:
     vq_mem_free(value);
     return rc;

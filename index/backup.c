@@ -111,10 +111,12 @@ vq_status vq_restore_file(const char *path, const char *out, const vq_compact_op
     vq_stream *in = NULL;
     vq_out *to = NULL;
     int lock = -1;
-    char *name = name_beside(out);
-    VQ_REQUIRE(name != NULL, VQ_ENOMEM, "%s: out of memory", out);
+    char *real = NULL, *name = NULL; /* where a link leads there is room for both files */
     VQ_TRY(check_free(out, o, err));
-    VQ_TRY(vq_store_clear_stale(out, err));
+    VQ_TRY(vq_file_real(out, &real, err));
+    name = name_beside(real);
+    VQ_REQUIRE(name != NULL, VQ_ENOMEM, "%s: out of memory", out);
+    VQ_TRY(vq_store_clear_stale(real, err));
     VQ_TRY(vq_stream_open(&in, path, err));
     VQ_TRY(vq_out_open(&to, name, err));
     VQ_TRY(unpack_file(in, to, &ticker, err));
@@ -123,13 +125,14 @@ vq_status vq_restore_file(const char *path, const char *out, const vq_compact_op
         rc = vq_fail_errno(err, errno, "%s", name);
         goto out;
     }
-    rc = vq_compact_file(name, out, true, o, err);
+    rc = vq_compact_file(name, real, true, o, err);
     if (rc != VQ_OK && rc != VQ_ECANCELED) rc = vq_fail_context(err, rc, "restore of %s", path);
 out:
     vq_out_close(to);
     vq_stream_close(in);
     if (name != NULL) (void)unlink(name);
     if (lock >= 0) (void)close(lock);
+    vq_mem_free(real);
     vq_mem_free(name);
     return rc;
 }

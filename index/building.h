@@ -33,7 +33,7 @@ typedef struct vq_building {
     size_t sampled;
     vq_taught part;    /* those of the sample that teach, or none: all vectors do */
     uint64_t *skipped; /* row numbers of bad rows */
-    size_t nskipped, skipped_cap;
+    size_t nskipped, skipped_room;
     /* one block of rows on its way */
     size_t block;      /* rows */
     uint8_t *rows;     /* block x d, as they come */

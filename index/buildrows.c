@@ -12,13 +12,10 @@ static vq_status note_skipped(vq_building *b, uint64_t from, uint64_t to, vq_err
 {
     vq_status rc = VQ_OK;
     for (uint64_t row = from; row < to; row++) {
-        if (b->nskipped == b->skipped_cap) {
-            size_t cap = 2 * b->skipped_cap + 64;
-            uint64_t *grown = vq_mem_grow(b->skipped, b->nskipped, cap, sizeof *grown);
-            VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "build: %zu bad rows", b->nskipped);
-            b->skipped = grown;
-            b->skipped_cap = cap;
-        }
+        uint64_t *grown = vq_mem_reserve(b->skipped, b->nskipped, b->nskipped + 1, &b->skipped_room,
+                                         sizeof *grown);
+        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "build: %zu bad rows", b->nskipped);
+        b->skipped = grown;
         b->skipped[b->nskipped++] = row;
     }
 out:

@@ -18,7 +18,7 @@ vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, boo
     vq_status rc = VQ_OK;
     size_t words = (s->model.nlist + 63) / 64;
     c->done = c->met = NULL;
-    if (s->model.copies == 0 || (ahead && x->nlists == s->model.nlist)) goto out;
+    if (s->model.copies == 0 || (ahead && x->nlists == vq_shard_live(s))) goto out;
     c->done = vq_arena_take(arena, 2 * words, sizeof *c->done);
     VQ_REQUIRE(c->done != NULL, VQ_ENOMEM, "scan: %u lists", s->model.nlist);
     memset(c->done, 0, 2 * words * sizeof *c->done);

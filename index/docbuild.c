@@ -211,12 +211,9 @@ static vq_status unpack(const vq_doc_build *b, unpacked *u, const vq_doc *d, vq_
     if (d->bytes == 0) goto out;
     if (u->packer == NULL)
         VQ_TRY(vq_docs_packer(vq_stored_snapshot(b->src), &u->packer, NULL, err));
-    if (u->n + d->bytes > u->room) {
-        size_t room = 2 * u->room + d->bytes;
-        uint8_t *grown = vq_mem_grow(u->bytes, u->n, room, 1);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "payloads: %zu bytes", room);
-        u->bytes = grown, u->room = room;
-    }
+    uint8_t *grown = vq_mem_reserve(u->bytes, u->n, u->n + d->bytes, &u->room, 1);
+    VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "payloads: %zu bytes", u->n);
+    u->bytes = grown;
     VQ_TRY(vq_doc_unpack(u->packer, d, u->bytes + u->n, err));
     e->packed = u->n; /* where it is, until it stays there */
     u->n += d->bytes;

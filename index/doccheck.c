@@ -44,24 +44,19 @@ static vq_status place_of(walk *w, uint64_t label, uint64_t *place, vq_error *er
 static vq_status note(walk *w, const vq_doc *d, uint64_t place, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    if (w->nbits + d->ntags > w->bits_room) {
-        size_t room = 2 * w->bits_room + d->ntags + 64;
-        bit *grown = vq_mem_grow(w->bits, w->nbits, room, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "check: %zu tags", room);
-        w->bits = grown, w->bits_room = room;
-    }
+    bit *bits = vq_mem_reserve(w->bits, w->nbits, w->nbits + d->ntags, &w->bits_room, sizeof *bits);
+    VQ_REQUIRE(bits != NULL, VQ_ENOMEM, "check: %zu tags", w->nbits);
+    w->bits = bits;
     for (uint32_t i = 0; i < d->ntags; i++) {
         uint32_t tag = vq_le32(d->tags + 4 * (size_t)i);
         VQ_REQUIRE(tag < w->tags, VQ_ECORRUPT, "documents: tag number %u of %u", tag, w->tags);
         w->bits[w->nbits++] = (bit){.tag = tag, .place = place};
     }
     if (d->time == VQ_NO_TIME) goto out;
-    if (w->nmoments == w->moments_room) {
-        size_t room = 2 * w->moments_room + 64;
-        moment *grown = vq_mem_grow(w->moments, w->nmoments, room, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "check: %zu times", room);
-        w->moments = grown, w->moments_room = room;
-    }
+    moment *moments =
+        vq_mem_reserve(w->moments, w->nmoments, w->nmoments + 1, &w->moments_room, sizeof *moments);
+    VQ_REQUIRE(moments != NULL, VQ_ENOMEM, "check: %zu times", w->nmoments);
+    w->moments = moments;
     w->moments[w->nmoments++] = (moment){.place = place, .time = d->time};
 out:
     return rc;

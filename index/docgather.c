@@ -7,7 +7,6 @@
 #include "src/base/bytes.h"
 #include "src/base/hash.h"
 #include "src/base/mem.h"
-#include "src/io/grow.h"
 
 void vq_docs_fini(vq_docs *d)
 {
@@ -18,7 +17,7 @@ void vq_docs_fini(vq_docs *d)
 
 #define RESERVE(field, n, more, room)                                                              \
     do {                                                                                           \
-        void *grown_ = vq_reserve(d->field, d->n, d->n + (more), &d->room, sizeof *d->field);      \
+        void *grown_ = vq_mem_reserve(d->field, d->n, d->n + (more), &d->room, sizeof *d->field);  \
         VQ_REQUIRE(grown_ != NULL, VQ_ENOMEM, "attributes: %zu of them", d->n);                    \
         d->field = grown_;                                                                         \
     } while (0)

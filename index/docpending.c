@@ -7,7 +7,6 @@
 
 #include "src/base/hash.h"
 #include "src/base/mem.h"
-#include "src/io/grow.h"
 #include "src/io/utf8.h"
 
 static vq_status check_tag(const char *tag, uint64_t i, vq_error *err)
@@ -65,7 +64,7 @@ out:
 static bool widen(void *array, size_t n, size_t more, size_t *room, size_t size)
 {
     void **at = array;
-    void *grown = vq_reserve(*at, n, n + more, room, size);
+    void *grown = vq_mem_reserve(*at, n, n + more, room, size);
     if (grown != NULL) *at = grown;
     return grown != NULL;
 }

@@ -2,6 +2,7 @@
 /* encode.c -- see encode.h. */
 #include "index/encode.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -373,6 +374,11 @@ vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uin
     for (int i = 0; i < x->threads; i++) out->clamped += e->clamped[i];
 out:
     return rc;
+}
+
+void vq_encoder_shut(vq_encoder *x, uint32_t list)
+{
+    x->e.near.bias[list] = -FLT_MAX / 4; /* nearest is who has the largest product and bias */
 }
 
 void vq_encoder_close(vq_encoder *x)

@@ -41,6 +41,8 @@ vq_status vq_encoder_open(vq_encoder **out, const vq_model *m, size_t block, boo
 /* n rows (n x d) of type elem.  The caller holds BLAS at one thread. */
 vq_status vq_encoder_run(vq_encoder *e, const vq_model *m, const void *rows, uint32_t elem,
                          size_t n, vq_encoded *out, vq_error *err);
+/* No row goes to that list any more; only for models whose lists lie in no groups. */
+void vq_encoder_shut(vq_encoder *e, uint32_t list);
 void vq_encoder_close(vq_encoder *e); /* accepts NULL */
 
 /* Codes (n x code_bytes) of a corpus's vectors in some lists of theirs (n). */

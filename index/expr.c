@@ -34,13 +34,9 @@ static vq_status expected(const parser *p, const char *what)
 static vq_status add(parser *p, vq_step step)
 {
     vq_expr *e = p->e;
-    if (e->n == p->room) {
-        size_t room = 2 * p->room + 16;
-        vq_step *grown = vq_mem_grow(e->steps, e->n, room, sizeof *grown);
-        if (grown == NULL) return vq_fail(p->err, VQ_ENOMEM, "filter: %zu steps", room);
-        e->steps = grown;
-        p->room = room;
-    }
+    vq_step *grown = vq_mem_reserve(e->steps, e->n, e->n + 1, &p->room, sizeof *grown);
+    if (grown == NULL) return vq_fail(p->err, VQ_ENOMEM, "filter: %zu steps", e->n);
+    e->steps = grown;
     e->steps[e->n++] = step;
     if (step.kind <= VQ_STEP_TIME) p->waiting++;
     if (step.kind >= VQ_STEP_AND) p->waiting--;

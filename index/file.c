@@ -446,33 +446,35 @@ vq_status vq_file_readers(vq_file *f, vq_readers *r, vq_error *err)
     return m >= 0 ? VQ_OK : vq_mdb_status(m, f->path, err);
 }
 
-/* ---- one value ---- */
+/* ---- some values ---- */
 
 typedef struct put_job {
-    vq_db db;
-    const char *key;
-    const void *value;
-    size_t len;
+    const vq_value *values;
+    size_t n;
 } put_job;
 
-static vq_status put_value(void *ctx, vq_change *c, vq_error *err)
+static vq_status put_values(void *ctx, vq_change *c, vq_error *err)
 {
     const put_job *j = ctx;
-    uint8_t *room;
-    vq_status rc = vq_change_put(c, j->db, j->key, strlen(j->key), j->len, &room, err);
-    if (rc == VQ_OK) memcpy(room, j->value, j->len);
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < j->n && rc == VQ_OK; i++) {
+        const vq_value *v = &j->values[i];
+        uint8_t *room;
+        rc = vq_change_put(c, v->db, v->key, strlen(v->key), v->len, &room, err);
+        if (rc == VQ_OK) memcpy(room, v->bytes, v->len);
+    }
     return rc;
 }
 
-vq_status vq_file_put(const char *path, const vq_file *f, vq_db db, const char *key,
-                      const void *value, size_t len, vq_error *err)
+vq_status vq_file_put(const char *path, const vq_file *f, const vq_value *values, size_t n,
+                      vq_error *err)
 {
     vq_change *c = NULL;
-    put_job j = {.db = db, .key = key, .value = value, .len = len};
+    put_job j = {.values = values, .n = n};
     vq_status rc = vq_change_begin(&c, path, VQ_CHANGE_WAIT_MS, err);
     if (rc == VQ_OK && f != NULL && vq_change_file(c) != f)
         rc = vq_fail(err, VQ_EBUSY, "%s: it has been replaced; it is as it was", path);
-    if (rc == VQ_OK) rc = vq_change_apply(c, put_value, &j, err);
+    if (rc == VQ_OK) rc = vq_change_apply(c, put_values, &j, err);
     vq_change_end(c);
     return rc;
 }

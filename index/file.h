@@ -80,12 +80,18 @@ void vq_snapshot_end(vq_snapshot *s); /* accepts one that is all zero */
 vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_t key_len,
                           const uint8_t **value, size_t *len, vq_error *err);
 
-/* Puts one value under a key of the file f, which path names (NULL: whichever it names), in the
- * place of what was there, and syncs: all or nothing; who reads keeps the snapshot they have.  LMDB
- * writes, and believes the pages: verify them first.  VQ_EBUSY: somebody else changes the file
- * (change.h), or path names another one by now. */
-vq_status vq_file_put(const char *path, const vq_file *f, vq_db db, const char *key,
-                      const void *value, size_t len, vq_error *err);
+typedef struct vq_value { /* of a key; borrowed */
+    vq_db db;
+    const char *key;
+    const void *bytes;
+    size_t len;
+} vq_value;
+/* Puts n values into the file f, which path names (NULL: whichever it names), in the place of what
+ * was there, and syncs: all or nothing; who reads keeps the snapshot they have.  LMDB writes, and
+ * believes the pages: verify them first.  VQ_EBUSY: somebody else changes the file (change.h), or
+ * path names another one by now. */
+vq_status vq_file_put(const char *path, const vq_file *f, const vq_value *values, size_t n,
+                      vq_error *err);
 
 /* ---- writing a new file (store.c) ---- */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "index/merge.h"
-#include "src/io/grow.h"
+#include "src/base/mem.h"
 #include "src/io/ids.h"
 
 typedef struct walker { /* of a part */
@@ -107,7 +107,7 @@ out:
 
 static vq_status add_place(vq_places *p, uint64_t place, vq_error *err)
 {
-    uint64_t *grown = vq_reserve(p->at, p->n, p->n + 1, &p->room, sizeof *grown);
+    uint64_t *grown = vq_mem_reserve(p->at, p->n, p->n + 1, &p->room, sizeof *grown);
     if (grown == NULL) return vq_fail(err, VQ_ENOMEM, "merge: %zu vectors left out", p->n);
     p->at = grown;
     p->at[p->n++] = place;
@@ -280,7 +280,7 @@ out:
 
 static vq_status reserve(uint8_t **block, size_t *room, size_t bytes, vq_error *err)
 {
-    uint8_t *grown = vq_reserve(*block, 0, bytes, room, 1);
+    uint8_t *grown = vq_mem_reserve(*block, 0, bytes, room, 1);
     if (grown == NULL) return vq_fail(err, VQ_ENOMEM, "payloads: one of %zu bytes", bytes);
     *block = grown;
     return VQ_OK;

@@ -13,7 +13,7 @@
 typedef struct level { /* pages of a tree at one height, in the order of their keys */
     const vq_pages *p;
     uint64_t *pages; /* owned */
-    size_t n, cap;
+    size_t n, room;
     unsigned height; /* 1: leaves; 0: no tree */
 } level;
 
@@ -21,13 +21,9 @@ static vq_status push(level *l, uint64_t page, vq_error *err)
 {
     vq_status rc = VQ_OK;
     VQ_REQUIRE(l->n < l->p->count, VQ_ECORRUPT, "a tree of more pages than the file has");
-    if (l->n == l->cap) {
-        size_t cap = 2 * l->cap + 64;
-        uint64_t *grown = vq_mem_grow(l->pages, l->n, cap, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu pages of a tree", cap);
-        l->pages = grown;
-        l->cap = cap;
-    }
+    uint64_t *grown = vq_mem_reserve(l->pages, l->n, l->n + 1, &l->room, sizeof *grown);
+    VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu pages of a tree", l->n);
+    l->pages = grown;
     l->pages[l->n++] = page;
 out:
     return rc;

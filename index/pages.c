@@ -106,8 +106,6 @@ static vq_status find_run(const vq_pages *p, vq_node *node, vq_error *err)
 {
     vq_status rc = VQ_OK;
     uint64_t page = node->overflow;
-    VQ_REQUIRE(page >= 2 && page < p->count, VQ_ECORRUPT,
-               "page %" PRIu " of %" PRIu " is asked for", U(page), U(p->count));
     const uint8_t *b = p->base + page * p->size;
     node->run = vq_le32(b + 12);
     VQ_REQUIRE(vq_le64(b) == page && (vq_le16(b + 10) & 0xfu) == VQ_PAGE_OVERFLOW, VQ_ECORRUPT,
@@ -154,6 +152,9 @@ vq_status vq_page_look(const vq_pages *p, uint64_t page, unsigned kind, unsigned
     if (!big) goto out;
     node->overflow = vq_le64(node->value);
     node->value = NULL;
+    VQ_REQUIRE(node->overflow >= 2 && node->overflow < p->count, VQ_ECORRUPT,
+               "page %" PRIu ": node %u: a value on page %" PRIu " of %" PRIu, U(page), i,
+               U(node->overflow), U(p->count));
 out:
     return rc;
 }

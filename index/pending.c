@@ -148,13 +148,10 @@ static vq_status find_id(vq_pending *b, uint64_t number, const char *name, uint3
     *out = vq_table_find(&b->table, hash, name != NULL ? same_name : NULL, &w);
     if (*out != VQ_TABLE_NONE) goto out;
     VQ_REQUIRE(b->nids < VQ_TABLE_NONE, VQ_EINVAL, "more than 2^32 ids at once; commit earlier");
-    if (b->nids == b->ids_cap) {
-        size_t cap = 2 * b->ids_cap + 64;
-        vq_pending_id *grown = vq_mem_grow(b->ids, b->nids, cap, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "a batch of %zu ids", cap);
-        b->ids = grown;
-        b->ids_cap = cap;
-    }
+    vq_pending_id *grown =
+        vq_mem_reserve(b->ids, b->nids, b->nids + 1, &b->ids_room, sizeof *grown);
+    VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "a batch of %zu ids", b->nids);
+    b->ids = grown;
     vq_put_be64(key, number);
     VQ_TRY(look_up(b, name != NULL ? name : (const void *)key, name != NULL ? strlen(name) : 8, &id,
                    err));

@@ -42,7 +42,7 @@ typedef struct vq_pending {
     bool strings;
     int threads;
     vq_pending_id *ids; /* nids */
-    size_t nids, ids_cap;
+    size_t nids, ids_room;
     vq_table table; /* of ids, or hashes of names */
     uint64_t calls;
     uint64_t next; /* the id that the next vector without one gets */

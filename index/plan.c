@@ -278,8 +278,7 @@ static void choose_sample(vq_plan *p, const vq_build_opts *o, uint32_t elem)
     size_t row = m->d * (vq_elem_size(elem) + sizeof(float) / 2);
     uint64_t room = (o->memory != 0 ? VQ_MAX(p->memory / 4 * 3, MIN_SAMPLE) : MAX_SAMPLE) / row;
     room = VQ_MAX(room, (uint64_t)256);
-    if (want > room && room < m->n)
-        vq_plan_note(p, "sample %" PRIu64 " rows: what the memory holds", room);
+    p->cut = want > room && room < m->n;
     p->sample = (size_t)VQ_MIN(VQ_MIN(want, room), m->n);
 }
 
@@ -294,12 +293,14 @@ static void record_options(vq_model *m, const vq_build_opts *o)
         m->seed);
 }
 
-/* codec: as a trial has decided, and why; or NULL. */
+/* codec: as a trial has decided, and why; or NULL.  By then the sample has been taken. */
 static vq_status make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_t d, uint32_t elem,
                       const vq_codec *codec, const char *why, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    memset(p, 0, sizeof *p);
+    vq_plan made = {.sample = 0};
+    if (codec != NULL) made = (vq_plan){.sample = p->sample, .cut = p->cut};
+    *p = made;
     vq_model *m = &p->model;
     VQ_REQUIRE(opts->metric <= VQ_METRIC_COSINE, VQ_EINVAL, "metric %u: there is no such metric",
                opts->metric);
@@ -326,7 +327,8 @@ static vq_status make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32_
     VQ_TRY(choose_copies(p, opts, err));
     choose_store(p, opts, elem);
     choose_effort(p);
-    choose_sample(p, opts, elem);
+    if (codec == NULL) choose_sample(p, opts, elem);
+    if (p->cut) vq_plan_note(p, "sample %zu rows: what the memory holds", p->sample);
 out:
     return rc;
 }
@@ -340,10 +342,7 @@ vq_status vq_plan_make(vq_plan *p, const vq_build_opts *opts, uint64_t n, uint32
 vq_status vq_plan_decide(vq_plan *p, const vq_build_opts *opts, uint32_t elem,
                          const vq_codec *codec, const char *why, vq_error *err)
 {
-    size_t sampled = p->sample;
-    vq_status rc = make(p, opts, p->model.n, p->model.d, elem, codec, why, err);
-    p->sample = sampled; /* it has been taken */
-    return rc;
+    return make(p, opts, p->model.n, p->model.d, elem, codec, why, err);
 }
 
 void vq_plan_shrink(vq_plan *p, uint64_t n)

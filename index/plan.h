@@ -9,7 +9,8 @@
 
 typedef struct vq_plan {
     vq_model model; /* parameters; arrays are NULL, d_code is final after vq_fit */
-    size_t sample;  /* rows to train on */
+    size_t sample;  /* rows to train on; */
+    bool cut;       /* ..as many as the memory holds, where more were wanted */
     size_t memory;  /* bytes to stay within, about */
     int threads;
     bool whiten;        /* error counts as given queries feel it, from the axes on */

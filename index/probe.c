@@ -161,6 +161,8 @@ static void score(const vq_shard *s, const vq_kernels *k, const vq_query *x, con
         for (size_t i = 0; i < n; i++)
             scores[i] = k->dot_f32(x->y, routes + (size_t)rows[i] * d, d);
     for (size_t i = 0; i < n; i++) scores[i] -= m->biases[rows != NULL ? rows[i] : i];
+    for (size_t i = 0; rows == NULL && i < s->vacant.n; i++)
+        scores[s->vacant.lists[i]] = VQ_VACANT_SCORE;
 }
 
 void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, void *scratch,

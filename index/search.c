@@ -35,9 +35,10 @@ typedef struct tile {
 } tile;
 
 /* What a wanted recall takes: the rules, and bounds on what they may do. */
-static vq_effort effort_for_recall(const vq_model *m, uint32_t k, float recall, bool exact)
+static vq_effort effort_for_recall(const vq_shard *of, uint32_t k, float recall, bool exact)
 {
-    vq_effort e = {.k = k, .nprobe = m->nlist, .exact = exact, .recall = recall};
+    const vq_model *m = &of->model;
+    vq_effort e = {.k = k, .nprobe = vq_shard_live(of), .exact = exact, .recall = recall};
     if (recall >= 1.0f) { /* everything: exact search, where there are rows */
         uint64_t all = exact ? m->n : 2 * (uint64_t)k + 64;
         e.candidates = (uint32_t)VQ_MIN(VQ_MAX(all, (uint64_t)k), m->n);
@@ -71,12 +72,12 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
     if (recall == 0.0f && s->nprobe == 0 && s->rerank == 0 && m->tune != NULL)
         recall = VQ_RECALL_DEFAULT;
     if (recall != 0.0f) {
-        e = effort_for_recall(m, k, recall, m->store != VQ_ELEM_NONE);
+        e = effort_for_recall(shard, k, recall, m->store != VQ_ELEM_NONE);
         look_closer(s, m, &e);
         return e;
     }
     uint64_t nprobe = s->nprobe != 0 ? s->nprobe : m->nprobe;
-    e.nprobe = (uint32_t)VQ_MIN(VQ_MAX(nprobe, (uint64_t)1), (uint64_t)m->nlist);
+    e.nprobe = (uint32_t)VQ_MIN(VQ_MAX(nprobe, (uint64_t)1), (uint64_t)vq_shard_live(shard));
     e.exact = s->rerank != VQ_NONE && m->store != VQ_ELEM_NONE;
     uint64_t want;
     if (!e.exact)
@@ -119,11 +120,12 @@ static vq_status load_lists(tile *t, vq_query *x, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &t->shard->model;
+    uint32_t live = vq_shard_live(t->shard);
     uint64_t found = 0;
     for (uint32_t i = 0;; i++) {
         if (i == x->nlists) {
-            if (found >= t->effort.k || x->nlists == m->nlist) break;
-            uint32_t more = (uint32_t)VQ_MIN(2 * (uint64_t)x->nlists, (uint64_t)m->nlist);
+            if (found >= t->effort.k || x->nlists == live) break;
+            uint32_t more = (uint32_t)VQ_MIN(2 * (uint64_t)x->nlists, (uint64_t)live);
             void *scratch = vq_arena_take(&t->s->shared, vq_probe_scratch(m), 1);
             x->lists = vq_arena_take(&t->s->shared, more, sizeof *x->lists);
             VQ_REQUIRE(scratch != NULL && x->lists != NULL, VQ_ENOMEM, "search: %u lists", more);
@@ -145,7 +147,7 @@ static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uin
     to->queries++;
     to->lists += lists;
     to->rows += rows;
-    bool copies = s->model.copies > 0 && (adaptive || x->nlists < s->model.nlist);
+    bool copies = s->model.copies > 0 && (adaptive || x->nlists < vq_shard_live(s));
     for (uint32_t i = 0; i < lists; i++) {
         const vq_list_view *l = &s->lists[x->lists[i].id];
         bool none = s->mask != NULL && s->mask->counts[x->lists[i].id] == 0;
@@ -267,8 +269,7 @@ out:
 /* Whether a query is worth the waking of all threads, where that is wanted. */
 static bool spreads(const vq_searcher *s, const vq_effort *e, const vq_shard *shard)
 {
-    const vq_model *m = &shard->model;
-    double vectors = (double)m->n * e->nprobe / m->nlist;
+    double vectors = (double)shard->model.n * e->nprobe / vq_shard_live(shard);
     return s->threads > 1 && shard->mask == NULL && !e->adaptive && e->bars == 0.0f &&
            e->candidates <= MOST_KEPT && vectors >= (double)s->spread;
 }
@@ -286,7 +287,7 @@ static size_t batch_of(const vq_searcher *s, const vq_effort *e, const vq_shard 
     if (e->bars > 0.0f) return 1; /* which codes are read to the end shows list by list */
     if (e->adaptive || n < LEAST_BATCH || e->candidates > MOST_KEPT) return 1;
     if (shard->mask != NULL || spreads(s, e, shard)) return 1; /* a mask leaves little to share */
-    return (uint64_t)n * e->nprobe >= (uint64_t)SHARED * m->nlist ? n : 1;
+    return (uint64_t)n * e->nprobe >= (uint64_t)SHARED * vq_shard_live(shard) ? n : 1;
 }
 
 /* Queries that are done at a time: those of a batch for each thread, twice. */

@@ -13,6 +13,14 @@ static void free_list(vq_list_view *l)
     vq_mem_free(l->rows);
 }
 
+/* Where that fails a search reads all lists as if they held something. */
+static void find_vacant(vq_shard *s, const vq_vacant *old)
+{
+    vq_error ignored = {0};
+    if (s->model.ngroups > 0) return; /* these may name any list */
+    (void)vq_vacant_find(&s->vacant, &s->snapshot, s->model.nlist, old, &ignored);
+}
+
 /* Of a snapshot, which becomes the shard's.  known: of an earlier one that is still held, or NULL.
  */
 static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_model *known,
@@ -30,6 +38,7 @@ static vq_status open_shard(vq_shard *s, const vq_snapshot *snapshot, const vq_m
     VQ_REQUIRE(s->lists != NULL && s->lock != NULL, VQ_ENOMEM, "searcher: %u lists",
                s->model.nlist);
     (void)pthread_mutex_init(s->lock, NULL);
+    if (known == NULL) find_vacant(s, NULL);
 out:
     if (rc != VQ_OK) vq_shard_close(s);
     return rc;
@@ -81,9 +90,11 @@ static vq_list_view *list_of(vq_shard *s, const uint8_t *key, size_t len, uint32
 
 static void forget_codes(void *shard, const uint8_t *key, size_t len)
 {
+    vq_shard *s = shard;
     uint32_t chunk;
-    vq_list_view *l = list_of(shard, key, len, &chunk);
+    vq_list_view *l = list_of(s, key, len, &chunk);
     if (l != NULL) l->loaded = false; /* where its other rows lie is still known */
+    if (len == 8 && s->vacant.state != NULL) vq_vacant_forget(&s->vacant, vq_be32(key));
 }
 
 static void forget_rows(void *shard, const uint8_t *key, size_t len)
@@ -98,7 +109,7 @@ static void forget_rows(void *shard, const uint8_t *key, size_t len)
 /* What has been looked up in an older snapshot, which is still held, and lies where it lay need not
  * be looked up again: after a change of a few vectors that is nearly all.  Without memory all is.
  */
-static void carry_lists(vq_shard *fresh, vq_shard *s)
+static bool carry_lists(vq_shard *fresh, vq_shard *s)
 {
     static const vq_db dbs[] = {VQ_DB_VECTORS, VQ_DB_LISTS, VQ_DB_COPIES};
     const vq_snapshot *a = &s->snapshot, *b = &fresh->snapshot;
@@ -107,11 +118,12 @@ static void carry_lists(vq_shard *fresh, vq_shard *s)
     for (size_t i = 0; i < VQ_COUNT(dbs) && rc == VQ_OK; i++)
         rc = vq_tree_differs(&a->pages, &a->db[dbs[i]], &b->pages, &b->db[dbs[i]],
                              dbs[i] == VQ_DB_VECTORS ? forget_rows : forget_codes, s, &ignored);
-    if (rc != VQ_OK || !vq_shard_room(s, fresh->model.nlist)) return;
+    if (rc != VQ_OK || !vq_shard_room(s, fresh->model.nlist)) return false;
     vq_list_view *lists = fresh->lists;
     uint32_t room = fresh->room;
     fresh->lists = s->lists, fresh->room = s->room;
     s->lists = lists, s->room = room;
+    return true;
 }
 
 vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
@@ -135,7 +147,8 @@ vq_status vq_shard_refresh(vq_shard *s, vq_error *err)
         fresh.groups = s->groups;
         memset(&s->groups, 0, sizeof s->groups);
     }
-    if (held) carry_lists(&fresh, s);
+    bool carried = held && carry_lists(&fresh, s);
+    if (held) find_vacant(&fresh, carried ? &s->vacant : NULL);
     vq_shard_close(s);
     *s = fresh;
 out:
@@ -149,6 +162,7 @@ void vq_shard_close(vq_shard *s)
     if (s->lock != NULL) (void)pthread_mutex_destroy(s->lock);
     vq_mem_free(s->lock);
     vq_mem_free(s->names);
+    vq_vacant_fini(&s->vacant);
     vq_mask_free(s->mask);
     if (s->docs != NULL) vq_doc_room_fini(s->docs);
     vq_mem_free(s->docs);

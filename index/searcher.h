@@ -31,6 +31,13 @@ typedef struct vq_list_view {
     bool loaded;               /* else n and rows may be an older snapshot's, see carry_lists */
 } vq_list_view;
 
+typedef struct vq_vacant { /* lists that hold neither vectors nor copies */
+    uint8_t *state;        /* nlist: 0 of these; NULL: it is not known, and none is named; owned */
+    uint32_t nlist;
+    uint32_t *lists; /* n, rising; owned */
+    uint32_t n;
+} vq_vacant;
+
 typedef struct vq_filter vq_filter; /* mask.h */
 typedef struct vq_mask vq_mask;
 typedef struct vq_expr vq_expr;         /* expr.h */
@@ -46,6 +53,7 @@ typedef struct vq_shard { /* one index */
     vq_list_view *lists;   /* room of them, nlist at least; filled by vq_shard_load */
     uint32_t room;         /* a writer looks at lists to come, which are empty as yet */
     pthread_mutex_t *lock; /* held while a list is looked up; owned */
+    vq_vacant vacant;      /* none is named where lists lie in groups */
     uint32_t capacity;     /* vectors of a full chunk */
     uint32_t row_capacity; /* rows of a full chunk of rows */
     vq_mask *mask;         /* of the searcher's filter for this snapshot; NULL: no filter; owned */
@@ -65,6 +73,19 @@ bool vq_shard_room(vq_shard *s, uint32_t nlist);
 /* The list's chunks, looked up at the first call.  Any thread; but who has not called it for a list
  * must not look at that list. */
 vq_status vq_shard_load(vq_shard *s, uint32_t list, vq_error *err);
+
+/* vacant.c: into v, by the keys of a snapshot; old: of an earlier one, or NULL, of which lists that
+ * may have changed have been forgotten.  On failure v is empty. */
+vq_status vq_vacant_find(vq_vacant *v, const vq_snapshot *s, uint32_t nlist, const vq_vacant *old,
+                         vq_error *err);
+void vq_vacant_forget(vq_vacant *v, uint32_t list);
+void vq_vacant_fini(vq_vacant *v);
+#define VQ_VACANT_SCORE (-0x1p126f) /* below that of any other list, and no infinity */
+/* Lists that a search of all of them reads; 1 at least. */
+static inline uint32_t vq_shard_live(const vq_shard *s)
+{
+    return VQ_MAX(s->model.nlist - s->vacant.n, 1u);
+}
 
 /* Where a vector lies: list << 32 | slot. */
 static inline const vq_chunk_view *vq_shard_at(const vq_shard *s, uint64_t place, uint32_t *slot)

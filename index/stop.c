@@ -24,6 +24,7 @@ bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_shard *s, const vq_ke
 static bool gather(const vq_stop *t, vq_query *x, float floor)
 {
     size_t more = 0, n = x->nlists;
+    floor = fmaxf(floor, VQ_VACANT_SCORE / 2); /* none of those that hold nothing */
     for (uint32_t l = 0; l < t->nlist; l++) more += x->rest[l] >= floor;
     vq_hit *lists = vq_arena_take(t->arena, n + more + 1, sizeof *lists);
     if (lists == NULL) return false;

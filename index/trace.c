@@ -105,7 +105,7 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
                    w->score != NULL,
                VQ_ENOMEM, "tune: a query over %u lists", m->nlist);
     vq_query_prepare(r->s, r->k, x, probe);
-    vq_query_probe(r->s, r->k, x, m->nlist, true, probe);
+    vq_query_probe(r->s, r->k, x, r->t->nlist, true, probe);
     w->unit = vq_query_unit(m, r->k, x->y);
     w->tables = m->codec->prepare(code, r->k, x->y, arena);
     VQ_REQUIRE(w->tables != NULL, VQ_ENOMEM, "tune: tables of a query");
@@ -232,16 +232,17 @@ vq_status vq_trace_run(vq_trace *t, vq_shard *s, const vq_probes *p, const uint3
     vq_status rc = VQ_OK;
     size_t cells, hits;
     run r = {.t = t, .s = s, .p = p, .k = vq_kernels_get()};
-    *t = (vq_trace){.nk = nk, .nlist = s->model.nlist, .n = p->n};
+    *t = (vq_trace){.nk = nk, .nlist = vq_shard_live(s), .n = p->n};
     memcpy(t->k, k, nk * sizeof *k);
     t->depth = (uint32_t)VQ_MIN((uint64_t)depth, s->model.n);
     VQ_REQUIRE(vq_mul_size(p->n, t->nlist, &cells) && vq_mul_size(p->n, t->depth, &hits), VQ_EINVAL,
                "tune: %zu queries", p->n);
     for (uint32_t l = 0; l < s->model.nlist; l++) VQ_TRY(vq_shard_load(s, l, err));
-    r.first = vq_mem_calloc(t->nlist, sizeof *r.first);
-    VQ_REQUIRE(r.first != NULL, VQ_ENOMEM, "tune: %u lists", t->nlist);
-    for (uint32_t l = 1; l < t->nlist; l++) r.first[l] = r.first[l - 1] + s->lists[l - 1].n;
-    VQ_REQUIRE(r.first[t->nlist - 1] + s->lists[t->nlist - 1].n == s->model.n, VQ_ECORRUPT,
+    uint32_t nlist = s->model.nlist;
+    r.first = vq_mem_calloc(nlist, sizeof *r.first);
+    VQ_REQUIRE(r.first != NULL, VQ_ENOMEM, "tune: %u lists", nlist);
+    for (uint32_t l = 1; l < nlist; l++) r.first[l] = r.first[l - 1] + s->lists[l - 1].n;
+    VQ_REQUIRE(r.first[nlist - 1] + s->lists[nlist - 1].n == s->model.n, VQ_ECORRUPT,
                "%s: the lists do not hold %" PRIu64 " vectors", vq_file_path(s->snapshot.file),
                s->model.n);
     for (size_t i = 0; i < nk; i++) {

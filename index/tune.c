@@ -236,13 +236,22 @@ static uint8_t *pack(const float *rows, size_t n, size_t value_min, size_t *size
     return value;
 }
 
-/* The curve is of the vectors of which so many had been added. */
-static vq_status note_when(const char *path, const vq_file *f, uint64_t added, vq_error *err)
+/* The curve, and of how many vectors that have been added it is, in one commit. */
+static vq_status store(const char *path, const vq_file *f, const float *rows, size_t n,
+                       uint64_t added, size_t value_min, vq_error *err)
 {
-    uint8_t record[8 + 24];
-    int len = snprintf((char *)record + 8, sizeof record - 8, "%" PRIu64, added);
-    vq_record_seal(record, 8 + (size_t)len);
-    return vq_file_put(path, f, VQ_DB_META, VQ_TUNED_AT_KEY, record, 8 + (size_t)len, err);
+    vq_status rc = VQ_OK;
+    size_t size;
+    uint8_t when[8 + 24], *curve = pack(rows, n, value_min, &size);
+    VQ_REQUIRE(curve != NULL, VQ_ENOMEM, "tune: %zu bytes", size);
+    int digits = snprintf((char *)when + 8, sizeof when - 8, "%" PRIu64, added);
+    vq_record_seal(when, 8 + (size_t)digits);
+    const vq_value values[] = {{VQ_DB_MODEL, VQ_TUNE_KEY, curve, size},
+                               {VQ_DB_META, VQ_TUNED_AT_KEY, when, 8 + (size_t)digits}};
+    VQ_TRY(vq_file_put(path, f, values, added > 0 ? 2 : 1, err));
+out:
+    vq_mem_free(curve);
+    return rc;
 }
 
 vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
@@ -252,8 +261,7 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
     vq_shard shard = {0};
     vq_ticker ticker = {.fn = o->progress, .ctx = o->progress_ctx};
     float *x = NULL, *rows = NULL;
-    uint8_t *value = NULL;
-    size_t n = 0, size = 0, value_min = 0, nq = 0;
+    size_t n = 0, value_min = 0, nq = 0;
     VQ_TRY(vq_file_open(&f, path, err));
     VQ_TRY(vq_file_sound(f, &value_min, err)); /* LMDB believes the pages that it writes beside */
     VQ_TRY(vq_shard_open(&shard, f, err));
@@ -272,15 +280,11 @@ vq_status vq_tune_index(const char *path, const vq_tune_opts *o, vq_error *err)
     VQ_TRY(vq_tune_file(f, &job, &rows, &n, err));
     VQ_REQUIRE(n > 0, VQ_EUNSUPPORTED,
                "%s: not even half of the answers were found; it is as it was", path);
-    value = pack(rows, n, value_min, &size);
-    VQ_REQUIRE(value != NULL, VQ_ENOMEM, "tune: %zu bytes", size);
-    VQ_TRY(vq_file_put(path, f, VQ_DB_MODEL, VQ_TUNE_KEY, value, size, err));
-    if (added > 0) VQ_TRY(note_when(path, f, added, err));
+    VQ_TRY(store(path, f, rows, n, added, value_min, err));
 out:
     vq_shard_close(&shard);
     vq_file_close(f);
     vq_mem_free(x);
     vq_mem_free(rows);
-    vq_mem_free(value);
     return rc;
 }

@@ -129,18 +129,12 @@ static vq_status add_id(vq_update *u, const void *key, size_t len, uint64_t plac
                         vq_error *err)
 {
     vq_status rc = VQ_OK;
-    if (u->nids == u->ids_cap) {
-        size_t cap = 2 * u->ids_cap + 64;
-        vq_id_edit *grown = vq_mem_grow(u->ids, u->nids, cap, sizeof *grown);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu ids", cap);
-        u->ids = grown, u->ids_cap = cap;
-    }
-    if (u->nkeys + len > u->keys_cap) {
-        size_t cap = 2 * u->keys_cap + 4096;
-        uint8_t *grown = vq_mem_grow(u->keys, u->nkeys, cap, 1);
-        VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%zu bytes of ids", cap);
-        u->keys = grown, u->keys_cap = cap;
-    }
+    vq_id_edit *ids = vq_mem_reserve(u->ids, u->nids, u->nids + 1, &u->ids_room, sizeof *ids);
+    VQ_REQUIRE(ids != NULL, VQ_ENOMEM, "%zu ids", u->nids);
+    u->ids = ids;
+    uint8_t *keys = vq_mem_reserve(u->keys, u->nkeys, u->nkeys + len, &u->keys_room, 1);
+    VQ_REQUIRE(keys != NULL, VQ_ENOMEM, "%zu bytes of ids", u->nkeys);
+    u->keys = keys;
     memcpy(u->keys + u->nkeys, key, len);
     u->ids[u->nids++] =
         (vq_id_edit){.key = u->nkeys, .len = (uint32_t)len, .place = place, .copy = copy};

@@ -51,9 +51,9 @@ typedef struct vq_update {
     vq_half vectors, copies;
     uint64_t *labels; /* of the batch's vectors */
     vq_id_edit *ids;  /* by key */
-    size_t nids, ids_cap;
+    size_t nids, ids_room;
     uint8_t *keys;
-    size_t nkeys, keys_cap;
+    size_t nkeys, keys_room;
     vq_name_edit *names;
     size_t nnames;
     vq_docs docs;

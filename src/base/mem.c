@@ -8,6 +8,8 @@
 
 #include "src/base/compiler.h"
 
+enum { ROOM_FIRST = 256 }; /* elements of what grows */
+
 static _Atomic uint64_t alloc_count;
 static _Atomic uint64_t alloc_limit; /* calls that may succeed; 0 = no limit */
 
@@ -68,6 +70,17 @@ void *vq_mem_grow(void *block, size_t old_count, size_t count, size_t size)
     if (grown == NULL) return NULL;
     if (block != NULL) memcpy(grown, block, VQ_MIN(old_count, count) * size);
     vq_mem_free(block);
+    return grown;
+}
+
+void *vq_mem_reserve(void *block, size_t have, size_t want, size_t *room, size_t size)
+{
+    size_t more;
+    if (want <= *room && block != NULL) return block;
+    if (!vq_mul_size(*room, 2, &more)) return NULL;
+    more = VQ_MAX(VQ_MAX(more, want), (size_t)ROOM_FIRST);
+    void *grown = vq_mem_grow(block, have, more, size);
+    if (grown != NULL) *room = more;
     return grown;
 }
 

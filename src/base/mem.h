@@ -21,6 +21,11 @@ void *vq_mem_calloc(size_t count, size_t size);
 /* Grows (or shrinks) a block of old_count to count elements; the first old_count are kept.
  * On failure NULL, and the block is as before. */
 void *vq_mem_grow(void *block, size_t old_count, size_t count, size_t size);
+/* For what grows as it comes, so that no header decides how much is allocated: a block with room
+ * for `want` elements of size bytes, of which `have` are there: the same one, or another in its
+ * place, at least twice as large.  To begin with, block is NULL and *room 0.  On failure NULL, and
+ * block and *room are as before. */
+void *vq_mem_reserve(void *block, size_t have, size_t want, size_t *room, size_t size);
 char *vq_mem_strdup(const char *text);
 void vq_mem_free(void *block); /* accepts NULL */
 

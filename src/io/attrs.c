@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "src/base/mem.h"
-#include "src/io/grow.h"
 #include "src/io/ids.h"
 #include "src/io/jsonl.h"
 
@@ -78,7 +77,8 @@ static vq_status take_tags(reader *r, char *line)
                    "%s:%zu: a tag of %zu bytes, at most %u are possible", to->text.name,
                    to->text.line, strlen(tag), VQ_TAG_MAX);
         VQ_TRY(vq_id_check(to->text.name, to->text.line, tag, err));
-        char **grown = vq_reserve(to->tags, r->ntags, r->ntags + 1, &r->tags_room, sizeof *grown);
+        char **grown =
+            vq_mem_reserve(to->tags, r->ntags, r->ntags + 1, &r->tags_room, sizeof *grown);
         VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%s: no memory for %zu tags", to->text.name, r->ntags);
         to->tags = grown;
         to->tags[r->ntags++] = tag;
@@ -123,7 +123,7 @@ static vq_status take_payload(reader *r, char *line)
                to->text.line, bytes, VQ_PAYLOAD_MAX);
     VQ_TRY(take_id(r, id));
     len = strlen(id) + 1;
-    char *grown = vq_reserve(to->ids, r->len, r->len + len, &r->ids_room, 1);
+    char *grown = vq_mem_reserve(to->ids, r->len, r->len + len, &r->ids_room, 1);
     VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%s: no memory for %zu ids", to->text.name, r->n);
     to->ids = grown;
     memcpy(to->ids + r->len, id, len);
@@ -167,7 +167,7 @@ vq_status vq_attrs_read(vq_attrs *out, const char *path, vq_attrs_kind kind, boo
     VQ_TRY(vq_text_read(&out->text, path, err));
     VQ_REQUIRE(make_room(&r), VQ_ENOMEM, "%s: out of memory", path);
     if (kind == VQ_ATTRS_TAGS) {
-        out->tags = vq_reserve(NULL, 0, 1, &r.tags_room, sizeof *out->tags);
+        out->tags = vq_mem_reserve(NULL, 0, 1, &r.tags_room, sizeof *out->tags);
         VQ_REQUIRE(out->tags != NULL, VQ_ENOMEM, "%s: out of memory", path);
     }
     for (char *line; (line = vq_text_line(&out->text)) != NULL;) {

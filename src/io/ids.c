@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "src/base/mem.h"
-#include "src/io/grow.h"
 #include "src/io/text.h"
 #include "src/io/utf8.h"
 
@@ -57,7 +56,7 @@ static vq_status take_lines(vq_ids *ids, vq_text *t, vq_error *err)
         uint64_t number;
         VQ_TRY(vq_id_check(t->name, t->line, line, err));
         if (!canonical_number(line, &number)) ids->strings = true;
-        char **names = vq_reserve(ids->names, ids->n, ids->n + 1, &room, sizeof *names);
+        char **names = vq_mem_reserve(ids->names, ids->n, ids->n + 1, &room, sizeof *names);
         VQ_REQUIRE(names != NULL, VQ_ENOMEM, "%s: no memory for %zu ids", t->name, ids->n + 1);
         ids->names = names;
         ids->names[ids->n] = line;

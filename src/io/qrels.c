@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "src/base/mem.h"
-#include "src/io/grow.h"
 #include "src/io/text.h"
 
 typedef struct record {
@@ -45,7 +44,7 @@ static void table_fini(table *t)
 
 static vq_status add_record(table *t, record r, vq_error *err)
 {
-    record *grown = vq_reserve(t->records, t->n, t->n + 1, &t->room, sizeof *grown);
+    record *grown = vq_mem_reserve(t->records, t->n, t->n + 1, &t->room, sizeof *grown);
     if (grown == NULL)
         return vq_fail(err, VQ_ENOMEM, "%s: no memory for %zu lines", t->text.name, t->n + 1);
     t->records = grown;

@@ -10,7 +10,6 @@
 #include "src/base/mem.h"
 #include "src/base/pack.h"
 #include "src/io/format.h"
-#include "src/io/grow.h"
 
 /* ---- making and ending -------------------------------------------------------------------- */
 
@@ -297,7 +296,7 @@ vq_status vq_source_read_all_f32(vq_source *src, float **rows, size_t *n, vq_err
     size_t have = 0, room = 0, got = 1; /* in numbers */
     float *all = NULL;
     while (got > 0) {
-        float *grown = vq_reserve(all, have, have + src->d, &room, sizeof *grown);
+        float *grown = vq_mem_reserve(all, have, have + src->d, &room, sizeof *grown);
         VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%s: no memory for more than %zu rows of %" PRIu32,
                    src->name, have / src->d, src->d);
         all = grown;

@@ -7,13 +7,12 @@
 #include "src/base/mem.h"
 #include "src/base/pack.h"
 #include "src/io/format.h"
-#include "src/io/grow.h"
 
 static vq_status read_bytes(vq_text *t, vq_stream *stream, vq_error *err)
 {
     size_t room = 0, got = 1;
     while (got > 0) {
-        char *grown = vq_reserve(t->bytes, t->len, t->len + 2, &room, 1);
+        char *grown = vq_mem_reserve(t->bytes, t->len, t->len + 2, &room, 1);
         if (grown == NULL)
             return vq_fail(err, VQ_ENOMEM, "%s: no memory for more than %zu bytes of text", t->name,
                            t->len);

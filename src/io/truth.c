@@ -11,7 +11,6 @@
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
 #include "src/io/format.h"
-#include "src/io/grow.h"
 #include "src/io/out.h"
 
 #define K_MAX 65536u
@@ -41,7 +40,7 @@ static vq_status read_ids(reader *r, size_t have, size_t count, vq_error *err)
         size_t n = VQ_MIN(count - done, sizeof bytes / 4);
         VQ_TRY(read_words(r, bytes, n, "ids", err));
         uint64_t *grown =
-            vq_reserve(r->t->ids, have + done, have + done + n, &r->ids_room, sizeof *grown);
+            vq_mem_reserve(r->t->ids, have + done, have + done + n, &r->ids_room, sizeof *grown);
         VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%s: no memory for %zu ids", r->name, have + done + n);
         r->t->ids = grown;
         for (size_t i = 0; i < n; i++, done++) {
@@ -62,7 +61,7 @@ static vq_status read_scores(reader *r, size_t count, vq_error *err)
     for (size_t done = 0; done < count;) {
         size_t n = VQ_MIN(count - done, sizeof bytes / 4);
         VQ_TRY(read_words(r, bytes, n, "scores", err));
-        float *grown = vq_reserve(r->t->scores, done, done + n, &r->scores_room, sizeof *grown);
+        float *grown = vq_mem_reserve(r->t->scores, done, done + n, &r->scores_room, sizeof *grown);
         VQ_REQUIRE(grown != NULL, VQ_ENOMEM, "%s: no memory for %zu scores", r->name, done + n);
         r->t->scores = grown;
         for (size_t i = 0; i < n; i++, done++) r->t->scores[done] = vq_lef32(bytes + 4 * i);

@@ -137,6 +137,9 @@ Test(write, backup, .timeout = 120)
     DONE(dir, "rm *.tmp-1-index");
     DONE(dir, "zstd -dqf b.zst -o z.vq && \"$VQ\" info z.vq --digest | cmp - 1");
     DONE(dir, "\"$VQ\" restore - -o y.vq --force -q <b.zst && \"$VQ\" add y.vq b.fbin -q");
+    /* what is written on the way lies where a link leads: nothing can be made beside this one */
+    DONE(dir, "\"$VQ\" restore b.zst -o /proc/self/fd/9 --force -q 9<>y.vq && "
+              "\"$VQ\" info y.vq --digest | cmp - 1 && ! ls | grep tmp");
     REFUSED(dir, 2, "exists; give --force", "\"$VQ\" restore b.zst -o y.vq");
     REFUSED(dir, 2, "exists; give --force", "\"$VQ\" backup x.vq -o b.zst");
     REFUSED(dir, 2, "both input and output", "\"$VQ\" backup x.vq -o x.vq --force");

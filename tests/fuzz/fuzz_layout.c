@@ -135,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #include "src/base/rng.h"
 
 enum { PAGE = 512, PAGES = 6, MOST = 16384 };
+enum { RUN_AT = 4 * PAGE + 440 + 8 + 1 }; /* in make_pages: the number of the overflow page */
 
 static void make_relation(uint8_t *bytes, uint32_t n, size_t *len)
 {
@@ -282,6 +283,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "fuzz_layout: the seed pages are not sound\n");
         return EXIT_FAILURE;
     }
+    vq_put_le64(bytes + RUN_AT, UINT64_MAX); /* was taken for no such page once */
+    (void)LLVMFuzzerTestOneInput(bytes, (size_t)PAGES * PAGE);
     for (uint64_t i = 0; i < iterations; i++) {
         vq_rng r;
         vq_rng_init(&r, seed, i);

@@ -106,6 +106,65 @@ Test(bars, lists_that_lie_far_apart)
     test_rmdir(dir);
 }
 
+/* x under ids from `first` on, in one commit. */
+static void put(const char *path, const float *x, size_t n, uint64_t first)
+{
+    static uint64_t ids[N];
+    vq_writer *w;
+    vq_source *src;
+    for (size_t i = 0; i < n; i++) ids[i] = first + i;
+    OK(vq_source_open_array(&src, x, n, D, VQ_F32, &err));
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_upsert(w, src, ids, NULL, n, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    vq_source_close(src);
+}
+
+/* Of what has come far away, whose lists have split again and again, no more than twice as many
+ * neighbours lie outside of their bars as the tail of a normal law has.  (By cosine, in 3 bits, it
+ * is 1.5 to 1.8 times as many, and 1.2 to 1.4 in an index built of all: what is coded is small
+ * beside the vectors.) */
+Test(bars, hold_where_lists_have_split, .timeout = 120)
+{
+    static const float bits[] = {3.0f, 6.0f}, widths[] = {1.0f, 2.0f, 3.0f};
+    static outcome exact, got;
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(7, N, D), *far = clusters(8, N + NQ, D);
+    for (size_t i = 0; i < (N + NQ) * D; i++) far[i] = 0.7f * far[i] + (i % D < 4 ? 6.0f : 0.0f);
+    for (size_t b = 0; b < VQ_COUNT(bits); b++)
+        for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++) {
+            vq_build_opts o = VQ_BUILD_OPTS_INIT;
+            vq_info info = VQ_INFO_INIT;
+            uint32_t before = 30, splits = 0;
+            o.codec = "saq", o.bits = bits[b], o.metric = metric, o.store = VQ_F32;
+            o.force = 1, o.nlist = before, o.no_tune = 1;
+            build(path, x, N, D, VQ_F32, &o);
+            for (size_t i = 0; i < N; i += N / 6) {
+                put(path, far + i * D, N / 6, N + i);
+                vq_index *ix = open_index(path);
+                OK(vq_index_info(ix, &info, &err));
+                splits += info.nlist > before;
+                before = info.nlist;
+                vq_close(ix);
+            }
+            cr_assert_geq(splits, 2, "%u lists", before);
+            vq_index *ix = open_index(path);
+            look(ix, far + (size_t)N * D, 0.0f, 2 * N, &exact);
+            for (size_t i = 0; i < VQ_COUNT(widths); i++) {
+                look(ix, far + (size_t)N * D, widths[i], 0, &got);
+                double lost = 1.0 - share_of(&got, &exact);
+                double tail = 0.5 * erfc((double)widths[i] / sqrt(2.0));
+                cr_assert_lt(lost, 2.0 * tail + 0.01, "%g bits, metric %u: %g lost at %g",
+                             (double)bits[b], metric, lost, (double)widths[i]);
+            }
+            vq_close(ix);
+        }
+    vq_mem_free(x), vq_mem_free(far);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(bars, no_distance_is_below_zero)
 {
     static outcome got;

@@ -82,9 +82,14 @@ Test(drift, a_curve_grows_old, .timeout = 120)
     (void)put(x + N * D, N);
     cr_assert_eq(info_of().untuned, NEW);
     vq_index *ix = open_index(path);
+    vq_file *f;
+    OK(vq_file_open(&f, path, &err));
+    uint64_t commits = vq_file_newest(f);
     OK(vq_index_digest(ix, before, &err));
     OK(vq_tune(path, &t, &err));
     OK(vq_index_digest(ix, after, &err));
+    cr_assert_eq(vq_file_newest(f), commits + 1, "the curve and its age are one commit");
+    vq_file_close(f);
     cr_assert_str_eq(before, after, "what was measured is no content");
     vq_close(ix);
     cr_assert_eq(info_of().untuned, 0);

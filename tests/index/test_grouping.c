@@ -310,6 +310,7 @@ Test(grouping, damage_is_found, .timeout = 300)
     vq_close(ix);
     size_t size = vq_array_size(1, cols, min);
     uint8_t *value = vq_mem_alloc(size, 1);
+    const vq_value put = {VQ_DB_MODEL, "groups", value, size};
     static const struct {
         size_t at;
         float value;
@@ -325,14 +326,14 @@ Test(grouping, damage_is_found, .timeout = 300)
         groups[wrong[i].at] = wrong[i].value;
         if (wrong[i].value == was) groups[wrong[i].at] += 1.0f;
         vq_array_write(value, groups, 1, cols, min);
-        OK(vq_file_put(path, NULL, VQ_DB_MODEL, "groups", value, size, &err));
+        OK(vq_file_put(path, NULL, &put, 1, &err));
         groups[wrong[i].at] = was;
         cr_assert(problems_of(path) != 0, "%zu", i);
         FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
         cr_assert(strstr(err.text, "groups") != NULL, "%s", err.text);
     }
     vq_array_write(value, groups, 1, cols, min);
-    OK(vq_file_put(path, NULL, VQ_DB_MODEL, "groups", value, size, &err));
+    OK(vq_file_put(path, NULL, &put, 1, &err));
     cr_assert_eq(problems_of(path), 0);
     vq_mem_free(groups), vq_mem_free(value);
     free(path);

@@ -354,6 +354,15 @@ Test(pages, nodes_and_runs_that_leave_their_place)
         vq_put_le32(run, wrong[i]);
         FAILS(VQ_ECORRUPT, vq_page_node(&p, c.page[c.depth - 1], c.at[c.depth - 1], &node, &err));
     }
+    /* The number of the run's first page stands behind the key. */
+    uint8_t *first = im.bytes + (c.node.key - p.base) + c.node.key_len;
+    const uint64_t beyond[] = {0, 1, p.count, VQ_NO_PAGE};
+    for (size_t i = 0; i < VQ_COUNT(beyond); i++) {
+        vq_put_le64(first, beyond[i]);
+        FAILS(VQ_ECORRUPT, vq_page_node(&p, c.page[c.depth - 1], c.at[c.depth - 1], &node, &err));
+        FAILS(VQ_ECORRUPT,
+              vq_page_look(&p, c.page[c.depth - 1], VQ_PAGE_LEAF, c.at[c.depth - 1], &node, &err));
+    }
     vq_mem_free(im.bytes);
     free(path);
     test_rmdir(dir);

@@ -254,3 +254,31 @@ Test(plan, stores_that_hold_the_rows)
                   "case %zu: %u, %g", i, p.model.store, (double)p.model.store_scale);
     }
 }
+
+/* What a trial decides changes neither the sample, which it was tried on, nor what is said of it.
+ */
+Test(plan, a_sample_that_has_been_taken)
+{
+    static const struct {
+        uint64_t n, good, memory;
+        bool cut;
+    } cases[] = {{10000000, 10000000, 64 << 20, true},
+                 {8000, 7000, 32 << 20, true}, /* of which fewer would have done */
+                 {20000, 20000, 0, false}};
+    for (size_t i = 0; i < VQ_COUNT(cases); i++)
+        for (size_t c = 0; c < vq_codec_count; c++) {
+            vq_build_opts o = VQ_BUILD_OPTS_INIT;
+            vq_plan p;
+            char note[64] = "sample ";
+            if (strstr("pq8 pq4 saq", vq_codecs[c]->name) == NULL) continue; /* not tried */
+            o.memory = cases[i].memory;
+            OK(vq_plan_make(&p, &o, cases[i].n, 768, VQ_F32, &err));
+            size_t sample = p.sample;
+            if (cases[i].cut) (void)snprintf(note, sizeof note, "sample %zu rows", sample);
+            cr_assert_eq(strstr(p.model.why, note) != NULL, cases[i].cut);
+            vq_plan_shrink(&p, cases[i].good);
+            OK(vq_plan_decide(&p, &o, VQ_F32, vq_codecs[c], "so", &err));
+            cr_assert(p.sample == sample && p.model.codec == vq_codecs[c]);
+            cr_assert_eq(strstr(p.model.why, note) != NULL, cases[i].cut, "%s", vq_codecs[c]->name);
+        }
+}

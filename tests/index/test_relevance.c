@@ -349,19 +349,20 @@ Test(relevance, of_a_file_that_is_wrong)
     OK(calibrate(path, &a, D, 1));
     size_t size = vq_array_size(1, VQ_RELEVANCE_COLS, 2048);
     uint8_t *value = vq_mem_alloc(1, size);
+    const vq_value put = {VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size};
     vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, 2048); /* of no kind that is known */
-    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    OK(vq_file_put(path, NULL, &put, 1, &err));
     not_calibrated(path);
     vq_array_write(value, row, 2, VQ_RELEVANCE_COLS / 2, 2048); /* of another shape */
-    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    OK(vq_file_put(path, NULL, &put, 1, &err));
     not_calibrated(path);
     row[0] = 1;
     vq_array_write(value, row, 1, VQ_RELEVANCE_COLS, 2048); /* and no depth */
-    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    OK(vq_file_put(path, NULL, &put, 1, &err));
     FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
     cr_assert(strstr(err.text, "relevance") != NULL && problems_of(path) > 0, "%s", err.text);
     value[100] ^= 1;
-    OK(vq_file_put(path, NULL, VQ_DB_MODEL, VQ_RELEVANCE_KEY, value, size, &err));
+    OK(vq_file_put(path, NULL, &put, 1, &err));
     FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
     cr_assert(strstr(err.text, "checksum") != NULL, "%s", err.text);
     vq_mem_free(value), vq_mem_free(a.x), vq_mem_free(x);

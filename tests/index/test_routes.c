@@ -157,6 +157,17 @@ Test(routes, of_lists_that_split, .timeout = 300)
     test_rmdir(dir);
 }
 
+/* A field of `meta`. */
+static void put(const char *path, const char *key, const char *text)
+{
+    uint8_t record[16];
+    size_t len = strlen(text);
+    memcpy(record + 8, text, len);
+    vq_record_seal(record, 8 + len);
+    const vq_value value = {VQ_DB_META, key, record, 8 + len};
+    OK(vq_file_put(path, NULL, &value, 1, &err));
+}
+
 /* A number of them that cannot be, and an array that is not there. */
 Test(routes, damage_is_found, .timeout = 300)
 {
@@ -168,18 +179,11 @@ Test(routes, damage_is_found, .timeout = 300)
     vq_index *ix;
     build_routed(path, &w);
     for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
-        uint8_t value[16];
-        size_t len = strlen(wrong[i].text);
-        memcpy(value + 8, wrong[i].text, len);
-        vq_record_seal(value, 8 + len);
-        OK(vq_file_put(path, NULL, VQ_DB_META, wrong[i].key, value, 8 + len, &err));
+        put(path, wrong[i].key, wrong[i].text);
         FAILS(VQ_ECORRUPT, vq_open(&ix, path, 0, &err));
         cr_assert_not_null(strstr(err.text, wrong[i].says), "%s", err.text);
         const char *right = strcmp(wrong[i].key, "format") == 0 ? "4" : "64";
-        len = strlen(right);
-        memcpy(value + 8, right, len);
-        vq_record_seal(value, 8 + len);
-        OK(vq_file_put(path, NULL, VQ_DB_META, wrong[i].key, value, 8 + len, &err));
+        put(path, wrong[i].key, right);
         cr_assert_eq(problems_of(path), 0);
     }
     end_world(&w);

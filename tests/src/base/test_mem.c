@@ -125,3 +125,26 @@ Test(mem, arena_survives_failure)
     cr_assert(vq_arena_take(&a, 100, 1) != NULL);
     vq_arena_fini(&a);
 }
+
+/* What grows one by one keeps what is there, and moves a number of times that is logarithmic. */
+Test(mem, blocks_that_grow_as_they_are_filled)
+{
+    uint32_t *x = NULL;
+    size_t room = 0, moves = 0;
+    for (uint32_t i = 0; i < 100000; i++) {
+        uint32_t *grown = vq_mem_reserve(x, i, (size_t)i + 1, &room, sizeof *x);
+        cr_assert(grown != NULL && room > i);
+        moves += grown != x;
+        x = grown;
+        x[i] = i * 7;
+    }
+    for (uint32_t i = 0; i < 100000; i++) cr_assert_eq(x[i], i * 7);
+    cr_assert_lt(moves, 20);
+    size_t was = room;
+    cr_assert_null(vq_mem_reserve(x, 100000, SIZE_MAX / 2, &room, sizeof *x));
+    vq_mem_fail_after(1);
+    cr_assert_null(vq_mem_reserve(x, 100000, room + 1, &room, sizeof *x));
+    vq_mem_fail_after(0);
+    cr_assert(room == was && x[99999] == 99999 * 7);
+    vq_mem_free(x);
+}
