@@ -87,6 +87,16 @@ static void cuts_json(json *j, const eval_cuts *c)
     json_close(j, '}');
 }
 
+static void codes_json(json *j, const eval_codes *c)
+{
+    json_open(j, "by_codes", '{');
+    figure(j, "10@100", c->ten[0]);
+    figure(j, "10@1000", c->ten[1]);
+    figure(j, "recall@100", c->relevant[0]);
+    figure(j, "recall@1000", c->relevant[1]);
+    json_close(j, '}');
+}
+
 static void quality_json(json *j, const eval_job *job, const eval_result *r)
 {
     if (job->exact) {
@@ -124,6 +134,7 @@ static void print_json(const eval_job *job, const eval_result *r)
     json_real(&j, "page_faults_from_disk", r->faults.major / (double)job->q.n);
     json_close(&j, '}');
     quality_json(&j, job, r);
+    if (r->rerank != 0 && (job->exact || job->judged)) codes_json(&j, &r->codes);
     if (job->args->min_relevance >= 0) cuts_json(&j, &r->cuts);
     json_open(&j, "latency_us", '{');
     json_real(&j, "mean", r->latency.mean);
@@ -196,6 +207,10 @@ static void print_text(const eval_job *job, const eval_result *r)
     line("judged", "recall@10", r->judged.recall[0]);
     line("judged", "recall@100", r->judged.recall[1]);
     line("judged", "recall@1000", r->judged.recall[2]);
+    line("by codes", "10@100", r->codes.ten[0]);
+    line("by codes", "10@1000", r->codes.ten[1]);
+    line("by codes", "recall@100", r->codes.relevant[0]);
+    line("by codes", "recall@1000", r->codes.relevant[1]);
     if (job->args->min_relevance >= 0) cuts_text(&r->cuts);
     report_line(stdout, "latency", "mean %.1f us, p50 %.1f, p95 %.1f, p99 %.1f (one thread)",
                 r->latency.mean, r->latency.p50, r->latency.p95, r->latency.p99);

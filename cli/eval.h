@@ -44,9 +44,14 @@ typedef struct eval_cuts { /* through the first `depth` answers of each query */
     vq_cut_quality learnt, by_score, by_number;
 } eval_cuts;
 
+typedef struct eval_codes {     /* of the best 100 and 1,000 by codes alone.. */
+    double ten[2], relevant[2]; /* ..the share of the true ten, of what is judged relevant */
+} eval_codes;
+
 typedef struct eval_result {                            /* NaN: not computed */
     double recall_1, recall_10, recall_100, ten_at_100; /* against exact */
     vq_judged judged;
+    eval_codes codes;   /* what a second pass could find at best; where there is one */
     vq_latency latency; /* microseconds */
     double single_qps, batch_qps;
     uint32_t nprobe, rerank;     /* in force for k = 10; with a recall the most that may be */

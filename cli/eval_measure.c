@@ -70,6 +70,36 @@ static int quality(const eval_job *job, vq_searcher *s, eval_result *r)
     return code;
 }
 
+/* What the candidates hold that the codes alone would hand on, of the lists that are read: no
+ * second pass finds more. */
+static int ceiling(const eval_job *job, eval_result *r)
+{
+    static const uint32_t depths[] = {100, 1000};
+    size_t nq = (size_t)job->q.n;
+    const vq_truth *t = &job->truth;
+    const effort alone = {.nprobe = r->nprobe, .rerank = VQ_NONE, .bars = job->args->effort.bars};
+    vq_searcher *s = NULL;
+    if (!job->judged && !(job->exact && t->k >= 10)) return CLI_DONE;
+    int code = index_set_searcher(&job->set, &s, &alone, job->args->threads);
+    for (size_t i = 0; i < 2 && code == CLI_DONE; i++) {
+        uint32_t k = depths[i];
+        if (k > job->set.n || (job->args->k != 0 && k > job->args->k)) continue;
+        uint64_t *ids = xmalloc(nq, (size_t)k * sizeof *ids);
+        code = search(s, job, 0, nq, k, ids);
+        if (code == CLI_DONE && job->exact && t->k >= 10)
+            r->codes.ten[i] = vq_recall(t->ids, t->k, 10, ids, k, k, nq);
+        if (code == CLI_DONE && job->judged) {
+            vq_judged j;
+            vq_judge(job->judgements.first, job->judgements.docs, job->judgements.grades, nq, ids,
+                     k, &j);
+            r->codes.relevant[i] = j.recall[i + 1];
+        }
+        free(ids);
+    }
+    vq_searcher_close(s);
+    return code;
+}
+
 /* What a query took, on the average; of several indexes, in each. */
 static int effort_taken(const vq_searcher *s, const eval_job *job, eval_result *r)
 {
@@ -148,7 +178,8 @@ int eval_measure(const eval_job *job, eval_result *r)
                        .recall_10 = NAN,
                        .recall_100 = NAN,
                        .ten_at_100 = NAN,
-                       .judged = {.mrr10 = NAN, .ndcg10 = NAN, .recall = {NAN, NAN, NAN}}};
+                       .judged = {.mrr10 = NAN, .ndcg10 = NAN, .recall = {NAN, NAN, NAN}},
+                       .codes = {{NAN, NAN}, {NAN, NAN}}};
     int code = index_set_searcher(&job->set, &s, &a->effort, a->threads);
     if (code == CLI_DONE) {
         vq_searcher_effort(s, k, &r->nprobe, &r->rerank);
@@ -157,6 +188,7 @@ int eval_measure(const eval_job *job, eval_result *r)
         if (r->rerank == VQ_NONE) r->rerank = 0;
         code = quality(job, s, r);
     }
+    if (code == CLI_DONE && r->rerank != 0) code = ceiling(job, r);
     if (code == CLI_DONE && a->min_relevance >= 0) code = eval_cut(job, s, &r->cuts);
     if (code == CLI_DONE) code = latency(job, k, r);
     if (code == CLI_DONE) code = batch(job, s, k, r);

@@ -177,7 +177,7 @@ static vq_status search_one(void *ctx, size_t task, int worker, vq_error *err)
     vq_arena *arena = &s->arenas[worker];
     size_t pool = 2 * (size_t)s->want + 64, cap = 2 * pool;
     vq_arena_reset(arena);
-    const void *tables = m->codec->prepare(&m->code, s->k, q, arena);
+    const void *tables = vq_model_tables(m, &m->code, s->k, q, arena);
     float *dots = vq_arena_take(arena, m->nlist, sizeof *dots);
     vq_hit *hits = vq_arena_take(arena, cap, sizeof *hits);
     VQ_REQUIRE(tables != NULL && dots != NULL && hits != NULL, VQ_ENOMEM, "scan: %u lists",

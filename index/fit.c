@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "index/fitting.h"
+#include "index/gain.h"
 #include "index/grouping.h"
 #include "index/nearpairs.h"
 #include "index/spill.h"
@@ -211,8 +212,12 @@ static vq_status find_codebooks(vq_fitting *f, vq_error *err)
     vq_model *m = &f->p->model;
     size_t d = m->d_code, n = VQ_MIN(f->n, VQ_MAX((size_t)CODEC_ROWS, m->codec->sample));
     if (m->codec->calibrate != NULL) VQ_TRY(find_near(f, &near, err));
-    for (size_t i = 0; n < f->n && i < n; i++) /* rises, so a row moves down only */
-        memmove(f->y + i * d, f->y + vq_spaced_row(f->n, n, i) * d, d * sizeof *f->y);
+    for (size_t i = 0; n < f->n && i < n; i++) { /* rises, so a row moves down only */
+        size_t from = vq_spaced_row(f->n, n, i);
+        memmove(f->y + i * d, f->y + from * d, d * sizeof *f->y);
+        f->lists[i] = f->lists[from];
+    }
+    f->n = n;
     VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
                            f->out->params, err));
     if (m->codec->calibrate != NULL)
@@ -253,6 +258,8 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
     if (m->ngroups > 0) VQ_TRY(measure_groups(&f, err));
     VQ_TRY(find_codebooks(&f, err));
     vq_model_derive(m, 0);
+    if (m->codec->books != NULL && m->metric != VQ_METRIC_L2 && m->train == VQ_TRAIN_KMEANS)
+        VQ_TRY(vq_gain_find(p, f.y, f.lists, f.n, err));
 out:
     vq_mem_free(f.y);
     vq_mem_free(f.lists);

@@ -7,6 +7,7 @@
 
 #include "index/candidates.h"
 #include "index/encode.h"
+#include "index/gain.h"
 #include "index/recode.h"
 #include "index/spill.h"
 #include "src/eval/metrics.h"
@@ -413,6 +414,30 @@ out:
     return rc;
 }
 
+/* A gain (gain.h) that ranks better for the judges than none: the nearest of those that another
+ * step would not improve. */
+static vq_status choose_gain(learn *l, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_model *m = &l->p->model;
+    double before = l->best_overlap, overlap;
+    if (m->metric == VQ_METRIC_L2) goto out;
+    for (unsigned i = 1; i <= VQ_GAINS; i++) {
+        float old = m->gain;
+        m->gain = 1.0f + (float)i * VQ_GAIN_STEP;
+        VQ_TRY(judge(l, &overlap, err));
+        if (overlap <= l->best_overlap) {
+            m->gain = old;
+            break;
+        }
+        l->best_overlap = overlap;
+    }
+    if (m->gain != 0.0f)
+        vq_plan_note(l->p, "gain %.2f: %.3f to %.3f", (double)m->gain, before, l->best_overlap);
+out:
+    return rc;
+}
+
 static void end(learn *l)
 {
     vq_codeview_fini(&l->view);
@@ -454,11 +479,13 @@ vq_status vq_learn(vq_plan *p, vq_fitted *fitted, const vq_queries *queries,
         before = l.best_overlap;
         VQ_TRY(one_round(&l, err));
     }
+    double learnt = l.best_overlap;
     if (opts->copies) VQ_TRY(copy_some(&l, err));
     vq_plan_note(
         p, "coded as queries feel errors: 10@10 of the codes %.3f to %.3f on %zu held-out queries",
         l.start_overlap, felt, judges);
-    if (!opts->coded_only) vq_plan_note(p, "distilled: to %.3f", l.best_overlap);
+    if (!opts->coded_only) vq_plan_note(p, "distilled: to %.3f", learnt);
+    VQ_TRY(choose_gain(&l, err));
 out:
     end(&l);
     return rc;

@@ -19,10 +19,12 @@ typedef struct fact { /* of a model that two must share */
 
 static vq_status same_facts(const vq_model *a, const vq_model *b, vq_error *err)
 {
-    uint32_t scale[2];
+    uint32_t scale[2], gain[2];
     bool hadamard = a->transform_kind == VQ_TRANSFORM_HADAMARD;
     memcpy(&scale[0], &a->store_scale, sizeof *scale);
     memcpy(&scale[1], &b->store_scale, sizeof *scale);
+    memcpy(&gain[0], &a->gain, sizeof *gain);
+    memcpy(&gain[1], &b->gain, sizeof *gain);
     const fact facts[] = {
         {"dimensions", a->d, b->d},
         {"lists", a->nlist, b->nlist},
@@ -33,6 +35,7 @@ static vq_status same_facts(const vq_model *a, const vq_model *b, vq_error *err)
         {"kinds of rotation", a->transform_kind, b->transform_kind},
         {"kinds of query map", a->query_map, b->query_map},
         {"scales of stored rows", scale[0], scale[1]},
+        {"gains of codes", gain[0], gain[1]},
         {"seeds", hadamard ? a->seed : 0, hadamard ? b->seed : 0},
     };
     if (a->metric != b->metric)

@@ -54,6 +54,7 @@ static const field fields[] = {
     {"d", FIELD_U32, OFFSET(d), NULL, 0},
     {"d_code", FIELD_U32, OFFSET(d_code), NULL, 0},
     {"format", FIELD_U32, OFFSET(format), NULL, 0},
+    {"gain", FIELD_MEAN, OFFSET(gain), NULL, 0},
     {"groups", FIELD_COUNT, OFFSET(ngroups), NULL, 0},
     {"ids", FIELD_NAME, OFFSET(string_ids), NAMES(id_names)},
     {"input", FIELD_NAME, OFFSET(input), NAMES(elem_names)},
@@ -139,6 +140,19 @@ void vq_model_derive(vq_model *m, size_t value_min)
 uint32_t vq_model_code_bytes(const vq_model *m)
 {
     return m->shape.code_bytes + (m->shape.factors ? (uint32_t)sizeof(float) : 0u);
+}
+
+const void *vq_model_tables(const vq_model *m, const vq_code_model *code, const vq_kernels *k,
+                            const float *y, vq_arena *arena)
+{
+    const float *of = y;
+    if (m->gain != 0.0f) {
+        float *louder = vq_arena_take(arena, m->d_code, sizeof *louder);
+        if (louder == NULL) return NULL;
+        for (size_t j = 0; j < m->d_code; j++) louder[j] = y[j] * m->gain;
+        of = louder;
+    }
+    return m->codec->prepare(code, k, of, arena);
 }
 
 /* The text of a field; small values need `number`. */
@@ -298,6 +312,9 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     VQ_REQUIRE(m->nlist >= 1 && (m->nlist <= m->n || changed) && m->nlist <= INT32_MAX &&
                    m->n <= UINT32_MAX,
                VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    VQ_REQUIRE(m->gain == 0.0f || (m->metric != VQ_METRIC_L2 && m->codec->books != NULL),
+               VQ_ECORRUPT, "meta: a gain of %g for %s and metric %s, which have none",
+               (double)m->gain, m->codec->name, vq_metric_name(m->metric));
     VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
                m->ngroups, m->nlist);
     bool routed = m->format >= VQ_FORMAT_DOCUMENTS && m->metric != VQ_METRIC_L2;

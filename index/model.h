@@ -34,6 +34,7 @@ typedef struct vq_model {
     /* Mean squared distances from vectors to their lists' centroids, in the coded space: of the
      * build's, and of those added since; 0: not known. */
     float spread, added_spread;
+    float gain; /* what the products of queries with codes are multiplied by; 0: 1 (gain.h) */
     const vq_codec *codec;
     char why[1000];    /* one line an automatic choice */
     char options[600]; /* the build options as given */
@@ -80,6 +81,12 @@ static inline const float *vq_model_routes(const vq_model *m)
 {
     return m->routes != NULL ? m->routes : m->centroids;
 }
+
+/* What a scan looks up of a query in the coded space (y: d_code): the codec's tables, with the
+ * gain. code: the model's, or its brief.  The arena holds what they need, but y must outlive them.
+ * NULL: no memory. */
+const void *vq_model_tables(const vq_model *m, const vq_code_model *code, const vq_kernels *k,
+                            const float *y, vq_arena *arena);
 
 /* Fills the derived part; the value_min of shape is the caller's. */
 void vq_model_derive(vq_model *m, size_t value_min);

@@ -247,5 +247,5 @@ const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_que
                             vq_arena *arena)
 {
     const vq_code_model *code = s->brief.memory != NULL ? &s->brief.code : &s->model.code;
-    return s->model.codec->prepare(code, k, x->y, arena);
+    return vq_model_tables(&s->model, code, k, x->y, arena);
 }

@@ -107,7 +107,7 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
     vq_query_prepare(r->s, r->k, x, probe);
     vq_query_probe(r->s, r->k, x, r->t->nlist, true, probe);
     w->unit = vq_query_unit(m, r->k, x->y);
-    w->tables = m->codec->prepare(code, r->k, x->y, arena);
+    w->tables = vq_model_tables(m, code, r->k, x->y, arena);
     VQ_REQUIRE(w->tables != NULL, VQ_ENOMEM, "tune: tables of a query");
     vq_reservoir_init(&w->best, hits, cap, r->t->depth);
 out:

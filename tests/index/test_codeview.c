@@ -30,6 +30,7 @@ static void make_scene(scene *s, const vq_codec *codec, size_t n)
     s->params = vq_mem_calloc(codec->nparams(D, m->m) + 1, sizeof(float));
     OK(codec->train(s->x, n, D, m->m, 1, 1, NULL, s->params, &err));
     m->params = s->params;
+    m->gain = codec->books != NULL ? 1.5f : 0.0f;
     vq_model_derive(m, 2048);
     s->corpus.n = n;
     s->corpus.lists = vq_mem_alloc(n, sizeof *s->corpus.lists);
@@ -39,6 +40,7 @@ static void make_scene(scene *s, const vq_codec *codec, size_t n)
         s->corpus.lists[i] = (uint32_t)vq_rng_below(&r, NLIST - 1);
     OK(codec->encode(&m->code, vq_kernels_get(), s->x, n, s->corpus.codes, &err));
     codec->decode(&m->code, s->corpus.codes, n, s->decoded);
+    for (size_t i = 0; i < n * D && m->gain != 0.0f; i++) s->decoded[i] *= m->gain;
     for (size_t i = 0; i < n * D; i++)
         s->decoded[i] += s->centroids[s->corpus.lists[i / D] * D + i % D];
 }

@@ -156,6 +156,9 @@ Test(model, values_that_cannot_be)
         {VQ_ECORRUPT, "d_code", "0", ""},
         {VQ_ECORRUPT, "d_code", "9", ""},
         {VQ_ECORRUPT, "d_code", "4294967296", ""},
+        {VQ_ECORRUPT, "gain", "bf800000", "gain"}, /* -1 */
+        {VQ_ECORRUPT, "gain", "7fc00000", "gain"}, /* not a number */
+        {VQ_ECORRUPT, "gain", "1.5", "gain"},
         {VQ_ECORRUPT, "labels", "100", "labels"}, /* of a later format */
         {VQ_ECORRUPT, "m", "0", ""},
         {VQ_ECORRUPT, "m", "3", ""},
@@ -180,6 +183,15 @@ Test(model, values_that_cannot_be)
         FAILS(cases[i].rc, read_model(path, NULL, &m));
         cr_assert(strstr(err.text, cases[i].says) != NULL, "%s", err.text);
     }
+    write_model(path, &m, "gain", "3fc00000", true);
+    OK(read_model(path, NULL, &m));
+    write_model(path, &m, "metric", "l2", true);
+    OK(read_model(path, NULL, &m));
+    m.gain = 1.5f;
+    write_model(path, &m, "metric", "l2", true);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    cr_assert(strstr(err.text, "which have none") != NULL, "%s", err.text);
+    m.gain = 0.0f;
     m.format = VQ_FORMAT_CHANGED;
     write_model(path, &m, "n", "2", true);
     OK(read_model(path, NULL, &m));
