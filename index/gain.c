@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "src/base/team.h"
 #include "src/math/blas.h"
 #include "src/train/draw.h"
 
@@ -16,12 +17,18 @@ enum {
 };
 #define WORTH 0.003 /* of these must be won, or chance has won them */
 
-typedef struct trial {
-    size_t n, nq, d;
-    float *y, *c, *h; /* n x d: vectors, their centroids, what codes make of the rest */
-    float *q;         /* TILE x d */
+typedef struct asker {             /* a worker's */
+    float *q;                      /* TILE x d */
     float *exact, *coarse, *coded; /* TILE x n: products with y, c and h */
     uint32_t found[VQ_GAINS + 1];
+} asker;
+
+typedef struct trial {
+    size_t n, nq, d;
+    float *y, *c, *h;  /* n x d: vectors, their centroids, what codes make of the rest */
+    const float *mean; /* d: of the vectors in the coded space, which a query keeps */
+    int threads;
+    asker *askers; /* threads */
 } trial;
 
 static void end(trial *t)
@@ -29,10 +36,13 @@ static void end(trial *t)
     vq_mem_free(t->y);
     vq_mem_free(t->c);
     vq_mem_free(t->h);
-    vq_mem_free(t->q);
-    vq_mem_free(t->exact);
-    vq_mem_free(t->coarse);
-    vq_mem_free(t->coded);
+    for (asker *a = t->askers; a != NULL && a < t->askers + t->threads; a++) {
+        vq_mem_free(a->q);
+        vq_mem_free(a->exact);
+        vq_mem_free(a->coarse);
+        vq_mem_free(a->coded);
+    }
+    vq_mem_free(t->askers);
 }
 
 static vq_status begin(trial *t, const vq_model *m, const float *rows, const uint32_t *lists,
@@ -42,12 +52,15 @@ static vq_status begin(trial *t, const vq_model *m, const float *rows, const uin
     size_t d = t->d;
     uint8_t *codes = vq_mem_alloc(t->n, m->code.code_bytes);
     t->y = vq_alloc_f32(t->n, d), t->c = vq_alloc_f32(t->n, d), t->h = vq_alloc_f32(t->n, d);
-    t->q = vq_alloc_f32(TILE, d);
-    t->exact = vq_alloc_f32(TILE, t->n), t->coarse = vq_alloc_f32(TILE, t->n);
-    t->coded = vq_alloc_f32(TILE, t->n);
-    VQ_REQUIRE(codes != NULL && t->y != NULL && t->c != NULL && t->h != NULL && t->q != NULL &&
-                   t->exact != NULL && t->coarse != NULL && t->coded != NULL,
+    t->askers = vq_mem_calloc((size_t)t->threads, sizeof *t->askers);
+    VQ_REQUIRE(codes != NULL && t->y != NULL && t->c != NULL && t->h != NULL && t->askers != NULL,
                VQ_ENOMEM, "gain: %zu vectors of %zu floats", t->n, d);
+    for (asker *a = t->askers; a < t->askers + t->threads; a++) {
+        a->q = vq_alloc_f32(TILE, d), a->exact = vq_alloc_f32(TILE, t->n);
+        a->coarse = vq_alloc_f32(TILE, t->n), a->coded = vq_alloc_f32(TILE, t->n);
+        VQ_REQUIRE(a->q != NULL && a->exact != NULL && a->coarse != NULL && a->coded != NULL,
+                   VQ_ENOMEM, "gain: products of %d with %zu vectors", TILE, t->n);
+    }
     for (size_t i = 0; i < t->n; i++) {
         size_t at = vq_spaced_row(n, t->n, i);
         memcpy(t->y + i * d, rows + at * d, d * sizeof *t->y);
@@ -84,27 +97,30 @@ static uint32_t common(const uint32_t a[BEST], const uint32_t b[BEST])
     return n;
 }
 
-/* mean: that of the vectors in the coded space, which a query keeps. */
-static void ask(trial *t, size_t first, const float *mean)
+static vq_status ask(void *ctx, size_t task, int worker, vq_error *err)
 {
-    size_t n = VQ_MIN(t->nq - first, (size_t)TILE), d = t->d;
+    const trial *t = ctx;
+    asker *a = &t->askers[worker];
+    size_t first = task * TILE, n = VQ_MIN(t->nq - first, (size_t)TILE), d = t->d;
+    (void)err;
     for (size_t i = 0; i < n; i++) {
         const float *y = t->y + vq_spaced_row(t->n, t->nq, first + i) * d;
-        for (size_t j = 0; j < d; j++) t->q[i * d + j] = y[j] + mean[j];
+        for (size_t j = 0; j < d; j++) a->q[i * d + j] = y[j] + t->mean[j];
     }
-    vq_gemm_nt(n, t->n, d, 1.0f, t->q, d, t->y, d, 0.0f, t->exact, t->n);
-    vq_gemm_nt(n, t->n, d, 1.0f, t->q, d, t->c, d, 0.0f, t->coarse, t->n);
-    vq_gemm_nt(n, t->n, d, 1.0f, t->q, d, t->h, d, 0.0f, t->coded, t->n);
+    vq_gemm_nt(n, t->n, d, 1.0f, a->q, d, t->y, d, 0.0f, a->exact, t->n);
+    vq_gemm_nt(n, t->n, d, 1.0f, a->q, d, t->c, d, 0.0f, a->coarse, t->n);
+    vq_gemm_nt(n, t->n, d, 1.0f, a->q, d, t->h, d, 0.0f, a->coded, t->n);
     for (size_t i = 0; i < n; i++) {
         size_t own = vq_spaced_row(t->n, t->nq, first + i);
-        const float *coarse = t->coarse + i * t->n, *coded = t->coded + i * t->n;
+        const float *coarse = a->coarse + i * t->n, *coded = a->coded + i * t->n;
         uint32_t right[BEST], best[BEST];
-        best_of(t->exact + i * t->n, coded, 0.0f, t->n, own, right);
+        best_of(a->exact + i * t->n, coded, 0.0f, t->n, own, right);
         for (unsigned g = 0; g <= VQ_GAINS; g++) {
             best_of(coarse, coded, 1.0f + (float)g * VQ_GAIN_STEP, t->n, own, best);
-            t->found[g] += common(right, best);
+            a->found[g] += common(right, best);
         }
     }
+    return VQ_OK;
 }
 
 vq_status vq_gain_find(vq_plan *p, const float *rows, const uint32_t *lists, size_t n,
@@ -114,6 +130,7 @@ vq_status vq_gain_find(vq_plan *p, const float *rows, const uint32_t *lists, siz
     vq_model *m = &p->model;
     vq_transform whole = m->transform;
     trial t = {.n = VQ_MIN(n, (size_t)ANSWERS), .d = m->d_code};
+    uint32_t found[VQ_GAINS + 1] = {0};
     float *mean = vq_alloc_f32(2, VQ_MAX(m->d, m->d_code));
     unsigned best = 0;
     m->gain = 0.0f;
@@ -123,16 +140,21 @@ vq_status vq_gain_find(vq_plan *p, const float *rows, const uint32_t *lists, siz
     float *turned = mean + VQ_MAX(m->d, m->d_code);
     memcpy(mean, m->mean, m->d * sizeof *mean);
     vq_transform_many(&whole, vq_kernels_get(), mean, 1, turned);
-    VQ_TRY(begin(&t, m, rows, lists, n, err));
+    t.mean = turned;
     t.nq = VQ_MIN(t.n / 2, (size_t)ASKED);
-    for (size_t i = 0; i < t.nq; i += TILE) ask(&t, i, turned);
-    for (unsigned g = 1; g <= VQ_GAINS; g++)
-        if (t.found[g] > t.found[best]) best = g;
+    size_t tiles = (t.nq + TILE - 1) / TILE;
+    t.threads = vq_team((uint32_t)p->threads, tiles);
+    VQ_TRY(begin(&t, m, rows, lists, n, err));
+    VQ_TRY(vq_team_run(t.threads, tiles, ask, &t, err));
+    for (unsigned g = 0; g <= VQ_GAINS; g++) {
+        for (int i = 0; i < t.threads; i++) found[g] += t.askers[i].found[g];
+        if (found[g] > found[best]) best = g;
+    }
     double all = (double)t.nq * BEST;
-    if ((double)t.found[best] < (double)t.found[0] + WORTH * all) goto out;
+    if ((double)found[best] < (double)found[0] + WORTH * all) goto out;
     m->gain = 1.0f + (float)best * VQ_GAIN_STEP;
     vq_plan_note(p, "gain %.1f: the codes find %.3f of neighbours in a sample instead of %.3f",
-                 (double)m->gain, t.found[best] / all, t.found[0] / all);
+                 (double)m->gain, found[best] / all, found[0] / all);
 out:
     end(&t);
     vq_mem_free(mean);

@@ -178,21 +178,37 @@ static vq_costs costs_of(const vq_model *m)
     return c;
 }
 
+typedef struct calibration { /* of every number of answers, each for itself */
+    const vq_trace *trace;
+    const vq_costs *costs;
+    float *rows; /* VQ_LEVELS rows each */
+    size_t n[VQ_TRACE_KS];
+} calibration;
+
+static vq_status calibrate_one(void *ctx, size_t i, int worker, vq_error *err)
+{
+    calibration *c = ctx;
+    (void)worker;
+    return vq_calibrate(c->trace, i, c->costs, c->rows + i * VQ_LEVELS * VQ_TUNE_COLS, &c->n[i],
+                        err);
+}
+
+/* rows: nks * VQ_LEVELS. */
 static vq_status measure(tuner *t, float *rows, size_t *n, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_trace trace = {0};
     vq_costs costs = costs_of(&t->shard.model);
+    calibration c = {.trace = &trace, .costs = &costs, .rows = rows};
     *n = 0;
     VQ_TRY(vq_tick(t->job->ticker, "tune", 0, 0, err));
     VQ_TRY(vq_trace_run(&trace, &t->shard, &t->probes, t->ks, t->nks, DEPTH + 4 * t->ks[t->nks - 1],
                         t->job->threads, err));
-    for (size_t i = 0; i < t->nks; i++) {
-        size_t more;
-        VQ_TRY(vq_tick(t->job->ticker, "tune", 0, 0, err));
-        VQ_TRY(vq_calibrate(&trace, i, &costs, rows + *n * VQ_TUNE_COLS, &more, err));
-        *n += more;
-    }
+    VQ_TRY(vq_tick(t->job->ticker, "tune", 0, 0, err));
+    VQ_TRY(vq_team_run(vq_team((uint32_t)t->job->threads, t->nks), t->nks, calibrate_one, &c, err));
+    for (size_t i = 0; i < t->nks; *n += c.n[i++]) /* close up */
+        memmove(rows + *n * VQ_TUNE_COLS, rows + i * VQ_LEVELS * VQ_TUNE_COLS,
+                c.n[i] * VQ_TUNE_COLS * sizeof *rows);
     if (*n > 0) VQ_TRY(vq_relation_check(rows, *n, err));
 out:
     vq_trace_fini(&trace);

@@ -21,7 +21,7 @@ static vq_status train(const float *x, size_t n, uint32_t d, uint32_t m, uint64_
 {
     vq_status rc = VQ_OK;
     VQ_TRY(vq_pq_params_train(x, n, d, m, KK, seed, threads, ticker, params, err));
-    VQ_TRY(vq_pairs_order(params, m, d / m, KK, err)); /* for vq_pq8_scan */
+    VQ_TRY(vq_pairs_order(params, m, d / m, KK, threads, err)); /* for vq_pq8_scan */
     vq_pq_norms(params, m, d / m, KK, params + (size_t)d * KK);
 out:
     return rc;

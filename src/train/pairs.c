@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/team.h"
 
 enum { MOST = 256, ROUNDS = 20 };
 
@@ -84,19 +85,31 @@ static void reorder(float *book, size_t dsub, size_t kk, const pair *pairs)
     }
 }
 
-vq_status vq_pairs_order(float *books, size_t m, size_t dsub, size_t kk, vq_error *err)
+typedef struct order_job {
+    float *books;
+    size_t dsub, kk;
+} order_job;
+
+static vq_status order_task(void *ctx, size_t j, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    const order_job *job = ctx;
+    size_t dsub = job->dsub, kk = job->kk;
+    float *book = job->books + j * dsub * kk, *dist = vq_alloc_f32(kk, kk);
     pair pairs[MOST / 2];
-    float *dist = vq_alloc_f32(kk, kk);
+    (void)worker;
     VQ_REQUIRE(dist != NULL, VQ_ENOMEM, "codebooks: out of memory for %zu codewords", kk);
-    for (size_t j = 0; j < m; j++, books += dsub * kk) {
-        distances(books, dsub, kk, dist);
-        greedy(dist, kk, pairs);
-        for (int round = 0; round < ROUNDS && exchange(dist, kk, pairs); round++) {}
-        reorder(books, dsub, kk, pairs);
-    }
+    distances(book, dsub, kk, dist);
+    greedy(dist, kk, pairs);
+    for (int round = 0; round < ROUNDS && exchange(dist, kk, pairs); round++) {}
+    reorder(book, dsub, kk, pairs);
 out:
     vq_mem_free(dist);
     return rc;
+}
+
+vq_status vq_pairs_order(float *books, size_t m, size_t dsub, size_t kk, int threads, vq_error *err)
+{
+    order_job job = {books, dsub, kk};
+    return vq_team_run(threads, m, order_task, &job, err);
 }

@@ -10,6 +10,7 @@
 /* Reorders the codewords of m books (m x dsub x kk, kk even and at most 256) so that 2i and 2i + 1
  * are near: then the larger of their two products with a query is a good bound on both.  Only
  * VQ_ENOMEM. */
-vq_status vq_pairs_order(float *books, size_t m, size_t dsub, size_t kk, vq_error *err);
+vq_status vq_pairs_order(float *books, size_t m, size_t dsub, size_t kk, int threads,
+                         vq_error *err);
 
 #endif

@@ -49,7 +49,7 @@ Test(pairs, all_codewords_stay_and_near_ones_meet)
         float *books = vq_alloc_f32(3, floats), *was = vq_alloc_f32(3, floats);
         fill_normal(&r, books, 3 * floats);
         memcpy(was, books, 3 * floats * sizeof *was);
-        cr_assert_eq(vq_pairs_order(books, 3, d, KK, &err), VQ_OK);
+        cr_assert_eq(vq_pairs_order(books, 3, d, KK, 2, &err), VQ_OK);
         for (size_t j = 0; j < 3; j++) {
             const float *book = books + j * floats, *old = was + j * floats;
             double nearest = 0.0;
@@ -75,7 +75,7 @@ Test(pairs, on_a_line)
 {
     float book[8] = {70, 1, 31, 0, 72, 30, 11, 10};
     vq_error err = {0};
-    cr_assert_eq(vq_pairs_order(book, 1, 1, 8, &err), VQ_OK);
+    cr_assert_eq(vq_pairs_order(book, 1, 1, 8, 1, &err), VQ_OK);
     for (size_t c = 0; c < 8; c += 2)
         cr_assert(fabsf(book[c] - book[c + 1]) <= 2.0f, "%g and %g", (double)book[c],
                   (double)book[c + 1]);
@@ -86,9 +86,9 @@ Test(pairs, equal_codewords_and_no_memory)
     float book[2 * KK];
     vq_error err = {0};
     for (size_t c = 0; c < 2 * KK; c++) book[c] = (float)(c % 4);
-    cr_assert_eq(vq_pairs_order(book, 1, 2, KK, &err), VQ_OK);
+    cr_assert_eq(vq_pairs_order(book, 1, 2, KK, 2, &err), VQ_OK);
     cr_assert_eq(of_pairs(book, 2, KK), 0.0);
     vq_mem_fail_after(1);
-    cr_assert_eq(vq_pairs_order(book, 1, 2, KK, &err), VQ_ENOMEM);
+    cr_assert_eq(vq_pairs_order(book, 1, 2, KK, 2, &err), VQ_ENOMEM);
     vq_mem_fail_after(0);
 }
