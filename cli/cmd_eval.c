@@ -134,7 +134,7 @@ static void print_json(const eval_job *job, const eval_result *r)
     json_real(&j, "page_faults_from_disk", r->faults.major / (double)job->q.n);
     json_close(&j, '}');
     quality_json(&j, job, r);
-    if (r->rerank != 0 && (job->exact || job->judged)) codes_json(&j, &r->codes);
+    if (!isnan(r->codes.ten[0]) || !isnan(r->codes.relevant[0])) codes_json(&j, &r->codes);
     if (job->args->min_relevance >= 0) cuts_json(&j, &r->cuts);
     json_open(&j, "latency_us", '{');
     json_real(&j, "mean", r->latency.mean);

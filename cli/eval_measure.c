@@ -70,8 +70,8 @@ static int quality(const eval_job *job, vq_searcher *s, eval_result *r)
     return code;
 }
 
-/* What the candidates hold that the codes alone would hand on, of the lists that are read: no
- * second pass finds more. */
+/* What the candidates hold that the codes alone would hand on, of the lists that are read: about
+ * the most that a second pass finds.  Not where each query has as many lists as it needs. */
 static int ceiling(const eval_job *job, eval_result *r)
 {
     static const uint32_t depths[] = {100, 1000};
@@ -79,7 +79,9 @@ static int ceiling(const eval_job *job, eval_result *r)
     const vq_truth *t = &job->truth;
     const effort alone = {.nprobe = r->nprobe, .rerank = VQ_NONE, .bars = job->args->effort.bars};
     vq_searcher *s = NULL;
+    uint64_t most = job->args->k != 0 ? job->args->k : depths[1];
     if (!job->judged && !(job->exact && t->k >= 10)) return CLI_DONE;
+    if (r->recall > 0 || VQ_MIN(most, job->set.n) < depths[0]) return CLI_DONE;
     int code = index_set_searcher(&job->set, &s, &alone, job->args->threads);
     for (size_t i = 0; i < 2 && code == CLI_DONE; i++) {
         uint32_t k = depths[i];

@@ -136,6 +136,30 @@ out:
     return rc;
 }
 
+static vq_status put_batch(vq_writer *w, vq_update *u, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    VQ_TRY(vq_update_plan(u, &w->batch, err));
+    VQ_TRY(vq_change_apply(w->change, vq_update_write, u, err));
+out:
+    return rc;
+}
+
+/* With lists that split and dissolve, or, if anything of that fails, as it is: what other lists
+ * have is not what was asked for, and may be damaged. */
+static vq_status commit_batch(vq_writer *w, vq_update *u, vq_error *err)
+{
+    vq_error ignored = {0};
+    (void)vq_pending_split(&w->batch, &ignored);
+    if (w->batch.split.instead == NULL) return put_batch(w, u, err);
+    vq_status rc = put_batch(w, u, &ignored);
+    if (rc == VQ_OK) return rc;
+    vq_update_fini(u);
+    *u = (vq_update){0};
+    vq_pending_unsplit(&w->batch);
+    return put_batch(w, u, err);
+}
+
 vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -149,9 +173,7 @@ vq_status vq_writer_commit(vq_writer *w, vq_write_report *report, vq_error *err)
     r.drift = vq_model_drift(&w->shard.model);
     r.untuned = vq_model_untuned(&w->shard.model);
     if (!vq_pending_empty(&w->batch)) {
-        (void)vq_pending_split(&w->batch, &ignored); /* a batch is committed without, too */
-        VQ_TRY(vq_update_plan(&u, &w->batch, err));
-        VQ_TRY(vq_change_apply(w->change, vq_update_write, &u, err));
+        VQ_TRY(commit_batch(w, &u, err));
         r.added = u.added, r.replaced = u.replaced, r.deleted = u.deleted;
         r.clamped = w->batch.clamped;
         r.set = u.set;

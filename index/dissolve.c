@@ -10,11 +10,19 @@ enum {
     LEAST = 32 /* ..if that is so much: where all lists are small nothing is gained */
 };
 
-/* Vectors and copies of the lists that hold some. */
-static double mean_of(const vq_moving *w)
+/* Vectors and copies of the lists that hold some after the batch, on the average. */
+static vq_status find_mean(vq_moving *w, double *mean, vq_error *err)
 {
-    uint32_t lists = w->model.nlist - w->s->vacant.n;
-    return (double)(w->n + w->copies) / VQ_MAX(lists, 1u);
+    vq_status rc = VQ_OK;
+    uint32_t nlist = w->s->model.nlist, lists = w->model.nlist - nlist;
+    for (uint32_t l = 0; l < nlist; l++) {
+        uint64_t left = 1; /* whoever made a list gives it some */
+        if ((w->state[l] & VQ_LIST_NEW) == 0) VQ_TRY(vq_moving_left(w, l, &left, err));
+        lists += left > 0;
+    }
+    *mean = (double)(w->n + w->copies) / VQ_MAX(lists, 1u);
+out:
+    return rc;
 }
 
 /* Members of a list go, wherever they are nearest. */
@@ -69,22 +77,27 @@ out:
 vq_status vq_dissolve_lists(vq_moving *w, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    double mean = mean_of(w), most = mean >= LEAST ? mean / SHARE : 0.0;
+    double mean;
     uint64_t vectors = 0, bytes = w->model.shape.row_bytes;
-    size_t before = w->nmoving;
+    bool any = false;
+    VQ_TRY(find_mean(w, &mean, err));
+    double most = mean >= LEAST ? mean / SHARE : 0.0;
     for (uint32_t l = 0; l < w->s->model.nlist; l++) {
         uint64_t left, came = (uint64_t)w->in[l] + w->copies_in[l];
         bool lost = (uint64_t)w->out[l] + w->copies_out[l] > came;
-        if ((w->state[l] & (VQ_LIST_NEW | VQ_LIST_LOOKED)) != 0) continue;
+        if ((w->state[l] & VQ_LIST_NEW) != 0) continue;
         VQ_TRY(vq_moving_left(w, l, &left, err));
+        if (left == 0) w->state[l] |= VQ_LIST_SHUT;
+        if (left == 0 || (w->state[l] & VQ_LIST_LOOKED) != 0) continue;
         bool few = lost && (double)left < most && vectors * bytes < VQ_MOVING_BYTES;
-        if (left == 0 || few) w->state[l] |= VQ_LIST_SHUT;
-        if (left == 0 || !few) continue;
+        if (!few) continue;
+        any = true;
+        w->state[l] |= VQ_LIST_SHUT;
         vectors += left;
         VQ_TRY(give_vectors(w, l, err));
         VQ_TRY(give_copies(w, l, err));
     }
-    if (w->nmoving > before) VQ_TRY(give_new_copies(w, err));
+    if (any) VQ_TRY(give_new_copies(w, err));
 out:
     return rc;
 }

@@ -15,7 +15,6 @@ enum {
     TILE = 64,      /* of those that ask */
     BEST = 4        /* that should be found: of 100,000 vectors these are some 50 */
 };
-#define WORTH 0.003 /* of these must be won, or chance has won them */
 
 typedef struct asker {             /* a worker's */
     float *q;                      /* TILE x d */
@@ -151,7 +150,7 @@ vq_status vq_gain_find(vq_plan *p, const float *rows, const uint32_t *lists, siz
         if (found[g] > found[best]) best = g;
     }
     double all = (double)t.nq * BEST;
-    if ((double)found[best] < (double)found[0] + WORTH * all) goto out;
+    if ((double)found[best] < (double)found[0] + VQ_GAIN_WORTH * all) goto out;
     m->gain = 1.0f + (float)best * VQ_GAIN_STEP;
     vq_plan_note(p, "gain %.1f: the codes find %.3f of neighbours in a sample instead of %.3f",
                  (double)m->gain, found[best] / all, found[0] / all);

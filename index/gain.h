@@ -11,8 +11,9 @@
 
 #include "index/plan.h"
 
-#define VQ_GAIN_STEP 0.1f
-enum { VQ_GAINS = 8 }; /* that are tried: 1 + i steps */
+#define VQ_GAIN_STEP  0.1f
+#define VQ_GAIN_WORTH 0.003 /* of the neighbours must be won, or chance has won them */
+enum { VQ_GAINS = 8 };      /* that are tried: 1 + i steps */
 
 /* rows: n x d_code residuals of the sample, lists: n.  Some of the vectors ask the others, and the
  * gain by which their codes rank best goes to p->model; none where that is no better than 1, or

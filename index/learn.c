@@ -414,24 +414,23 @@ out:
     return rc;
 }
 
-/* A gain (gain.h) that ranks better for the judges than none: the nearest of those that another
- * step would not improve. */
+/* The gain (gain.h) that ranks best for the judges, if it is so much better than none that chance
+ * has hardly made it so. */
 static vq_status choose_gain(learn *l, vq_error *err)
 {
     vq_status rc = VQ_OK;
     vq_model *m = &l->p->model;
     double before = l->best_overlap, overlap;
+    float best = 0.0f;
     if (m->metric == VQ_METRIC_L2) goto out;
     for (unsigned i = 1; i <= VQ_GAINS; i++) {
-        float old = m->gain;
         m->gain = 1.0f + (float)i * VQ_GAIN_STEP;
         VQ_TRY(judge(l, &overlap, err));
-        if (overlap <= l->best_overlap) {
-            m->gain = old;
-            break;
-        }
+        if (overlap <= l->best_overlap || overlap < before + VQ_GAIN_WORTH) continue;
         l->best_overlap = overlap;
+        best = m->gain;
     }
+    m->gain = best;
     if (m->gain != 0.0f)
         vq_plan_note(l->p, "gain %.2f: %.3f to %.3f", (double)m->gain, before, l->best_overlap);
 out:

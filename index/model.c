@@ -15,6 +15,8 @@
 #include "src/base/bytes.h"
 #include "src/io/source.h"
 
+#define GAIN_MOST 16.0f /* far beyond what a build tries */
+
 static const char *const rotation_names[] = {"auto", "none", "random", "pca", "opq"};
 static const char *const transform_names[] = {"identity", "dense", "hadamard"};
 static const char *const train_names[] = {"", "kmeans", "query-aware", "distill"};
@@ -312,6 +314,8 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     VQ_REQUIRE(m->nlist >= 1 && (m->nlist <= m->n || changed) && m->nlist <= INT32_MAX &&
                    m->n <= UINT32_MAX,
                VQ_ECORRUPT, "meta: %u lists for %" PRIu64 " vectors", m->nlist, m->n);
+    VQ_REQUIRE(m->gain <= GAIN_MOST, VQ_ECORRUPT, "meta: a gain of %g; %g is the most",
+               (double)m->gain, (double)GAIN_MOST);
     VQ_REQUIRE(m->gain == 0.0f || (m->metric != VQ_METRIC_L2 && m->codec->books != NULL),
                VQ_ECORRUPT, "meta: a gain of %g for %s and metric %s, which have none",
                (double)m->gain, m->codec->name, vq_metric_name(m->metric));

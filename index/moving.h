@@ -8,7 +8,7 @@
 #include "index/pending.h"
 #include "src/train/kmeans.h"
 
-/* Of rows in lists that a commit takes apart; one may have more. */
+/* Of rows in lists that a commit splits, and in those that it dissolves; one may have more. */
 #define VQ_MOVING_BYTES ((uint64_t)64 << 20)
 enum {
     VQ_MOVING_LISTS = 64,                 /* lists that a commit makes */

@@ -368,8 +368,8 @@ typedef struct vq_search_opts {
                           list and every row: exact search.  Not with nprobe or rerank.
                           0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
                           tuned */
-    uint32_t nprobe;   /* lists read per query, of those that hold something; 0 = chosen, VQ_ALL =
-                          every list */
+    uint32_t nprobe;   /* lists read per query, of those that hold something (where there are 8,192
+                          or fewer); 0 = chosen, VQ_ALL = every list */
     uint32_t rerank;   /* candidates scored in full; 0 = chosen, VQ_NONE = codes alone.  A number
                           needs stored rows: VQ_EUNSUPPORTED */
     uint32_t threads;  /* for batches; 0 = one */

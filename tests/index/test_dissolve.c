@@ -343,6 +343,48 @@ Test(dissolve, is_taken_back, .timeout = 300)
     cr_assert_str_eq(before, after);
 }
 
+/* A bit of the codes of every list whose number no multiple of three is. */
+static void damage_others(void)
+{
+    vq_file *f;
+    vq_shard s;
+    size_t size;
+    uint8_t *file = test_read(path, &size);
+    OK(vq_file_open(&f, path, &err));
+    OK(vq_shard_open(&s, f, &err));
+    for (uint32_t l = 0; l < s.model.nlist; l++) {
+        OK(vq_shard_load(&s, l, &err));
+        const vq_list_view *v = &s.lists[l];
+        for (uint32_t c = 0; c < v->nchunks && l % 3 != 0; c++) {
+            uint8_t *at = memmem(file, size, v->chunks[c].codes, 256);
+            cr_assert(at != NULL);
+            at[3] ^= 1;
+        }
+    }
+    vq_shard_close(&s);
+    vq_file_close(f);
+    test_write(path, file, size);
+    free(file);
+}
+
+/* What a list would give to others does not stop a deletion where these cannot be written. */
+Test(dissolve, not_where_others_are_damaged)
+{
+    static uint64_t ids[N];
+    float row[D];
+    make("pq8", VQ_METRIC_L2, VQ_F32, VQ_COPIES_NO);
+    size_t n = choose(ids);
+    damage_others();
+    cr_assert_eq(take_out(ids, n).deleted, n);
+    vq_index *ix = open_index(path);
+    vq_searcher *one;
+    OK(vq_searcher_open(&one, ix, NULL, &err));
+    for (uint64_t i = 0; i < N; i++)
+        cr_assert_eq(vq_get(one, i, row, &err), there[i] ? VQ_OK : VQ_ENOENT);
+    vq_searcher_close(one);
+    vq_close(ix);
+}
+
 /* What comes where a list has been fills it again. */
 Test(dissolve, lists_fill_anew, .timeout = 300)
 {

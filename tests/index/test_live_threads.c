@@ -2,7 +2,9 @@
 /* Readers, as threads and as processes, beside a writer: each answer is that of one committed
  * state.  VQ_TEST_SECONDS: how long. */
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,6 +96,7 @@ static pid_t read_in_process(shared *sh, uint64_t seed)
     (void)fflush(NULL);
     pid_t child = fork();
     if (child != 0) return child;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would tell it to stop */
     vq_error e = {0};
     vq_index *ix = NULL;
     if (vq_open(&ix, sh->path, 0, &e) != VQ_OK) _exit(1);

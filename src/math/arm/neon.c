@@ -269,7 +269,7 @@ enum { PRODUCT, DIFFERENCE, SQUARE }; /* of query and row, of both with itself, 
 INLINE float64x2_t step8(float64x2_t s, const double *q, float64x2_t r, const int what)
 {
     if (what == PRODUCT) return vfmaq_f64(s, vld1q_f64(q), r);
-    float64x2_t t = what == DIFFERENCE ? vsubq_f64(vld1q_f64(q), r) : r;
+    float64x2_t t = what == DIFFERENCE ? vsubq_f64(vld1q_f64(q), r) : r; /* SQUARE: q is NULL */
     return vfmaq_f64(s, t, t);
 }
 
@@ -288,13 +288,15 @@ INLINE double sum_row(const double *q, const char *row, size_t d, const size_t s
     size_t j = 0;
     for (; j + 8 <= d; j += 8) {
         row8 w = load(row + j * size);
-        for (size_t r = 0; r < 4; r++) s.v[r] = step8(s.v[r], q + j + 2 * r, w.v[r], what);
+        for (size_t r = 0; r < 4; r++)
+            s.v[r] = step8(s.v[r], what == SQUARE ? q : q + j + 2 * r, w.v[r], what);
     }
     if (j < d) {
         double lane[8];
         for (size_t r = 0; r < 4; r++) vst1q_f64(lane + 2 * r, s.v[r]);
         for (size_t i = 0; j + i < d; i++)
-            lane[i] = step1(lane[i], q + j + i, one(row + (j + i) * size), what);
+            lane[i] =
+                step1(lane[i], what == SQUARE ? q : q + j + i, one(row + (j + i) * size), what);
         for (size_t r = 0; r < 4; r++) s.v[r] = vld1q_f64(lane + 2 * r);
     }
     return reduce_f64(s);
