@@ -109,6 +109,35 @@ static inline vq_searcher *open_searcher(vq_index *ix, uint32_t nprobe, uint32_t
     return s;
 }
 
+typedef struct cost {
+    double recall, vectors; /* found of the ten; scanned a query */
+} cost;
+
+/* Of nq queries in nprobe lists with 200 rows, against exact search of the same index. */
+static inline cost cost_of(const char *path, const float *q, size_t nq, uint32_t nprobe)
+{
+    enum { K = 10 };
+    uint64_t *truth = calloc(2 * nq * K, sizeof *truth), *ids = truth + nq * K;
+    vq_search_stats stats = VQ_SEARCH_STATS_INIT;
+    vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+    vq_searcher *all;
+    size_t found = 0;
+    vq_index *ix = open_index(path);
+    so.recall = 1.0f;
+    OK(vq_searcher_open(&all, ix, &so, &err));
+    OK(vq_search(all, q, nq, K, truth, NULL, &err));
+    vq_searcher *some = open_searcher(ix, nprobe, 200);
+    OK(vq_search(some, q, nq, K, ids, NULL, &err));
+    OK(vq_searcher_stats(some, &stats, &err));
+    for (size_t i = 0; i < nq; i++)
+        for (size_t a = 0; a < K; a++)
+            for (size_t b = 0; b < K; b++) found += ids[i * K + a] == truth[i * K + b];
+    vq_searcher_close(all), vq_searcher_close(some);
+    vq_close(ix);
+    free(truth);
+    return (cost){(double)found / (double)(nq * K), (double)stats.vectors / (double)nq};
+}
+
 static inline void digest_of(const char *path, char hex[33])
 {
     vq_index *ix = open_index(path);

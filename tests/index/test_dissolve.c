@@ -4,7 +4,7 @@
 #include "index/update.h"
 #include "tests/index/fixture.h"
 
-enum { N = 4000, D = 32, LISTS = 40, NQ = 100, K = 10 };
+enum { N = 4000, D = 32, LISTS = 40, NQ = 100 };
 
 static char *dir, *path;
 static float *x; /* N x D */
@@ -243,32 +243,6 @@ Test(dissolve, names_and_what_they_carry, .timeout = 300)
     vq_close(ix);
 }
 
-typedef struct cost {
-    double recall, vectors; /* found of the ten; scanned a query */
-} cost;
-
-static cost search(const float *q, uint32_t nprobe)
-{
-    static uint64_t truth[NQ * K], ids[NQ * K];
-    vq_search_stats stats = VQ_SEARCH_STATS_INIT;
-    vq_search_opts so = VQ_SEARCH_OPTS_INIT;
-    vq_searcher *all, *some;
-    size_t found = 0;
-    vq_index *ix = open_index(path);
-    so.recall = 1.0f;
-    OK(vq_searcher_open(&all, ix, &so, &err));
-    OK(vq_search(all, q, NQ, K, truth, NULL, &err));
-    some = open_searcher(ix, nprobe, 200);
-    OK(vq_search(some, q, NQ, K, ids, NULL, &err));
-    OK(vq_searcher_stats(some, &stats, &err));
-    for (size_t i = 0; i < NQ; i++)
-        for (size_t a = 0; a < K; a++)
-            for (size_t b = 0; b < K; b++) found += ids[i * K + a] == truth[i * K + b];
-    vq_searcher_close(all), vq_searcher_close(some);
-    vq_close(ix);
-    return (cost){.recall = (double)found / (NQ * K), .vectors = (double)stats.vectors / NQ};
-}
-
 typedef struct batch { /* a writer's parts, so that a commit can be had without */
     vq_change *change;
     vq_shard shard;
@@ -308,7 +282,7 @@ Test(dissolve, searches_find_more, .timeout = 300)
         if (dissolve == 1) OK(vq_pending_split(&w.pending, &err));
         finish(&w);
         cr_assert_eq(problems_of(path), 0);
-        at[dissolve] = search(q, 4);
+        at[dissolve] = cost_of(path, q, NQ, 4);
     }
     cr_assert(at[1].recall >= at[0].recall && at[1].vectors < 1.5 * at[0].vectors,
               "%g found in %g vectors, in place of %g in %g", at[1].recall, at[1].vectors,

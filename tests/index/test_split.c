@@ -5,7 +5,7 @@
 #include "index/update.h"
 #include "tests/index/fixture.h"
 
-enum { N = 3000, D = 32, LISTS = 30, NEW = 2400, NQ = 100, K = 10 };
+enum { N = 3000, D = 32, LISTS = 30, NEW = 2400, NQ = 100 };
 
 static char *dir, *path;
 
@@ -164,32 +164,6 @@ Test(split, lists_that_grow, .timeout = 300)
     grow("pq8", VQ_METRIC_L2, VQ_I8, VQ_COPIES_YES, 100);
 }
 
-typedef struct cost {
-    double recall, vectors; /* found of the ten; scanned a query */
-} cost;
-
-static cost search_new(const float *q, uint32_t nprobe)
-{
-    static uint64_t truth[NQ * K], ids[NQ * K];
-    vq_search_stats stats = VQ_SEARCH_STATS_INIT;
-    vq_search_opts so = VQ_SEARCH_OPTS_INIT;
-    vq_searcher *all, *some;
-    size_t found = 0;
-    vq_index *ix = open_index(path);
-    so.recall = 1.0f;
-    OK(vq_searcher_open(&all, ix, &so, &err));
-    OK(vq_search(all, q, NQ, K, truth, NULL, &err));
-    some = open_searcher(ix, nprobe, 200);
-    OK(vq_search(some, q, NQ, K, ids, NULL, &err));
-    OK(vq_searcher_stats(some, &stats, &err));
-    for (size_t i = 0; i < NQ; i++)
-        for (size_t a = 0; a < K; a++)
-            for (size_t b = 0; b < K; b++) found += ids[i * K + a] == truth[i * K + b];
-    vq_searcher_close(all), vq_searcher_close(some);
-    vq_close(ix);
-    return (cost){.recall = (double)found / (NQ * K), .vectors = (double)stats.vectors / NQ};
-}
-
 /* Of what came a search finds more in less. */
 Test(split, searches_read_less, .timeout = 300)
 {
@@ -205,7 +179,7 @@ Test(split, searches_read_less, .timeout = 300)
         write_out(&w, &u);
         drift[split] = vq_model_drift(&u.model);
         finish(&w, &u);
-        at[split] = search_new(q, split == 0 ? 3 : 2);
+        at[split] = cost_of(path, q, NQ, split == 0 ? 3 : 2);
         cr_assert_eq(problems_of(path), 0);
     }
     cr_assert(at[1].vectors < at[0].vectors && at[1].recall > at[0].recall,
