@@ -219,9 +219,9 @@ int main(int argc, char **argv)
             c->method = a.methods[m];
             c->bytes = a.bytes[b];
             good = fill(c, &a.data, a.seeds) && good;
+            /* After each, so that hours of work are not lost with the last one. */
+            if (quality_in_child(report, &job, NULL, &err) != VQ_OK) bench_die("report", &err);
         }
-        /* After each number of bytes: hours of work are not lost with the last one. */
-        if (quality_in_child(report, &job, NULL, &err) != VQ_OK) bench_die("report", &err);
     }
     free_table(&t);
     quality_data_close(&a.data);

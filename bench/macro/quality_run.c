@@ -113,6 +113,8 @@ static vq_build_opts build_options(const build_job *job, vq_source *const *queri
     o.progress = beat;
     o.progress_ctx = h;
     o.force = 1;
+    o.no_tune = 1;           /* lists and depths are given */
+    o.copies = VQ_COPIES_NO; /* they would be bytes that no column counts */
     if (o.train != VQ_TRAIN_KMEANS) {
         o.queries = queries;
         o.nqueries = job->data->ntrain;
