@@ -11,11 +11,12 @@
 
 enum { LENT_OF = 200, RNG_STREAM = 77 };
 
-vq_status vq_candidates_init(vq_candidates *c, size_t nq, size_t d, size_t k, vq_error *err)
+vq_status vq_candidates_init(vq_candidates *c, size_t nq, size_t d, size_t k, bool l2,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t most = k + VQ_LIVE;
-    *c = (vq_candidates){.nq = nq, .d = d};
+    *c = (vq_candidates){.nq = nq, .d = d, .l2 = l2};
     c->first = vq_mem_alloc(nq + 1, sizeof *c->first);
     c->docs = vq_mem_alloc(nq * most, sizeof *c->docs);
     c->teacher = vq_alloc_f32(nq, most);
@@ -44,10 +45,15 @@ void vq_candidates_fini(vq_candidates *c)
     vq_mem_free(c->sorted);
 }
 
-static float product(const vq_candidates *c, const float *query, const vq_corpus *corpus,
-                     uint32_t row)
+/* The full-precision score on the student's scale: the product, for l2 less half of the row's
+ * squared length. */
+static float score(const vq_candidates *c, const float *query, const vq_corpus *corpus,
+                   uint32_t row)
 {
-    return vq_kernels_get()->dot_f32(query, corpus->coded + row * c->d, c->d);
+    const vq_kernels *k = vq_kernels_get();
+    const float *x = corpus->coded + row * c->d;
+    float product = k->dot_f32(query, x, c->d);
+    return c->l2 ? product - 0.5f * (float)k->sq_row_f32(x, c->d) : product;
 }
 
 static size_t answers(const vq_teacher *t, size_t i)
@@ -77,7 +83,7 @@ static double scale_of(const vq_candidates *c, const float *queries, const vq_co
         size_t n = answers(t, i);
         double mean_t = 0.0, mean_s = 0.0, seen = 0.0; /* updated as they come: Welford 1962 */
         for (size_t j = first_own(t, i, n); j < n; j++) {
-            double s = (double)product(c, queries + i * c->d, corpus, rows[j]);
+            double s = (double)score(c, queries + i * c->d, corpus, rows[j]);
             double dt = (double)scores[j] - mean_t, ds = s - mean_s;
             seen += 1.0;
             mean_t += dt / seen, mean_s += ds / seen;
@@ -99,7 +105,7 @@ static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpu
         uint32_t row = t->rows[i * t->k + j];
         c->docs[at] = c->sorted[j] = row;
         c->teacher[at] = (float)(c->scale * (double)t->scores[i * t->k + j]);
-        if (j >= own) offset += (double)c->teacher[at] - (double)product(c, query, corpus, row);
+        if (j >= own) offset += (double)c->teacher[at] - (double)score(c, query, corpus, row);
     }
     c->offsets[i] = n > 0 ? (float)(offset / (double)(n - own)) : 0.0f;
     c->most[i] = t->lowest != NULL ? (float)(c->scale * (double)t->lowest[i]) : INFINITY;
@@ -108,7 +114,7 @@ static size_t add(vq_candidates *c, size_t i, const float *query, const vq_corpu
         if (bsearch(&live[j], c->sorted, n, sizeof *c->sorted, vq_rows_order) != NULL) continue;
         c->docs[at] = live[j];
         c->teacher[at++] =
-            t->lowest != NULL ? c->most[i] : product(c, query, corpus, live[j]) + c->offsets[i];
+            t->lowest != NULL ? c->most[i] : score(c, query, corpus, live[j]) + c->offsets[i];
     }
     return at - start;
 }

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "index/factor.h"
+#include "src/train/factor.h"
 #include "index/fit.h"
 #include "index/grouping.h"
 #include "src/train/kmeans.h"

@@ -145,6 +145,19 @@ out:
 
 /* ---- rounds ---- */
 
+/* Codebooks have moved: what depends on them follows. */
+static vq_status follow_books(learn *l, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &l->p->model;
+    m->codec->refresh(m->d_code, m->m, l->now.params);
+    if (l->corpus->factors == NULL) goto out;
+    VQ_TRY(vq_refactor(m, l->corpus, l->p->threads, err));
+    VQ_TRY(view_again(l, err));
+out:
+    return rc;
+}
+
 static vq_status log_epoch(const learn *l, unsigned epoch, double loss, double overlap,
                            vq_error *err)
 {
@@ -163,10 +176,9 @@ static vq_status after_epoch(void *ctx, unsigned epoch, double loss, const vq_st
 {
     vq_status rc = VQ_OK;
     learn *l = ctx;
-    const vq_model *m = &l->p->model;
     double overlap;
     (void)s, (void)stop;
-    m->codec->refresh(m->d_code, m->m, l->now.params);
+    VQ_TRY(follow_books(l, err));
     VQ_TRY(judge(l, &overlap, err));
     if (overlap > l->best_overlap) {
         l->best_overlap = overlap;
@@ -177,12 +189,19 @@ out:
     return rc;
 }
 
+/* Distances know no map of queries alone. */
+static bool maps_queries(const learn *l)
+{
+    return !l->opts->fixed_queries && l->p->model.metric != VQ_METRIC_L2;
+}
+
 static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &l->p->model;
     const vq_candidates *c = &l->candidates;
     bool far = l->truth->lowest != NULL || l->truth->labelled != NULL;
+    bool l2 = m->metric == VQ_METRIC_L2;
     vq_student s = {.d = m->d_code,
                     .m = m->m,
                     .kk = m->codec->codewords,
@@ -190,13 +209,14 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                     .additive = m->codec->additive != 0,
                     .books = l->now.params + m->codec->books(m->d_code, m->m),
                     .centroids = l->now.centroids,
-                    .map = o->fixed_queries ? NULL : l->now.map};
+                    .map = maps_queries(l) ? l->now.map : NULL};
     vq_lessons lessons = {.nq = l->ntrain,
                           .n = l->corpus->n,
                           .queries = l->queries,
                           .first = c->first,
                           .docs = c->docs,
                           .teacher = c->teacher,
+                          .coded = l2 ? l->corpus->coded : NULL,
                           .lists = l->corpus->lists,
                           .codes = l->codes8,
                           .shared = c->shared,
@@ -208,8 +228,8 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
                         .step = far ? STEP_FAR : STEP,
                         .epochs = o->epochs != 0 ? o->epochs : EPOCHS,
                         .anchor = far ? 0.0 : ANCHOR,
-                        .learn_lists = true,
-                        .learn_map = !o->fixed_queries,
+                        .learn_lists = !l2,
+                        .learn_map = maps_queries(l),
                         .seed = m->seed,
                         .threads = l->p->threads,
                         .ticker = l->ticker,
@@ -221,6 +241,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
     vq_codes_spread(m, l->corpus->codes, l->corpus->n, l->codes8);
     VQ_TRY(vq_distil(&s, &lessons, &d, err));
     copy_state(l, &l->now, &l->best);
+    VQ_TRY(follow_books(l, err));
 out:
     return rc;
 }
@@ -261,7 +282,7 @@ static vq_status one_round(learn *l, vq_error *err)
     vq_status rc = VQ_OK;
     VQ_TRY(mine(l, err));
     VQ_TRY(teach(l, l->opts, err));
-    if (!l->opts->fixed_queries) {
+    if (maps_queries(l)) {
         VQ_TRY(vq_fold_map(&l->p->model, l->fitted, l->now.map, l->p->threads, l->queries, l->nq,
                            l->corpus, err));
         forget_map(l);
@@ -364,7 +385,8 @@ static vq_status begin(learn *l, const vq_queries *queries, vq_error *err)
                    l->best.map != NULL && l->queries != NULL && l->mapped != NULL &&
                    l->true_ids != NULL && l->codes8 != NULL && l->felt != NULL,
                VQ_ENOMEM, "lessons of %zu queries", n);
-    VQ_TRY(vq_candidates_init(&l->candidates, l->ntrain, d, l->truth->k, err));
+    VQ_TRY(vq_candidates_init(&l->candidates, l->ntrain, d, l->truth->k, m->metric == VQ_METRIC_L2,
+                              err));
     forget_map(l);
     if (m->metric == VQ_METRIC_L2)
         vq_transform_many(&m->transform, vq_kernels_get(), queries->x, n, l->queries);

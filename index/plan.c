@@ -113,7 +113,7 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     m->train = o->train;
     if (o->train == VQ_TRAIN_AUTO) {
         m->train = given ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
-        if (given && m->metric != VQ_METRIC_L2) vq_plan_note(p, "train distill: there are queries");
+        if (given) vq_plan_note(p, "train distill: there are queries");
     }
     if (m->train == VQ_TRAIN_KMEANS) {
         VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries; ask for train distill");
@@ -148,14 +148,6 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
         vq_plan_note(p, "train query-aware: queries tell where bits count");
         goto out;
     }
-    if (m->metric != VQ_METRIC_L2 || m->train != VQ_TRAIN_DISTILL) goto out;
-    VQ_REQUIRE(
-        of_distill == NULL, VQ_EINVAL,
-        "%s: this is for distillation, which metric l2 (the default) has none of: ask for ip "
-        "or cosine if that is what is meant, or leave it out",
-        of_distill);
-    m->train = VQ_TRAIN_QUERY_AWARE;
-    vq_plan_note(p, "train query-aware instead of distill: l2 learns codes, not codebooks");
 out:
     return rc;
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "index/factor.h"
+#include "src/train/factor.h"
 #include "src/math/blas.h"
 #include "src/train/moments.h"
 #include "src/train/perdoc.h"

@@ -185,8 +185,8 @@ typedef enum vq_train {
                                  that find it */
     VQ_TRAIN_DISTILL = 3      /* and codebooks that learn to reproduce the exact ranking */
 } vq_train; /* without training queries the last two take vectors of the index, moved a little, in
-               their place, and do not whiten.  l2 does not whiten either, and has no distillation:
-               VQ_TRAIN_QUERY_AWARE is what it gets */
+               their place, and do not whiten.  l2 does not whiten either, and of what distillation
+               learns has codebooks alone: no lists, no map of the queries */
 
 /* Copies of vectors in a second list (SOAR, Sun et al. 2023): the list whose residual is most
  * nearly orthogonal to that in the first, for the vectors that gain by one.  Fewer lists then hold

@@ -47,6 +47,8 @@ static vq_status check_shape(const vq_student *s, const vq_lessons *l, const vq_
                "distillation: %zu queries for %zu rows", l->nq, l->n);
     VQ_REQUIRE((!o->learn_lists || s->centroids != NULL) && (!o->learn_map || s->map != NULL),
                VQ_EINVAL, "distillation: nothing there to learn");
+    VQ_REQUIRE(!o->learn_lists || l->coded == NULL, VQ_EINVAL,
+               "distillation: lists that learn are for products");
     VQ_REQUIRE(o->temperature > 0.0 && isfinite(o->temperature), VQ_EINVAL,
                "distillation: temperature %g", o->temperature);
     VQ_REQUIRE(o->step >= 0.0 && isfinite(o->step) && o->anchor >= 0.0 && isfinite(o->anchor),

@@ -12,8 +12,9 @@
 #include "src/base/team.h"
 #include "src/train/loss.h"
 
-/* The student: s(q, x) = (W q) . centroid[list(x)] + sum over j of (W q) . codeword[j][code_j(x)].
- */
+/* The student: s(q, x) = (W q) . centroid[list(x)] + sum over j of (W q) . codeword[j][code_j(x)],
+ * which is (W q) . y of the decoded vector y; for metric l2 (lessons with `coded`) less the
+ * vector's factor |y|^2 / 2 + .3 |x - y|^2 (factor.h), so that s ranks like distances. */
 typedef struct vq_student {
     size_t d, m, kk, nlist;
     bool additive;    /* books are m x kk x d (additive.h); else m x dsub x kk (pq.h), d = m*dsub */
@@ -28,15 +29,17 @@ typedef struct vq_lessons {
     const size_t *first;   /* nq + 1: candidates first[i] .. first[i+1]-1 of query i */
     const uint32_t *docs;  /* candidates: rows 0..n-1, no row twice in a list */
     const float *teacher;  /* their full-precision scores (any constant per query may be added) */
+    const float *coded;    /* metric l2: n x d, the rows in the coded space; NULL = products */
     const uint32_t *lists; /* n; not read without centroids */
     const uint8_t *codes;  /* n x m (pq with kk = 16: one code a byte here) */
     /* In-batch candidates: each query brings one row, which all queries of its batch score.  A row
      * counts once, as the query's own candidate if it is one. */
     const uint32_t *shared;   /* nq rows; NULL = no such candidates */
     const float *shared_rows; /* nq x d: these rows uncompressed in the coded space, for the
-                                 teacher: queries . shared_rows; on the scale of `teacher` up to a
-                                 constant that own_offset[i] adds for query i */
-    const float *own_offset;  /* nq: teacher score = q . row (coded space) + own_offset; NULL = 0 */
+                                 teacher: queries . shared_rows, for l2 less half of their squared
+                                 length; on the scale of `teacher` up to a constant that
+                                 own_offset[i] adds for query i */
+    const float *own_offset;  /* nq: teacher score = this + own_offset; NULL = 0 */
     const float *own_most;    /* nq: but no more than this; NULL = any */
 } vq_lessons;
 
@@ -46,8 +49,9 @@ typedef struct vq_distil_opts {
     double step; /* of Adam, relative to the RMS of the codewords' coordinates (.003 .. .005),
                   * of the list vectors', and of an orthonormal matrix (1 / sqrt(d)) */
     unsigned epochs;
-    size_t batch; /* 0 = 128; batches differ by one query at most */
-    bool learn_lists, learn_map;
+    size_t batch;     /* 0 = 128; batches differ by one query at most */
+    bool learn_lists; /* not for l2 */
+    bool learn_map;
     double anchor; /* >= 0: a parameter that is an RMS away from its start is pulled back by this
                     * times the RMS of the first loss gradient; 1 is a tenth of it at a tenth */
     uint64_t seed;

@@ -61,6 +61,10 @@ static vq_status project_task(void *ctx, size_t task, int worker, vq_error *err)
         vq_gemm_nt(n, d, d, 1.0f, queries, d, b->s->map, d, 0.0f, b->mapped + q0 * d, d);
     vq_gemm_nt(n, b->ncommon, d, 1.0f, queries, d, b->common_rows, d, 0.0f,
                b->common_scores + q0 * b->max, b->max);
+    for (size_t u = 0; b->l->coded != NULL && u < b->ncommon; u++) {
+        float half = 0.5f * (float)b->kn->sq_row_f32(b->common_rows + u * d, d);
+        for (size_t q = q0; q < q0 + n; q++) b->common_scores[q * b->max + u] -= half;
+    }
     return VQ_OK;
 }
 
@@ -138,6 +142,14 @@ static void score_codes(const vq_distil_batch *b, const vq_pupil *p, size_t q, s
     }
 }
 
+/* For l2: less the rows' factors. */
+static void take_factors(const vq_distil_batch *b, const vq_pupil *p, size_t q, size_t n)
+{
+    memcpy(b->scored + q * b->max_cands, p->rows, n * sizeof *p->rows);
+    b->nscored[q] = (uint32_t)n;
+    for (size_t c = 0; c < n; c++) p->s[c] -= b->seen.factors[b->seen.place[p->rows[c]]];
+}
+
 /* From g to G and to the sums by list. */
 static void scatter(const vq_distil_batch *b, const vq_pupil *p, size_t q, size_t n)
 {
@@ -150,6 +162,7 @@ static void scatter(const vq_distil_batch *b, const vq_pupil *p, size_t q, size_
         float g = (float)(p->grad[c] / (double)b->n);
         for (size_t j = 0; j < m; j++) grads[j * kk + code[j]] += g;
         if (b->s->centroids != NULL) lists[p->pair[c]] += g;
+        if (b->l->coded != NULL) b->scored_grads[q * b->max_cands + c] = g;
     }
 }
 
@@ -164,6 +177,7 @@ static vq_status query_task(void *ctx, size_t q, int worker, vq_error *err)
     else
         memset(p->s, 0, n * sizeof *p->s);
     score_codes(b, p, q, n);
+    if (b->l->coded != NULL) take_factors(b, p, q, n);
     b->losses[q] = 0.0;
     if (n > 0) b->losses[q] = b->loss->fn(p->t, p->s, n, b->temperature, p->scratch, p->grad);
     scatter(b, p, q, n);
@@ -267,6 +281,7 @@ vq_status vq_distil_batch_run(vq_distil_batch *b, const uint32_t *batch, size_t 
     b->batch = batch;
     b->n = n;
     gather_batch(b);
+    if (b->l->coded != NULL) VQ_TRY(vq_distil_l2_begin(b, err));
     VQ_TRY(vq_team_run(b->threads, tiles(n, QUERY_TILE), project_task, b, err));
     VQ_TRY(vq_team_run(b->threads, groups, tables_task, b, err));
     VQ_TRY(vq_team_run(b->threads, n, query_task, b, err));
@@ -275,6 +290,7 @@ vq_status vq_distil_batch_run(vq_distil_batch *b, const uint32_t *batch, size_t 
     VQ_REQUIRE(isfinite(*loss), VQ_EINVAL,
                "distillation: the loss is not finite: bad scores, or too long a step");
     VQ_TRY(vq_team_run(b->threads, groups, books_task, b, err));
+    if (b->l->coded != NULL && b->d_books != NULL) VQ_TRY(vq_distil_l2_books(b, err));
     if (b->d_map != NULL) {
         VQ_TRY(vq_team_run(b->threads, n, mapped_task, b, err));
         VQ_TRY(vq_team_run(b->threads, tiles(b->s->d, VQ_MAP_TILE), map_task, b, err));
@@ -355,7 +371,8 @@ vq_status vq_distil_batch_init(vq_distil_batch *b, const vq_student *s, const vq
     while (b->hash_size < 2 * max) b->hash_size *= 2;
     VQ_REQUIRE(max >= 1 && max <= l->nq && max <= 65536 && b->max_cands <= UINT32_MAX / max,
                VQ_EINVAL, "distillation: a batch of %zu queries of %zu", max, l->nq);
-    rc = allocate(b, opts->learn_map, err);
+    VQ_TRY(allocate(b, opts->learn_map, err));
+    if (l->coded != NULL) VQ_TRY(vq_distil_l2_init(b, err));
 out:
     return rc;
 }
@@ -375,6 +392,7 @@ static void pupil_fini(vq_pupil *p)
 
 void vq_distil_batch_fini(vq_distil_batch *b)
 {
+    vq_distil_l2_fini(b);
     if (b->mapped != b->queries) vq_mem_free(b->mapped);
     vq_mem_free(b->queries);
     vq_mem_free(b->tables);

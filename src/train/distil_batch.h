@@ -6,6 +6,8 @@
  *   loss, g = dL/dscore; G[q][j][k] = sum of g over candidates with code_j = k          (scalars)
  *   d_books = G^T Q';  d_centroids = sums of g by (query, list) times Q';
  *   dQ' = G books + the same sums times centroids;  d_map = dQ'^T Q                     (GEMM)
+ *   for l2 a score is less by the vector's factor f, once a batch, and d_books by that of
+ *   sum of g over queries times df/dcodeword (distil_l2.c)
  *
  * Work is cut by queries, books or lists, never by threads, so bits do not depend on these. */
 #ifndef VQ_TRAIN_DISTIL_BATCH_H
@@ -21,6 +23,8 @@
 #define VQ_LIST_TILE 16u /* lists of a task */
 #define VQ_MAP_TILE  32u /* rows of the map of a task */
 
+#define VQ_SLOPE_TILE 4096u /* rows whose slopes are kept at a time */
+
 typedef struct vq_pupil { /* of one thread; owned */
     uint32_t *rows;       /* candidates of the query at hand */
     float *t, *s;         /* their scores */
@@ -30,6 +34,16 @@ typedef struct vq_pupil { /* of one thread; owned */
     float *dots;    /* Q'_q . centroid of the query's lists */
     bool *own;      /* in-batch rows that are own candidates */
 } vq_pupil;
+
+/* The rows that a batch scores, each once, for metric l2; owned. */
+typedef struct vq_batch_rows {
+    size_t n;
+    uint32_t *place; /* rows of the corpus: where one stands below, or UINT32_MAX */
+    uint32_t *rows;  /* their numbers */
+    float *factors;  /* what they take off */
+    double *pull;    /* sum over queries of g */
+    float *slopes;   /* VQ_SLOPE_TILE x d: pull times df/dy of some of them */
+} vq_batch_rows;
 
 typedef struct vq_distil_batch {
     const vq_kernels *kn;
@@ -61,6 +75,11 @@ typedef struct vq_distil_batch {
     size_t *list_first;   /* nlist + 1: where a list's begin */
     float *part;          /* parts x max x d; the first becomes dQ' */
     vq_pupil *pupils;     /* threads */
+    /* for l2; owned */
+    vq_batch_rows seen;
+    uint32_t *scored;    /* max x max_cands: rows as queries score them */
+    uint32_t *nscored;   /* max */
+    float *scored_grads; /* max x max_cands: g */
     /* where gradients go; NULL = not wanted; the caller's */
     float *d_books, *d_centroids, *d_map;
 } vq_distil_batch;
@@ -73,5 +92,12 @@ void vq_distil_batch_fini(vq_distil_batch *b); /* of a zeroed one, too */
 /* Loss and gradients of n <= max queries, n >= 1. */
 vq_status vq_distil_batch_run(vq_distil_batch *b, const uint32_t *batch, size_t n, double *loss,
                               vq_error *err);
+
+/* For l2 (distil_l2.c): the memory; the rows of a gathered batch and their factors; after its
+ * queries were scored, what the factors bring to d_books, which holds the rest. */
+vq_status vq_distil_l2_init(vq_distil_batch *b, vq_error *err);
+void vq_distil_l2_fini(vq_distil_batch *b);
+vq_status vq_distil_l2_begin(vq_distil_batch *b, vq_error *err);
+vq_status vq_distil_l2_books(vq_distil_batch *b, vq_error *err);
 
 #endif

@@ -18,27 +18,38 @@ static float *near_queries(const float *x, uint64_t seed, size_t n)
     return q;
 }
 
-/* From the same start (query-aware) each codec gains by distillation, on queries nobody trained on.
+/* From the same start (query-aware) each codec gains by distillation, on queries nobody trained on,
+ * and with distances too.
  */
 Test(learn, distillation_improves_on_its_start, .timeout = 300)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
-    static const char *const codecs[] = {"pq8", "pq4", "aq8"};
+    static const struct {
+        const char *codec;
+        uint32_t metric;
+        double gain;
+    } cases[] = {{"pq8", VQ_METRIC_IP, 0.03},
+                 {"pq4", VQ_METRIC_IP, 0.005}, /* 16 words learn less */
+                 {"aq8", VQ_METRIC_IP, 0.03},
+                 {"pq8", VQ_METRIC_L2, 0.01},
+                 {"aq8", VQ_METRIC_L2, 0.01}};
     world w = make_world();
     vq_mem_free(w.train), vq_mem_free(w.held), vq_source_close(w.queries);
     w.train = near_queries(w.x, 4, TAUGHT), w.held = near_queries(w.x, 5, NQ);
     OK(vq_source_open_array(&w.queries, w.train, TAUGHT, D, VQ_F32, &err));
-    for (size_t i = 0; i < 3; i++) {
-        vq_build_opts o = with_queries(&w, VQ_METRIC_IP);
-        o.codec = codecs[i], o.code_bytes = 4, o.train = VQ_TRAIN_QUERY_AWARE;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t metric = cases[i].metric;
+        vq_build_opts o = with_queries(&w, metric);
+        o.codec = cases[i].codec, o.code_bytes = metric == VQ_METRIC_L2 ? 8 : 4;
+        o.train = VQ_TRAIN_QUERY_AWARE;
         build(path, w.x, N, D, VQ_F32, &o);
-        double before = overlap(path, &w, VQ_METRIC_IP, VQ_NONE);
+        double before = overlap(path, &w, metric, VQ_NONE);
         o.train = VQ_TRAIN_DISTILL;
         build(path, w.x, N, D, VQ_F32, &o);
-        double after = overlap(path, &w, VQ_METRIC_IP, VQ_NONE);
-        double gain = strcmp(codecs[i], "pq4") == 0 ? 0.005 : 0.03; /* 16 words learn less */
-        cr_assert_gt(after, before + gain, "%s: %.3f, then %.3f", codecs[i], before, after);
-        cr_assert_eq(overlap(path, &w, VQ_METRIC_IP, N), 1.0, "all reranked is exact");
+        double after = overlap(path, &w, metric, VQ_NONE);
+        cr_assert_gt(after, before + cases[i].gain, "%s, %s: %.3f, then %.3f", cases[i].codec,
+                     vq_metric_name(metric), before, after);
+        cr_assert_eq(overlap(path, &w, metric, N), 1.0, "all reranked is exact");
         cr_assert_eq(problems_of(path), 0);
     }
     end_world(&w);

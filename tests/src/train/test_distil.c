@@ -18,7 +18,7 @@ typedef struct school {
     vq_lessons l;
     vq_distil_opts o;
     size_t nbooks;
-    float *queries, *teacher, *rows, *offset, *most;
+    float *queries, *teacher, *rows, *offset, *most, *coded;
     uint32_t *docs, *lists, *shared;
     uint8_t *codes;
     size_t *first;
@@ -55,8 +55,20 @@ static void lessons_of(school *c, vq_rng *r, size_t nq, size_t n, size_t most)
     for (size_t i = 0; i < n; i++)
         c->lists[i] = c->s.nlist > 0 ? (uint32_t)vq_rng_below(r, c->s.nlist) : 0;
     for (size_t i = 0; i < n * c->s.m; i++) c->codes[i] = (uint8_t)vq_rng_below(r, c->s.kk);
-    c->l = (vq_lessons){nq,       n,        c->queries, c->first, c->docs,   c->teacher,
-                        c->lists, c->codes, c->shared,  c->rows,  c->offset, c->most};
+    c->coded = vq_alloc_f32(n, d);
+    scaled(r, c->coded, n * d, 0.7f);
+    c->l = (vq_lessons){.nq = nq,
+                        .n = n,
+                        .queries = c->queries,
+                        .first = c->first,
+                        .docs = c->docs,
+                        .teacher = c->teacher,
+                        .lists = c->lists,
+                        .codes = c->codes,
+                        .shared = c->shared,
+                        .shared_rows = c->rows,
+                        .own_offset = c->offset,
+                        .own_most = c->most};
 }
 
 static school school_new(uint64_t stream, bool additive, size_t nlist, bool map)
@@ -82,12 +94,20 @@ static school school_new(uint64_t stream, bool additive, size_t nlist, bool map)
     return c;
 }
 
+/* The same for distances: lists do not learn. */
+static void measure_distances(school *c)
+{
+    c->l.coded = c->coded;
+    c->o.learn_lists = false;
+}
+
 static void school_free(school *c)
 {
     vq_mem_free(c->s.books), vq_mem_free(c->s.centroids), vq_mem_free(c->s.map);
     vq_mem_free(c->queries), vq_mem_free(c->teacher), vq_mem_free(c->rows);
     vq_mem_free(c->offset), vq_mem_free(c->most), vq_mem_free(c->docs), vq_mem_free(c->lists);
     vq_mem_free(c->shared), vq_mem_free(c->codes), vq_mem_free(c->first);
+    vq_mem_free(c->coded);
 }
 
 /* ---- the loss again, naively, in doubles ----------------------------------------------------- */
@@ -116,7 +136,7 @@ static double naive_score(const school *c, const naive *p, const float *query, s
     const double *map = p->x + p->nbooks + p->nlists;
     double sum = 0.0;
     for (size_t i = 0; i < d; i++) {
-        double q = 0.0, x = 0.0;
+        double q = 0.0, x = 0.0, off;
         for (size_t k = 0; k < d; k++) q += map[i * d + k] * (double)query[k];
         if (s->nlist > 0) x += p->x[p->nbooks + c->lists[row] * d + i];
         for (size_t j = 0; j < s->m; j++) {
@@ -127,6 +147,8 @@ static double naive_score(const school *c, const naive *p, const float *query, s
                 x += p->x[(j * dsub + i % dsub) * s->kk + code];
         }
         sum += q * x;
+        off = (double)c->coded[row * d + i] - x;
+        if (c->l.coded != NULL) sum -= 0.5 * x * x + 0.3 * off * off;
     }
     return sum;
 }
@@ -159,8 +181,10 @@ static double naive_loss(const school *c, const naive *p, const uint32_t *batch,
             if (seen[row]) continue;
             seen[row] = true;
             t[got] = (double)c->offset[i];
-            for (size_t k = 0; k < d; k++)
-                t[got] += (double)query[k] * (double)c->rows[batch[o] * d + k];
+            for (size_t k = 0; k < d; k++) {
+                double x = (double)c->rows[batch[o] * d + k];
+                t[got] += (double)query[k] * x - (c->l.coded != NULL ? 0.5 * x * x : 0.0);
+            }
             t[got] = fmin(t[got], (double)c->most[i]);
             s[got++] = naive_score(c, p, query, row);
         }
@@ -169,10 +193,11 @@ static double naive_loss(const school *c, const naive *p, const uint32_t *batch,
     return sum;
 }
 
-static void check_gradient(uint64_t stream, bool additive, size_t nlist, bool map)
+static void check_gradient_of(school c)
 {
     enum { B = 40 };
-    school c = school_new(stream, additive, nlist, map);
+    size_t nlist = c.l.coded == NULL ? c.s.nlist : 0; /* lists that learn */
+    bool map = c.s.map != NULL;
     size_t d = c.s.d, compared = 0;
     naive p = naive_new(&c);
     float *grad = vq_alloc_f32(p.nbooks + p.nlists + p.nmap, 1);
@@ -185,9 +210,11 @@ static void check_gradient(uint64_t stream, bool additive, size_t nlist, bool ma
                  VQ_OK);
     cr_assert_float_eq(loss, naive_loss(&c, &p, batch, B), 1e-5 * loss);
     size_t n = p.nbooks + p.nlists + (map ? d * d : 0);
+    for (size_t i = p.nbooks; nlist == 0 && i < p.nbooks + p.nlists; i++) grad[i] = 0.0f;
     size = vq_rms(grad, n);
     cr_assert_gt(size, 1e-5);
     for (size_t i = 0; i < n; i += 1 + i % 11, compared++) {
+        if (nlist == 0 && i >= p.nbooks && i < p.nbooks + p.nlists) continue;
         double at = p.x[i], h = 1e-5;
         p.x[i] = at + h;
         double up = naive_loss(&c, &p, batch, B);
@@ -200,6 +227,22 @@ static void check_gradient(uint64_t stream, bool additive, size_t nlist, bool ma
     }
     cr_assert_gt(compared, 30u);
     vq_mem_free(grad), vq_mem_free(p.x), school_free(&c);
+}
+
+static void check_gradient(uint64_t stream, bool additive, size_t nlist, bool map)
+{
+    check_gradient_of(school_new(stream, additive, nlist, map));
+}
+
+Test(distil, gradient_for_distances)
+{
+    for (int additive = 0; additive < 2; additive++)
+        for (size_t nlist = 0; nlist < 10; nlist += 9)
+            for (int map = 0; map < 2; map++) {
+                school c = school_new(11, additive, nlist, map);
+                measure_distances(&c);
+                check_gradient_of(c);
+            }
 }
 
 Test(distil, gradient_of_product_codes)
@@ -231,10 +274,11 @@ static void copy_student(const school *c, float *to)
 
 Test(distil, bits_do_not_depend_on_threads)
 {
-    for (int additive = 0; additive < 2; additive++) {
+    for (int i = 0; i < 4; i++) {
         float *one = NULL;
         for (int threads = 1; threads < 5; threads++) {
-            school c = school_new(6, additive, 9, true);
+            school c = school_new(6, i % 2, 9, true);
+            if (i / 2 == 1) measure_distances(&c);
             size_t n = c.nbooks + 9 * c.s.d + c.s.d * c.s.d;
             float *got = vq_alloc_f32(n, 1);
             c.o.threads = threads;

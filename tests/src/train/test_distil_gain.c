@@ -186,8 +186,16 @@ static void learn_toy(uint64_t stream, const char *loss, bool all, double gain)
     vq_student s = {.d = DIM, .m = M, .kk = KK, .nlist = TOY_LISTS, .books = y.books};
     s.centroids = y.centroids;
     s.map = y.map;
-    vq_lessons l = {SEEN,    DOCS,    y.queries, y.first, y.own, y.teacher,
-                    y.lists, y.codes, y.shared,  y.rows,  NULL,  NULL};
+    vq_lessons l = {.nq = SEEN,
+                    .n = DOCS,
+                    .queries = y.queries,
+                    .first = y.first,
+                    .docs = y.own,
+                    .teacher = y.teacher,
+                    .lists = y.lists,
+                    .codes = y.codes,
+                    .shared = y.shared,
+                    .shared_rows = y.rows};
     vq_distil_opts o = {.loss = vq_loss_by_name(loss), .step = 0.005, .epochs = 15, .batch = 64};
     o.temperature = vq_temperature(y.teacher, y.first, SEEN, 10.0);
     o.learn_lists = o.learn_map = all;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* factor.h -- metric l2: what a vector takes off the products of its code, so that they rank like
  * distances. */
-#ifndef VQ_INDEX_FACTOR_H
-#define VQ_INDEX_FACTOR_H
+#ifndef VQ_TRAIN_FACTOR_H
+#define VQ_TRAIN_FACTOR_H
 
 #include "src/math/kernels.h"
+
+#define VQ_FACTOR_ERROR 0.6 /* what a squared error weighs */
 
 /* Half of |c + h|^2 + .6 |r - h|^2, where c is the centroid, r the vector less it, h what the code
  * makes of r; h becomes c + h (d floats each).  Among many vectors those of large error come near a
@@ -13,10 +15,9 @@
 static inline float vq_factor(const vq_kernels *k, const float *c, const float *r, float *h,
                               size_t d)
 {
-    const double weight = 0.6;
     double error = (double)k->l2sq_f32(r, h, d);
     for (size_t j = 0; j < d; j++) h[j] += c[j];
-    return (float)(0.5 * (k->sq_row_f32(h, d) + weight * error));
+    return (float)(0.5 * (k->sq_row_f32(h, d) + VQ_FACTOR_ERROR * error));
 }
 
 /* The same for codes with error bars: |c|^2 / 2 + c.h + |r|^2 / 2, so that an estimate is wrong by
