@@ -119,6 +119,7 @@ static void print_text(const char *path, vq_info *i, const curve *c, const vq_re
                 i->string_ids ? "string" : "number");
     report_line(stdout, "codec", "%s, %u bytes a vector, rotation %s, %u dimensions coded",
                 i->codec, i->code_bytes, rotation_name(i->rotation), i->d_code);
+    if (i->gain > 0.0f) report_line(stdout, "", "their products count %.2f times", (double)i->gain);
     report_line(stdout, "lists", "%s, %s in all", report_count(a, i->nlist),
                 report_bytes(b, i->lists_bytes));
     if (i->copies > 0)
@@ -200,6 +201,7 @@ static void print_json(const char *path, vq_info *i, const curve *c, const vq_re
     json_count(&j, "oldest_pid", i->oldest_pid);
     json_count(&j, "added", i->added);
     json_real(&j, "drift", (double)i->drift);
+    json_real(&j, "gain", (double)i->gain);
     json_count(&j, "untuned", i->untuned);
     json_count(&j, "described", i->described);
     json_count(&j, "attributes_bytes", i->attributes_bytes);

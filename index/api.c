@@ -122,6 +122,7 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
         i.attributes_bytes += db_bytes(&shard.snapshot, db);
     i.added = m->added;
     i.drift = vq_model_drift(m);
+    i.gain = m->gain;
     i.untuned = vq_model_untuned(m);
     i.tags = vq_docs_tags(&shard.snapshot);
     VQ_TRY(vq_docs_count(&shard.snapshot, &i.described, err));

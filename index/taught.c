@@ -24,10 +24,13 @@ void vq_taught_fini(vq_taught *p)
 }
 
 /* A vector: coordinates, its code in the corpus, as it was and in scan order, and a code a byte;
- * lists; the queries that feel it, with their scores. */
+ * lists; the queries that feel it, with their scores; for l2 its factor in the corpus and in scan
+ * order, and its place in a batch. */
 static uint64_t row_bytes(const vq_model *m)
 {
-    return 4 * (uint64_t)m->d_code + 3 * (uint64_t)m->code.code_bytes + m->m + 16 + 8 * VQ_FELT;
+    uint64_t factors = m->metric == VQ_METRIC_L2 ? 12 : 0;
+    return factors + 4 * (uint64_t)m->d_code + 3 * (uint64_t)m->code.code_bytes + m->m + 16 +
+           8 * VQ_FELT;
 }
 
 /* A query: as given, in the coded space, and the row it lends; its teacher's answers, its

@@ -344,9 +344,9 @@ typedef struct vq_info {
     float drift; /* how much further from the centroids of their lists these lie than those of the
                     build: 0.2 is 20 %; codes and lists then suit them less (vq_source_open_index,
                     vq_build) */
-    uint32_t reserved; /* 0 */
-    uint64_t untuned;  /* vectors added since the curve of recall was measured, which is of an index
-                          without them (vq_tune); 0 if there is no curve */
+    float gain;  /* what products with codes are multiplied by, for ip and cosine; 0: nothing */
+    uint64_t untuned; /* vectors added since the curve of recall was measured, which is of an index
+                         without them (vq_tune); 0 if there is no curve */
 } vq_info;
 #define VQ_INFO_INIT                                                                               \
     {                                                                                              \

@@ -99,6 +99,38 @@ Test(gain, is_in_every_score)
     test_rmdir(dir);
 }
 
+/* Queries together, and one on all threads, are answered as one by one. */
+Test(gain, is_the_same_however_queries_come)
+{
+    static uint64_t one[NQ * K], many[NQ * K];
+    static float score[NQ * K], scores[NQ * K];
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(2, N, D);
+    vq_build_opts o = of("pq8", VQ_METRIC_IP);
+    o.code_bytes = BYTES;
+    build(path, x, N, D, VQ_F32, &o);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, VQ_ALL, 0);
+    s->shards[0].model.gain = 1.4f;
+    for (size_t q = 0; q < NQ; q++)
+        OK(vq_search(s, x + q * D, 1, K, one + q * K, score + q * K, &err));
+    vq_searcher_close(s);
+    for (uint32_t latency = 0; latency < 2; latency++) {
+        vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+        so.nprobe = VQ_ALL, so.rerank = VQ_NONE, so.threads = 2, so.latency = latency;
+        OK(vq_searcher_open(&s, ix, &so, &err));
+        s->shards[0].model.gain = 1.4f;
+        OK(vq_search(s, x, NQ, K, many, scores, &err));
+        cr_assert_arr_eq(many, one, sizeof one, "latency %u", latency);
+        cr_assert_arr_eq(scores, score, sizeof score);
+        vq_searcher_close(s);
+    }
+    vq_close(ix);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
 /* Share of the true ten of NQ queries among the ten best by codes. */
 static double overlap(vq_searcher *s, const float *q, const uint64_t *truth)
 {

@@ -218,6 +218,40 @@ static void refused_as(const char *a, const char *b, const char *out, const char
     cr_assert(access(out, F_OK) != 0);
 }
 
+static vq_status put_gain(void *ctx, vq_change *c, vq_error *e)
+{
+    static const char text[] = "3fc00000"; /* the bits of 1.5f */
+    uint8_t *room;
+    size_t len = 8 + strlen(text);
+    (void)ctx;
+    vq_status rc = vq_change_put(c, VQ_DB_META, "gain", 4, len, &room, e);
+    if (rc != VQ_OK) return rc;
+    memcpy(room + 8, text, strlen(text));
+    vq_record_seal(room, len);
+    return VQ_OK;
+}
+
+/* Scores of codes that are multiplied by other numbers do not compare. */
+Test(merge, other_gains)
+{
+    char *dir = test_tmpdir(), *a = test_path(dir, "a"), *b = test_path(dir, "b");
+    char *out = test_path(dir, "out");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.codec = "pq8", o.metric = VQ_METRIC_IP, o.code_bytes = 8, o.nlist = 4;
+    float *x = clusters(3, 400, D);
+    build(a, x, 400, D, VQ_F32, &o);
+    OK(vq_compact(a, b, NULL, &err));
+    vq_change *c;
+    OK(vq_change_begin(&c, b, 0, &err));
+    OK(vq_change_apply(c, put_gain, NULL, &err));
+    vq_change_end(c);
+    cr_assert_eq(problems_of(b), 0);
+    refused_as(a, b, out, "gains of codes");
+    vq_mem_free(x);
+    free(a), free(b), free(out);
+    test_rmdir(dir);
+}
+
 Test(merge, other_models, .timeout = 120)
 {
     char *dir = test_tmpdir(), *a = test_path(dir, "a"), *b = test_path(dir, "b");
