@@ -396,6 +396,21 @@ static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, 
 NEAR_ROW(near_row_i8, int8_t)
 NEAR_ROW(near_row_u8, uint8_t)
 
+static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
+                       const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,
+                       size_t stride)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = 0; r < 16 * count; r++) {
+            const int8_t *x = q + i / 8 * quads * 32 + i % 8 * 4;
+            const uint8_t *row = panels + r / 16 * quads * 64 + r % 16 * 4;
+            uint32_t s = (uint32_t)scale[i].of_sum * (uint32_t)sums[r] - (uint32_t)scale[i].less;
+            for (size_t j = 0; j < 4 * quads; j++)
+                s += (uint32_t)(x[j / 4 * 32 + j % 4] * row[j / 4 * 64 + j % 4]);
+            out[i * stride + r] = scale[i].unit * (float)(int32_t)s;
+        }
+}
+
 /* ---- product quantization ------------------------------------------------------------------ */
 
 /* The product of the sub-vector at x with codeword c of a book stored dsub x kk. */
