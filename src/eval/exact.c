@@ -252,10 +252,11 @@ static size_t survive(const exact *e, const float *dots, size_t from, size_t n, 
     return count;
 }
 
-/* dots: the products of the query with the tile that begins at row `from`. */
-static void score_rows(exact *e, size_t query, const double *q, const vq_hit *rows, size_t n,
+/* dots: the products of the query with the tile that begins at row `from`; q: room for it. */
+static void score_rows(exact *e, size_t query, double *q, const vq_hit *rows, size_t n,
                        const float *dots, size_t from)
 {
+    bool wide = false; /* q is there */
     const char *native = e->native;
     size_t row_bytes = e->d * vq_elem_size(e->base->elem);
     uint32_t metric = e->opts->metric;
@@ -263,12 +264,15 @@ static void score_rows(exact *e, size_t query, const double *q, const vq_hit *ro
     for (size_t i = 0; i < n; i++) {
         size_t row = (size_t)rows[i].id;
         float score;
-        if (e->bytes && e->row_sq[row] <= e->whole[query])
+        if (e->bytes && e->row_sq[row] <= e->whole[query]) {
             score = vq_whole_score(metric, (double)dots[row - from], e->q_sq[query], e->row_sq[row],
                                    1.0);
-        else
+        } else {
+            for (size_t j = 0; !wide && j < e->d; j++) q[j] = (double)e->queries[query * e->d + j];
+            wide = true;
             score = vq_exact_score(e->kn, metric, e->base->elem, q, e->q_sq[query],
                                    native + row * row_bytes, e->d, 1.0);
+        }
         uint64_t id = e->opts->ids != NULL ? e->opts->ids[e->row_no[row]] : e->row_no[row];
         vq_reservoir_push(best, vq_metric_larger(metric) ? score : -score, id);
     }
@@ -283,7 +287,6 @@ static void search_rows(exact *e, size_t query, const float *dots, size_t from, 
 {
     size_t count = survive(e, dots, from, n, e->q_err[query], threshold(e, query), survivors);
     if (count == 0) return;
-    for (size_t j = 0; j < e->d; j++) q[j] = (double)e->queries[query * e->d + j];
     if (count > e->k) {
         vq_hits_select(survivors, count, e->k);
         score_rows(e, query, q, survivors, e->k, dots, from);
