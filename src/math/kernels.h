@@ -100,11 +100,11 @@ typedef struct vq_panel_scale {
      * m x dsub x kk */                                                                            \
     K(void, lut_f32,                                                                               \
       (const float *q, const float *cb, size_t m, size_t dsub, size_t kk, float *restrict out))    \
-    /* nearest codewords: codes[j] = argmin over c of (norm[j*kk + c] - 2 * dot) with dot as in    \
-     * lut_f32 and the value computed as fma(-2, dot, norm); ties: the smallest c */               \
+    /* nearest codewords of n rows that begin at x + i*stride: codes[i*m + j] = argmin over c of   \
+     * norm[j*kk + c] + dot, dot as in lut_f32 but of -2 * x; ties: the smallest c */              \
     K(void, pq_nearest,                                                                            \
-      (const float *x, const float *cb, const float *norm, size_t m, size_t dsub, size_t kk,       \
-       uint8_t *restrict codes))                                                                   \
+      (const float *x, size_t n, size_t stride, const float *cb, const float *norm, size_t m,      \
+       size_t dsub, size_t kk, uint8_t *restrict codes))                                           \
     /* smallest and largest of n >= 1 finite values; a zero comes as +0 */                         \
     K(void, minmax_f32, (const float *x, size_t n, float *lo, float *hi))                          \
     /* out[i] = (x[i] - lo) * inv rounded to the nearest (even) integer, clamped to 0..255;        \
