@@ -12,7 +12,6 @@
 enum { ROOM_FIRST = 256 }; /* elements of what grows */
 
 #define LARGE_PAGE ((size_t)2 << 20)
-#define LARGE      (2 * LARGE_PAGE)
 
 static _Atomic uint64_t alloc_count;
 static _Atomic uint64_t alloc_limit; /* calls that may succeed; 0 = no limit */
@@ -61,7 +60,7 @@ static void *raw_alloc(size_t bytes)
     uint64_t limit = atomic_load_explicit(&alloc_limit, memory_order_relaxed);
     if (VQ_UNLIKELY(limit != 0 && calls >= limit)) return NULL;
     if (bytes > SIZE_MAX - LARGE_PAGE) return NULL;
-    if (bytes >= LARGE) return large_alloc(bytes);
+    if (bytes >= LARGE_PAGE) return large_alloc(bytes);
     return aligned_alloc(VQ_CACHELINE, vq_round_up(bytes == 0 ? 1 : bytes, VQ_CACHELINE));
 }
 

@@ -276,8 +276,9 @@ static void score_rows(exact *e, size_t query, double *q, const vq_hit *rows, si
         uint64_t id = e->opts->ids != NULL ? e->opts->ids[e->row_no[row]] : e->row_no[row];
         vq_reservoir_push(best, vq_metric_larger(metric) ? score : -score, id);
     }
-    if (best->n >= best->k)
-        vq_reservoir_shrink(best); /* so that the threshold is the k-th so far */
+    /* The threshold is the k-th so far, or of not much earlier. */
+    if (best->n >= best->k && (best->threshold == -INFINITY || best->n - best->k >= best->k / 8))
+        vq_reservoir_shrink(best);
 }
 
 /* One query and one tile of rows.  Where many rows survive (the first tile, say), the k with the
