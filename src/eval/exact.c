@@ -57,7 +57,7 @@ typedef struct exact {
     float *q_err;            /* nq: A |q|, and |e| */
     int8_t *small;           /* as bytes: groups of 8.. */
     vq_panel_scale *q_scale; /* ..nq: ..as what they count; */
-    double *whole;           /* nq: up to this |r|^2 the product with a row is exact */
+    double *whole;           /* nq: up to this |r|^2 the product with a row is exact; -1: none */
     vq_hit *hits;            /* nq x 2 k */
     vq_reservoir *best;      /* nq */
     size_t query_tile;
@@ -153,7 +153,7 @@ static double make_small(exact *e, size_t i)
 {
     vq_panel_query p = vq_panel_query_put(e->small, i, e->base->elem, e->queries + i * e->d, e->d);
     e->q_scale[i] = p.scale;
-    e->whole[i] = p.error > 0.0 ? -1.0 : EXACT_SQ / VQ_MAX(e->q_sq[i], 1.0);
+    e->whole[i] = p.whole ? EXACT_SQ / VQ_MAX(e->q_sq[i], 1.0) : -1.0;
     return p.error;
 }
 

@@ -74,16 +74,16 @@ vq_panel_query vq_panel_query_put(int8_t *queries, size_t i, uint32_t elem, cons
     size_t group = VQ_PANEL_GROUP * QUAD;
     int8_t *at = queries + i / VQ_PANEL_GROUP * vq_panel_quads(d) * group;
     float lo = 0.0f, hi = 0.0f;
-    bool whole = true;
+    p.whole = true;
     for (size_t j = 0; j < d; j++) {
         lo = fminf(lo, q[j]), hi = fmaxf(hi, q[j]);
-        whole = whole && q[j] == rintf(q[j]);
+        p.whole = p.whole && q[j] == rintf(q[j]);
     }
     bool positive = lo >= 0.0f;
     int middle = positive ? MIDDLE : 0, least = -MIDDLE, most = SIGNED_MOST;
     double size = fmax((double)hi, -(double)lo), sq = 0.0;
-    whole = whole && hi <= (float)(most + middle) && lo >= (float)least;
-    double unit = whole ? 1.0 : size / (positive ? MOST : SIGNED_MOST);
+    p.whole = p.whole && hi <= (float)(most + middle) && lo >= (float)least;
+    double unit = p.whole ? 1.0 : size / (positive ? MOST : SIGNED_MOST);
     int32_t sum = 0;
     p.scale.unit = (float)unit;
     for (size_t j = 0; j < d; j++) {

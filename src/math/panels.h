@@ -37,7 +37,8 @@ size_t vq_panel_queries_size(size_t n, size_t d);
 
 /* What a query has become: unit times its bytes, more or less. */
 typedef struct vq_panel_query {
-    double error; /* the length of what is lost; 0: the query is whole numbers, and unit is 1 */
+    double error; /* the length of what is lost */
+    bool whole;   /* nothing is, and the unit is 1: the query is whole numbers */
     vq_panel_scale scale;
 } vq_panel_query;
 

@@ -257,6 +257,22 @@ Test(exact, whole_numbers)
     }
 }
 
+/* Queries that lose nothing as bytes, but whose unit is not 1: their products are rounded. */
+Test(exact, multiples_of_a_unit)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 8);
+    for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++) {
+        problem p = make(metric, VQ_U8, 600, 300, 20, 9);
+        for (size_t i = 0; i < p.n * p.d; i++)
+            ((uint8_t *)p.base)[i] = (uint8_t)(255 - vq_rng_below(&r, 2));
+        for (size_t i = 0; i < p.nq * p.d; i++)
+            p.queries[i] = 0.375f * (i % p.d == 0 ? -127.0f : 127.0f - (float)vq_rng_below(&r, 2));
+        check(&p);
+        drop(&p);
+    }
+}
+
 /* More columns than sums of bytes have room for. */
 Test(exact, wide_rows_of_bytes)
 {
