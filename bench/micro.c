@@ -178,9 +178,8 @@ static void bench_lut256(const vq_kernels *k, const memory *mem, shape *s)
 static void bench_nearest(const vq_kernels *k, const memory *mem, shape *s, size_t kk)
 {
     const float *cb = (const float *)mem->table, *norm = cb + s->d * kk;
-    for (size_t i = 0; i < s->n; i++)
-        k->pq_nearest((const float *)mem->in + i * s->d, cb, norm, s->m, s->d / s->m, kk,
-                      (uint8_t *)mem->out + i * s->m);
+    k->pq_nearest((const float *)mem->in, s->n, s->d, cb, norm, s->m, s->d / s->m, kk,
+                  (uint8_t *)mem->out);
     units(s, s->n, 4 * s->d * kk);
 }
 
@@ -320,6 +319,17 @@ static void bench_near_u8(const vq_kernels *k, const memory *mem, shape *s)
     bench_near_row(k, mem, s, VQ_U8);
 }
 
+/* n rows, m queries; units are pairs of them. */
+static void bench_panels(const vq_kernels *k, const memory *mem, shape *s)
+{
+    static vq_panel_scale scale[512];
+    static int32_t sums[512];
+    k->panel_dots(mem->in, sums, s->n / 16, s->d / 4, (const int8_t *)mem->table, scale, s->m,
+                  mem->out, s->n);
+    s->units = s->n * s->m;
+    s->bytes = (s->n + s->m) * s->d;
+}
+
 static void bench_quantize_i16(const vq_kernels *k, const memory *mem, shape *s)
 {
     int32_t sum;
@@ -385,9 +395,10 @@ static const slot slots[] = {
     { "lut_u8 K=256", bench_lut_u8, false, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
     { "near_row_i8", bench_near_i8, false, { { .n = 100, .d = 768 } } },
     { "near_row_u8", bench_near_u8, false, { { .n = 100, .d = 784 } } },
+    { "panel_dots", bench_panels, false, { { .n = 512, .m = 256, .d = 768 }, { .n = 512, .m = 8, .d = 96 } } },
     { "kth_f32", bench_kth, true, { { .n = 100, .d = 300 }, { .n = 100, .d = 1024 } } },
     { "pq_nearest K=16", bench_nearest16, true, { { .n = 100, .m = 192, .d = 768 }, { .n = 100, .m = 64, .d = 256 } } },
-    { "pq_nearest K=256", bench_nearest256, true, { { .n = 20, .m = 32, .d = 768 }, { .n = 20, .m = 32, .d = 256 }, { .n = 20, .m = 96, .d = 192 } } },
+    { "pq_nearest K=256", bench_nearest256, true, { { .n = 1, .m = 32, .d = 256 }, { .n = 256, .m = 1, .d = 5 }, { .n = 256, .m = 32, .d = 768 }, { .n = 256, .m = 32, .d = 256 }, { .n = 256, .m = 96, .d = 192 } } },
     { "pq8_scan", bench_pq8, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 }, { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 } } },
     { "pq8_pairs", bench_pairs, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 } } },
     { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },

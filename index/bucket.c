@@ -11,7 +11,7 @@
 
 #include "src/base/mem.h"
 
-enum { MIN_BLOCK = 4 << 10, MAX_BLOCK = 256 << 10 };
+enum { MIN_BLOCK = 4 << 10, MAX_BLOCK = 4 << 20 };
 
 typedef struct block { /* full, but for a part's last one */
     uint8_t *bytes;    /* NULL: in the file */

@@ -62,9 +62,9 @@ static void sum_brought(const fit *f, size_t query)
         if (best[i].place < f->k && f->brought[best[i].at] < UINT8_MAX) f->brought[best[i].at]++;
 }
 
-static void each_list(void *ctx, vq_poisson *into)
+static vq_status add_lists(const fit *f, vq_poisson *into, vq_error *err)
 {
-    const fit *f = ctx;
+    vq_status rc = VQ_OK;
     const vq_trace *t = f->t;
     double x[FEATURES];
     for (size_t q = 0; q < t->n; q += FIT_EVERY) {
@@ -74,9 +74,11 @@ static void each_list(void *ctx, vq_poisson *into)
             step = step_from(i);
             if (!isfinite(gap)) continue;
             features(x, (double)gap / f->scale, (double)vq_lb(i + 1));
-            vq_poisson_add(into, x, (double)f->brought[i], (double)step);
+            VQ_TRY(vq_poisson_add(into, x, (double)f->brought[i], (double)step, err));
         }
     }
+out:
+    return rc;
 }
 
 /* How far candidate i lies below the k-th. */
@@ -86,9 +88,9 @@ static double below(const fit *f, size_t query, uint32_t i)
     return (double)(best[f->k - 1].est - best[i].est);
 }
 
-static void each_row(void *ctx, vq_poisson *into)
+static vq_status add_rows(const fit *f, vq_poisson *into, vq_error *err)
 {
-    const fit *f = ctx;
+    vq_status rc = VQ_OK;
     const vq_trace *t = f->t;
     double x[FEATURES];
     for (size_t q = 0; q < t->n; q += FIT_EVERY) {
@@ -96,9 +98,11 @@ static void each_row(void *ctx, vq_poisson *into)
         for (uint32_t i = f->k, step; i < t->nbest[q]; i += step) {
             step = step_from(i - f->k);
             features(x, below(f, q, i) / f->scale, (double)(vq_lb(i + 1) - vq_lb(f->k)));
-            vq_poisson_add(into, x, best[i].place < f->k ? 1.0 : 0.0, (double)step);
+            VQ_TRY(vq_poisson_add(into, x, best[i].place < f->k ? 1.0 : 0.0, (double)step, err));
         }
     }
+out:
+    return rc;
 }
 
 /* The mean size of the gaps, so that powers of them are of one size. */
@@ -119,13 +123,16 @@ static double scale_of(const fit *f, bool rows)
 }
 
 /* Expectations that never rise with gap or rank: what would make them is left out. */
-static vq_rule fit_rule(fit f, bool rows, double cost)
+static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error *err)
 {
-    f.scale = scale_of(&f, rows);
+    vq_status rc = VQ_OK;
     unsigned char fixed[FEATURES] = {0};
     double c[FEATURES];
+    vq_poisson data = {.p = FEATURES};
+    f.scale = scale_of(&f, rows);
+    VQ_TRY((rows ? add_rows : add_lists)(&f, &data, err));
     for (int tries = 0; tries < FEATURES; tries++) {
-        vq_poisson_fit(rows ? each_row : each_list, &f, FEATURES, fixed, c);
+        vq_poisson_fit(&data, fixed, c);
         if (c[3] > 0)
             fixed[3] = 1;
         else if (c[2] > 0)
@@ -137,7 +144,10 @@ static vq_rule fit_rule(fit f, bool rows, double cost)
     }
     const float abcd[4] = {(float)(c[0] - log(cost)), (float)(c[1] / f.scale),
                            (float)(c[2] / (f.scale * f.scale)), (float)c[3]};
-    return vq_rule_of(abcd);
+    *rule = vq_rule_of(abcd);
+out:
+    vq_poisson_fini(&data);
+    return rc;
 }
 
 /* ---- what a setting brings ---- */
@@ -284,8 +294,8 @@ vq_status vq_calibrate(const vq_trace *t, size_t of, const vq_costs *costs, floa
     b.sorted = vq_mem_alloc(b.n, sizeof *b.sorted);
     VQ_REQUIRE(f.brought != NULL && b.stops != NULL && b.sorted != NULL, VQ_ENOMEM,
                "tune: %zu queries", t->n);
-    b.lists = fit_rule(f, false, vectors + costs->list);
-    if (b.second) b.rows = fit_rule(f, true, costs->row);
+    VQ_TRY(fit_rule(f, false, vectors + costs->list, &b.lists, err));
+    if (b.second) VQ_TRY(fit_rule(f, true, costs->row, &b.rows, err));
     *n = find_levels(&b, rows);
 out:
     vq_mem_free(f.brought);

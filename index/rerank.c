@@ -95,11 +95,9 @@ static float near_score(const vq_model *m, const vq_query *x, int32_t ip, uint32
 /* vq_exact_score (larger is better) of a query that is whole, when no sum there is ever rounded. */
 static float whole_score(const vq_model *m, const vq_query *x, int32_t ip, uint32_t sq)
 {
-    double product = (double)x->fixed.unit * (double)ip, row_sq = (double)sq;
-    if (m->metric == VQ_METRIC_L2) return -(float)(x->q_sq - 2.0 * product + row_sq);
-    if (m->metric != VQ_METRIC_COSINE) return (float)(product * x->unit);
-    if (!(x->q_sq > 0.0) || sq == 0) return 0.0f;
-    return (float)(product / (sqrt(x->q_sq) * sqrt(row_sq)));
+    float score =
+        vq_whole_score(m->metric, (double)x->fixed.unit * (double)ip, x->q_sq, (double)sq, x->unit);
+    return vq_metric_larger(m->metric) ? score : -score;
 }
 
 /* Scores all candidates in integers, and drops those that cannot be among the best k. */

@@ -13,6 +13,7 @@ void vq_probes_fini(vq_probes *p)
 {
     vq_mem_free(p->x);
     vq_mem_free(p->self);
+    vq_mem_free(p->place);
     vq_mem_free(p->truth);
     memset(p, 0, sizeof *p);
 }
@@ -134,7 +135,7 @@ static vq_status walk_list(walk *w, uint32_t rank, uint32_t *seen, vq_error *err
     uint32_t list = (uint32_t)w->x.lists[rank].id;
     const vq_list_view *l = &s->lists[list];
     float base = vq_list_base(m, r->k, &w->x, &w->x.lists[rank]);
-    uint64_t self = r->p->self[w->query], first = (uint64_t)rank << 32;
+    uint64_t self = r->p->place[w->query], first = (uint64_t)rank << 32;
     for (uint32_t c = 0; c < l->nchunks + l->ncopied; c++) {
         const vq_chunk_view *v = &l->chunks[c];
         uint64_t id = c < l->nchunks ? first + (uint64_t)c * s->capacity
@@ -146,8 +147,7 @@ static vq_status walk_list(walk *w, uint32_t rank, uint32_t *seen, vq_error *err
             VQ_REQUIRE(place >> 32 < m->nlist && (uint32_t)place < s->lists[place >> 32].n,
                        VQ_ECORRUPT, "copies: one of slot %u of list %u", (uint32_t)place,
                        (uint32_t)(place >> 32));
-            if (!is_new(w, place)) continue;
-            if (label_at(s, place) == self) continue;
+            if (place == self || !is_new(w, place)) continue;
             for (size_t i = 0; i < r->t->nk; i++) vq_kth_push(&w->kth[i], w->score[j]);
             vq_reservoir_push(&w->best, w->score[j], id + w->idx[j]);
         }

@@ -9,6 +9,7 @@
 typedef struct vq_probes { /* the queries that are followed */
     float *x;              /* n x d, as they are asked; owned */
     uint64_t *self;        /* n labels, each the vector that the query is; VQ_NO_ID: none; owned */
+    uint64_t *place;       /* n: list << 32 | slot of that vector, or VQ_NO_ID; owned */
     uint64_t *truth; /* n x truth_k labels, best first, self left out; VQ_NO_ID: fewer.  Owned;
                         NULL: the best of the codes are taken for right */
     size_t n;

@@ -100,6 +100,7 @@ static vq_status draw_stored(tuner *t, vq_error *err)
         vq_to_f32(k, m->store, row, m->d, x);
         for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) x[j] /= m->store_scale;
         p->self[i] = vq_le64(v->labels + 8 * (size_t)slot);
+        p->place[i] = place;
     }
 out:
     return rc;
@@ -117,14 +118,16 @@ static vq_status take_queries(tuner *t, vq_error *err)
                vq_file_path(t->file), p->n);
     p->x = vq_alloc_f32(p->n, d);
     p->self = vq_mem_alloc(p->n, sizeof *p->self);
-    VQ_REQUIRE(p->x != NULL && p->self != NULL, VQ_ENOMEM, "tune: %zu queries", p->n);
+    p->place = vq_mem_alloc(p->n, sizeof *p->place);
+    VQ_REQUIRE(p->x != NULL && p->self != NULL && p->place != NULL, VQ_ENOMEM, "tune: %zu queries",
+               p->n);
     if (job->queries == NULL) {
         VQ_TRY(draw_stored(t, err));
         goto out;
     }
     for (size_t i = 0; i < p->n; i++) {
         memcpy(p->x + i * d, job->queries + i * job->nq / p->n * d, d * sizeof *p->x);
-        p->self[i] = VQ_NO_ID;
+        p->self[i] = p->place[i] = VQ_NO_ID;
     }
 out:
     return rc;
@@ -178,16 +181,18 @@ static vq_costs costs_of(const vq_model *m)
     return c;
 }
 
-typedef struct calibration { /* of every number of answers, each for itself */
+typedef struct calibration { /* of every number of answers, each for itself; the largest, which
+                                takes the longest, first */
     const vq_trace *trace;
     const vq_costs *costs;
     float *rows; /* VQ_LEVELS rows each */
     size_t n[VQ_TRACE_KS];
 } calibration;
 
-static vq_status calibrate_one(void *ctx, size_t i, int worker, vq_error *err)
+static vq_status calibrate_one(void *ctx, size_t task, int worker, vq_error *err)
 {
     calibration *c = ctx;
+    size_t i = c->trace->nk - 1 - task;
     (void)worker;
     return vq_calibrate(c->trace, i, c->costs, c->rows + i * VQ_LEVELS * VQ_TUNE_COLS, &c->n[i],
                         err);

@@ -5,7 +5,7 @@
 
 #include "src/train/pq.h"
 
-enum { KK = 16, MAX_M = 256 };
+enum { KK = 16, MAX_M = 256, TOGETHER = 32 /* rows */ };
 
 static vq_status plan(uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
 {
@@ -34,12 +34,14 @@ static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const floa
 {
     (void)err;
     const float *norm = cm->params + (size_t)cm->d * KK;
-    uint8_t codes[MAX_M];
-    for (size_t i = 0; i < n; i++) {
-        k->pq_nearest(x + i * cm->d, cm->params, norm, cm->m, cm->d / cm->m, KK, codes);
-        uint8_t *row = rows + i * (cm->m / 2);
-        for (size_t p = 0; p < cm->m / 2; p++)
-            row[p] = (uint8_t)(codes[2 * p] | codes[2 * p + 1] << 4);
+    uint8_t codes[TOGETHER * MAX_M];
+    for (size_t first = 0; first < n; first += TOGETHER) {
+        size_t count = VQ_MIN(n - first, (size_t)TOGETHER), bytes = count * (cm->m / 2);
+        uint8_t *to = rows + first * (cm->m / 2);
+        vq_pq_encode(k, x + first * cm->d, count, cm->m, cm->d / cm->m, KK, cm->params, norm,
+                     codes);
+        for (size_t p = 0; p < bytes; p++) /* m is even */
+            to[p] = (uint8_t)(codes[2 * p] | codes[2 * p + 1] << 4);
     }
     return VQ_OK;
 }

@@ -56,6 +56,13 @@ typedef struct vq_bars {
             0x1.0f38fap-1f                                                                         \
     }
 
+/* How the products of a query that is bytes are to be taken: see panel_dots and src/math/panels.h.
+ */
+typedef struct vq_panel_scale {
+    float unit;
+    int32_t of_sum, less; /* times the sum of a row; and what is too much */
+} vq_panel_scale;
+
 /* K(return type, name, (parameters)) */
 #define VQ_KERNELS(K)                                                                              \
     /* sum x_j y_j; sum (x_j - y_j)^2: t = x_j - y_j rounded to f32 first, then fma(t, t, .) */    \
@@ -93,11 +100,11 @@ typedef struct vq_bars {
      * m x dsub x kk */                                                                            \
     K(void, lut_f32,                                                                               \
       (const float *q, const float *cb, size_t m, size_t dsub, size_t kk, float *restrict out))    \
-    /* nearest codewords: codes[j] = argmin over c of (norm[j*kk + c] - 2 * dot) with dot as in    \
-     * lut_f32 and the value computed as fma(-2, dot, norm); ties: the smallest c */               \
+    /* nearest codewords of n rows that begin at x + i*stride: codes[i*m + j] = argmin over c of   \
+     * norm[j*kk + c] + dot, dot as in lut_f32 but of -2 * x; ties: the smallest c */              \
     K(void, pq_nearest,                                                                            \
-      (const float *x, const float *cb, const float *norm, size_t m, size_t dsub, size_t kk,       \
-       uint8_t *restrict codes))                                                                   \
+      (const float *x, size_t n, size_t stride, const float *cb, const float *norm, size_t m,      \
+       size_t dsub, size_t kk, uint8_t *restrict codes))                                           \
     /* smallest and largest of n >= 1 finite values; a zero comes as +0 */                         \
     K(void, minmax_f32, (const float *x, size_t n, float *lo, float *hi))                          \
     /* out[i] = (x[i] - lo) * inv rounded to the nearest (even) integer, clamped to 0..255;        \
@@ -121,6 +128,14 @@ typedef struct vq_bars {
     /* *ip = sum x_j row_j, *sq = sum row_j^2; d <= 65536 */                                       \
     K(void, near_row_i8, (const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)) \
     K(void, near_row_u8, (const int16_t *x, const void *row, size_t d, int32_t *ip, uint32_t *sq)) \
+    /* out[i*stride + r] = scale[i].unit * s, s an i32 rounded to f32: the sum of the products of  \
+     * query i and row r, plus scale[i].of_sum * sums[r], less scale[i].less, wrapping; i < n,     \
+     * r < 16 * count.  Byte j of row r stands at panels[(r / 16 * quads + j / 4) * 64 + r % 16 *  \
+     * 4 + j % 4], byte j of query i at q[(i / 8 * quads + j / 4) * 32 + i % 8 * 4 + j % 4]; all   \
+     * are there for whole panels and groups.  panels is 64-byte aligned */                        \
+    K(void, panel_dots,                                                                            \
+      (const uint8_t *panels, const int32_t *sums, size_t count, size_t quads, const int8_t *q,    \
+       const vq_panel_scale *scale, size_t n, float *restrict out, size_t stride))                 \
     /* the k-th largest of n values, none of them NaN; 1 <= k <= n; a zero comes as +0 */          \
     K(float, kth_f32, (const float *x, size_t n, size_t k))                                        \
     /* sums[b*32 + i] = sum over j < m of lut[j*256 + code], wrapping in 16 bits (the caller's     \

@@ -396,13 +396,29 @@ static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, 
 NEAR_ROW(near_row_i8, int8_t)
 NEAR_ROW(near_row_u8, uint8_t)
 
+static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
+                       const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,
+                       size_t stride)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = 0; r < 16 * count; r++) {
+            const int8_t *x = q + i / 8 * quads * 32 + i % 8 * 4;
+            const uint8_t *row = panels + r / 16 * quads * 64 + r % 16 * 4;
+            uint32_t s = (uint32_t)scale[i].of_sum * (uint32_t)sums[r] - (uint32_t)scale[i].less;
+            for (size_t j = 0; j < 4 * quads; j++)
+                s += (uint32_t)(x[j / 4 * 32 + j % 4] * row[j / 4 * 64 + j % 4]);
+            out[i * stride + r] = scale[i].unit * (float)(int32_t)s;
+        }
+}
+
 /* ---- product quantization ------------------------------------------------------------------ */
 
-/* The product of the sub-vector at x with codeword c of a book stored dsub x kk. */
-static float book_dot(const float *x, const float *book, size_t dsub, size_t kk, size_t c)
+/* The product of `times` the sub-vector at x with codeword c of a book stored dsub x kk. */
+static float book_dot(const float *x, float times, const float *book, size_t dsub, size_t kk,
+                      size_t c)
 {
     float dot = 0.0f;
-    for (size_t t = 0; t < dsub; t++) dot = fmaf(x[t], book[t * kk + c], dot);
+    for (size_t t = 0; t < dsub; t++) dot = fmaf(times * x[t], book[t * kk + c], dot);
     return dot;
 }
 
@@ -411,24 +427,31 @@ static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size
 {
     for (size_t j = 0; j < m; j++)
         for (size_t c = 0; c < kk; c++)
-            out[j * kk + c] = book_dot(q + j * dsub, cb + j * dsub * kk, dsub, kk, c);
+            out[j * kk + c] = book_dot(q + j * dsub, 1.0f, cb + j * dsub * kk, dsub, kk, c);
 }
 
-static void pq_nearest(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
-                       size_t kk, uint8_t *restrict codes)
+static void nearest_one(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
+                        size_t kk, uint8_t *codes)
 {
     for (size_t j = 0; j < m; j++) {
         size_t best = 0;
         float least = 0.0f;
         for (size_t c = 0; c < kk; c++) {
-            float dot = book_dot(x + j * dsub, cb + j * dsub * kk, dsub, kk, c);
-            float v = fmaf(-2.0f, dot, norm[j * kk + c]);
+            float v = norm[j * kk + c];
+            v += book_dot(x + j * dsub, -2.0f, cb + j * dsub * kk, dsub, kk, c);
             if (c > 0 && !(v < least)) continue;
             least = v;
             best = c;
         }
         codes[j] = (uint8_t)best;
     }
+}
+
+static void pq_nearest(const float *x, size_t n, size_t stride, const float *cb, const float *norm,
+                       size_t m, size_t dsub, size_t kk, uint8_t *restrict codes)
+{
+    for (size_t i = 0; i < n; i++)
+        nearest_one(x + i * stride, cb, norm, m, dsub, kk, codes + i * m);
 }
 
 static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,

@@ -20,6 +20,9 @@
 float vq_exact_score(const vq_kernels *k, uint32_t metric, uint32_t elem, const double *q,
                      double q_sq, const void *row, size_t d, double unit);
 
+/* The same from sums none of which was ever rounded: the product as it is, both squares. */
+float vq_whole_score(uint32_t metric, double product, double q_sq, double row_sq, double unit);
+
 /* The largest |coordinate| with which no sum of an l2 or ip search can overflow a float: |x|^2
  * stays below a sixteenth of the largest one.  cosine has no such bound, since it scales rows to 1.
  */

@@ -27,7 +27,7 @@ typedef struct opq {
     float *turn;     /* d x d: the rotation being tried */
     float *cb;       /* m x dsub x kk */
     float *norm;     /* m x kk */
-    uint8_t *codes;  /* threads x m */
+    uint8_t *codes;  /* threads x TILE x m */
     double *part;    /* tiles: squared error of each */
     double *moments; /* d x d */
     double *nearest; /* d x d */
@@ -47,7 +47,7 @@ static vq_status opq_init(opq *o, vq_error *err)
     o->turn = vq_alloc_f32(o->d, o->d);
     o->cb = vq_alloc_f32(o->d, o->kk);
     o->norm = vq_alloc_f32(o->m, o->kk);
-    o->codes = vq_mem_alloc((size_t)o->threads, o->m);
+    o->codes = vq_mem_alloc((size_t)o->threads * TILE, o->m);
     o->part = vq_mem_alloc(tiles(o), sizeof *o->part);
     o->moments = vq_mem_alloc(dd, sizeof *o->moments);
     o->nearest = vq_mem_alloc(dd, sizeof *o->nearest);
@@ -85,12 +85,12 @@ static vq_status recode_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     (void)err;
     opq *o = ctx;
-    size_t end = VQ_MIN(task * TILE + TILE, o->n);
-    uint8_t *codes = o->codes + (size_t)worker * o->m;
+    size_t first = task * TILE, n = VQ_MIN(TILE, o->n - first);
+    uint8_t *codes = o->codes + (size_t)worker * TILE * o->m;
     double sum = 0.0;
-    for (size_t i = task * TILE; i < end; i++) {
-        float *y = o->y + i * o->d;
-        o->kn->pq_nearest(y, o->cb, o->norm, o->m, o->dsub, o->kk, codes);
+    o->kn->pq_nearest(o->y + first * o->d, n, o->d, o->cb, o->norm, o->m, o->dsub, o->kk, codes);
+    for (size_t i = 0; i < n; i++, codes += o->m) {
+        float *y = o->y + (first + i) * o->d;
         for (size_t j = 0; j < o->d; j++) {
             float decoded = o->cb[j * o->kk + codes[j / o->dsub]], e = y[j] - decoded;
             sum += (double)e * (double)e;

@@ -54,8 +54,7 @@ void vq_pq_norms(const float *cb, size_t m, size_t dsub, size_t kk, float *norm)
 void vq_pq_encode(const vq_kernels *k, const float *x, size_t n, size_t m, size_t dsub, size_t kk,
                   const float *cb, const float *norm, uint8_t *codes)
 {
-    for (size_t i = 0; i < n; i++)
-        k->pq_nearest(x + i * m * dsub, cb, norm, m, dsub, kk, codes + i * m);
+    k->pq_nearest(x, n, m * dsub, cb, norm, m, dsub, kk, codes);
 }
 
 static void set_codeword(const job *b, float *cb, size_t c, const float *row)
@@ -135,9 +134,9 @@ static double one_round(const job *b, const scratch *s, double sq, float *cb, fl
     size_t dsub = b->dsub, kk = b->kk;
     memset(count, 0, kk * sizeof *count);
     memset(s->sums, 0, kk * dsub * sizeof *s->sums);
+    b->kn->pq_nearest(s->sub, b->n, dsub, cb, norm, 1, dsub, kk, s->codes);
     for (size_t i = 0; i < b->n; i++) {
         const float *row = s->sub + i * dsub;
-        b->kn->pq_nearest(row, cb, norm, 1, dsub, kk, s->codes + i);
         double *sum = s->sums + s->codes[i] * dsub;
         for (size_t t = 0; t < dsub; t++) sum[t] += (double)row[t];
         count[s->codes[i]]++;

@@ -164,6 +164,47 @@ static void near_row_u8(const int16_t *x, const void *row, size_t d, int32_t *ip
     *sq = square;
 }
 
+/* Eight queries and four rows of a panel.  Rows, less 128, are signed as queries are; what that
+ * takes off is 128 times the sum of a query. */
+INLINE void panel_block(const uint8_t *rows, const int32_t *sums, size_t quads, const int8_t *q,
+                        const int32_t *of_query, const vq_panel_scale *scale, size_t n, float *out,
+                        size_t stride)
+{
+    int32x4_t sum[8][2]; /* of rows 0 and 1, and of 2 and 3: each two halves */
+    for (int i = 0; i < 8; i++) sum[i][0] = sum[i][1] = vdupq_n_s32(0);
+    for (size_t j = 0; j < quads; j++, q += 32, rows += 64) {
+        int8x16_t v = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(rows), vdupq_n_u8(128)));
+        for (int i = 0; i < 8; i++) {
+            int32_t four;
+            __builtin_memcpy(&four, q + 4 * i, sizeof four);
+            int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(four));
+            sum[i][0] = vpadalq_s16(sum[i][0], vmull_s8(vget_low_s8(v), vget_low_s8(x)));
+            sum[i][1] = vpadalq_s16(sum[i][1], vmull_high_s8(v, x));
+        }
+    }
+    for (size_t i = 0; i < 8 && i < n; i++) {
+        int32x4_t more = vmulq_n_s32(vld1q_s32(sums), scale[i].of_sum);
+        int32_t less = (int32_t)((uint32_t)scale[i].less - 128u * (uint32_t)of_query[i]);
+        int32x4_t s =
+            vsubq_s32(vaddq_s32(vpaddq_s32(sum[i][0], sum[i][1]), more), vdupq_n_s32(less));
+        vst1q_f32(out + i * stride, vmulq_n_f32(vcvtq_f32_s32(s), scale[i].unit));
+    }
+}
+
+static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
+                       const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,
+                       size_t stride)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        const int8_t *x = q + i * quads * 4;
+        int32_t of_query[8] = {0};
+        for (size_t j = 0; j < quads * 32; j++) of_query[j / 4 % 8] += x[j];
+        for (size_t r = 0; r < 16 * count; r += 4)
+            panel_block(panels + r / 16 * quads * 64 + r % 16 * 4, sums + r, quads, x, of_query,
+                        scale + i, n - i, out + i * stride + r, stride);
+    }
+}
+
 const vq_kernels vq_kernels_neon_int = {
     .isa = "neon",
     .quantize_u8 = quantize_u8,
@@ -172,4 +213,5 @@ const vq_kernels vq_kernels_neon_int = {
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,
+    .panel_dots = panel_dots,
 };

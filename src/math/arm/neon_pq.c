@@ -124,13 +124,14 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
 
 /* ---- tables and encoding ------------------------------------------------------------------- */
 
-/* The products of a sub-vector with 16 neighbouring codewords of a book of rows kk long. */
-INLINE void book_dots(const float *x, const float *book, size_t dsub, size_t kk, float32x4_t dot[4])
+/* The products of `times` a sub-vector with 16 neighbouring codewords of a book of rows kk long. */
+INLINE void book_dots(const float *x, float times, const float *book, size_t dsub, size_t kk,
+                      float32x4_t dot[4])
 {
     for (int r = 0; r < 4; r++) dot[r] = vdupq_n_f32(0.0f);
     for (size_t t = 0; t < dsub; t++)
         for (size_t r = 0; r < 4; r++)
-            dot[r] = vfmaq_n_f32(dot[r], vld1q_f32(book + t * kk + 4 * r), x[t]);
+            dot[r] = vfmaq_n_f32(dot[r], vld1q_f32(book + t * kk + 4 * r), times * x[t]);
 }
 
 static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size_t kk,
@@ -139,14 +140,14 @@ static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size
     for (size_t j = 0; j < m; j++, q += dsub, cb += dsub * kk, out += kk)
         for (size_t c = 0; c < kk; c += 16) {
             float32x4_t dot[4];
-            book_dots(q, cb + c, dsub, kk, dot);
+            book_dots(q, 1.0f, cb + c, dsub, kk, dot);
             for (size_t r = 0; r < 4; r++) vst1q_f32(out + c + 4 * r, dot[r]);
         }
 }
 
 /* A lane keeps the first of its least; at the end the first of the lanes that hold the least. */
-static void pq_nearest(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
-                       size_t kk, uint8_t *restrict codes)
+static void nearest_one(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
+                        size_t kk, uint8_t *codes)
 {
     for (size_t j = 0; j < m; j++, x += dsub, cb += dsub * kk, norm += kk) {
         chain best[4]; /* of the negative */
@@ -154,9 +155,9 @@ static void pq_nearest(const float *x, const float *cb, const float *norm, size_
             best[r] = (chain){vdupq_n_f32(-__builtin_inff()), vdupq_n_u32(0)};
         for (size_t c = 0; c < kk; c += 16) {
             float32x4_t dot[4];
-            book_dots(x, cb + c, dsub, kk, dot);
+            book_dots(x, -2.0f, cb + c, dsub, kk, dot);
             for (size_t r = 0; r < 4; r++) {
-                float32x4_t v = vfmaq_n_f32(vld1q_f32(norm + c + 4 * r), dot[r], -2.0f);
+                float32x4_t v = vaddq_f32(vld1q_f32(norm + c + 4 * r), dot[r]);
                 uint32x4_t at = vaddq_u32(vld1q_u32(rising), vdupq_n_u32((uint32_t)(c + 4 * r)));
                 climb(&best[r], vnegq_f32(v), at);
             }
@@ -169,6 +170,13 @@ static void pq_nearest(const float *x, const float *cb, const float *norm, size_
         }
         codes[j] = (uint8_t)at[first_of_largest(top, at, 16)];
     }
+}
+
+static void pq_nearest(const float *x, size_t n, size_t stride, const float *cb, const float *norm,
+                       size_t m, size_t dsub, size_t kk, uint8_t *restrict codes)
+{
+    for (size_t i = 0; i < n; i++)
+        nearest_one(x + i * stride, cb, norm, m, dsub, kk, codes + i * m);
 }
 
 /* ---- scans --------------------------------------------------------------------------------- */

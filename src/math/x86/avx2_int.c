@@ -157,6 +157,55 @@ static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, 
 NEAR_ROW(near_row_i8, int8_t, i8_at)
 NEAR_ROW(near_row_u8, uint8_t, u8_at)
 
+/* Of eight queries four, all rows of a panel: 8 sums.  A register of rows is its even and its odd
+ * bytes as 16 bits, a query likewise. */
+INLINE void panel_block(const uint8_t *panel, const int32_t *sums, size_t quads, const int8_t *q,
+                        const vq_panel_scale *scale, size_t n, float *out, size_t stride)
+{
+    const __m256i low = _mm256_set1_epi16(255);
+    __m256i sum[4][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) sum[i][0] = sum[i][1] = _mm256_setzero_si256();
+    for (size_t j = 0; j < quads; j++, q += 32, panel += 64) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)panel);
+        __m256i b = _mm256_loadu_si256((const __m256i *)(panel + 32));
+        __m256i even[2] = {_mm256_and_si256(a, low), _mm256_and_si256(b, low)};
+        __m256i odd[2] = {_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8)};
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            int32_t four;
+            __builtin_memcpy(&four, q + 4 * i, sizeof four);
+            __m256i x = _mm256_set1_epi32(four), y = _mm256_srai_epi16(x, 8);
+            x = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8);
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++) sum[i][h] = madd(madd(sum[i][h], even[h], x), odd[h], y);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        if ((size_t)i >= n) break;
+        for (int h = 0; h < 2; h++) {
+            __m256i more = _mm256_loadu_si256((const __m256i *)(sums + 8 * h));
+            more = _mm256_mullo_epi32(more, _mm256_set1_epi32(scale[i].of_sum));
+            more = _mm256_sub_epi32(more, _mm256_set1_epi32(scale[i].less));
+            __m256 s = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[i][h], more));
+            _mm256_storeu_ps(out + (size_t)i * stride + 8 * h,
+                             _mm256_mul_ps(s, _mm256_set1_ps(scale[i].unit)));
+        }
+    }
+}
+
+static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
+                       const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,
+                       size_t stride)
+{
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < n; i += 4)
+            panel_block(panels + p * quads * 64, sums + 16 * p, quads,
+                        q + i / 8 * quads * 32 + i % 8 * 4, scale + i, n - i,
+                        out + i * stride + 16 * p, stride);
+}
+
 /* ---- the k-th largest ---------------------------------------------------------------------- */
 
 INLINE size_t count_from(const float *x, size_t n, float at)
@@ -196,5 +245,6 @@ const vq_kernels vq_kernels_avx2_int = {
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,
+    .panel_dots = panel_dots,
     .kth_f32 = kth_f32,
 };

@@ -134,14 +134,15 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
 
 /* ---- tables and encoding ------------------------------------------------------------------- */
 
-/* The products of a sub-vector with 8 * regs neighbouring codewords of a book of rows kk long. */
-INLINE void book_dots(const float *x, const float *book, size_t dsub, size_t kk, __m256 *dot,
-                      const int regs)
+/* The products of `times` a sub-vector with 8 * regs neighbouring codewords of a book of rows kk
+ * long. */
+INLINE void book_dots(const float *x, const float times, const float *book, size_t dsub, size_t kk,
+                      __m256 *dot, const int regs)
 {
 #pragma GCC unroll 8
     for (int r = 0; r < regs; r++) dot[r] = _mm256_setzero_ps();
     for (size_t t = 0; t < dsub; t++) {
-        __m256 v = _mm256_broadcast_ss(x + t);
+        __m256 v = _mm256_set1_ps(times * x[t]);
 #pragma GCC unroll 8
         for (int r = 0; r < regs; r++)
             dot[r] = _mm256_fmadd_ps(v, _mm256_loadu_ps(book + t * kk + 8 * r), dot[r]);
@@ -155,12 +156,12 @@ static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size
     for (size_t j = 0; j < m; j++, q += dsub, cb += dsub * kk, out += kk) {
         size_t c = 0;
         for (; c + 64 <= kk; c += 64) {
-            book_dots(q, cb + c, dsub, kk, dot, 8);
+            book_dots(q, 1.0f, cb + c, dsub, kk, dot, 8);
 #pragma GCC unroll 8
             for (int r = 0; r < 8; r++) _mm256_storeu_ps(out + c + 8 * r, dot[r]);
         }
         for (; c < kk; c += 16) {
-            book_dots(q, cb + c, dsub, kk, dot, 2);
+            book_dots(q, 1.0f, cb + c, dsub, kk, dot, 2);
             _mm256_storeu_ps(out + c, dot[0]);
             _mm256_storeu_ps(out + c + 8, dot[1]);
         }
@@ -183,12 +184,11 @@ INLINE uint32_t equal_lanes(__m256 a, __m256 b)
 static void nearest16(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
                       uint8_t *restrict codes)
 {
-    const __m256 minus2 = _mm256_set1_ps(-2.0f);
     for (size_t j = 0; j < m; j++) {
         __m256 v[2];
-        book_dots(x + j * dsub, cb + j * dsub * 16, dsub, 16, v, 2);
-        v[0] = _mm256_fmadd_ps(minus2, v[0], _mm256_loadu_ps(norm + 16 * j));
-        v[1] = _mm256_fmadd_ps(minus2, v[1], _mm256_loadu_ps(norm + 16 * j + 8));
+        book_dots(x + j * dsub, -2.0f, cb + j * dsub * 16, dsub, 16, v, 2);
+        v[0] = _mm256_add_ps(v[0], _mm256_loadu_ps(norm + 16 * j));
+        v[1] = _mm256_add_ps(v[1], _mm256_loadu_ps(norm + 16 * j + 8));
         __m256 least = least_of(_mm256_min_ps(v[0], v[1]));
         uint32_t k = equal_lanes(v[0], least) | equal_lanes(v[1], least) << 8;
         codes[j] = (uint8_t)__builtin_ctz(k | 0x10000u);
@@ -200,17 +200,16 @@ static void nearest16(const float *x, const float *cb, const float *norm, size_t
 static void nearest256(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
                        uint8_t *restrict codes)
 {
-    const __m256 minus2 = _mm256_set1_ps(-2.0f);
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for (size_t j = 0; j < m; j++) {
         __m256 least = _mm256_set1_ps(__builtin_inff()), at = _mm256_setzero_ps();
         for (size_t c = 0; c < 256; c += 64) {
             __m256 v[8];
-            book_dots(x + j * dsub, cb + j * dsub * 256 + c, dsub, 256, v, 8);
+            book_dots(x + j * dsub, -2.0f, cb + j * dsub * 256 + c, dsub, 256, v, 8);
 #pragma GCC unroll 8
             for (int r = 0; r < 8; r++) {
                 size_t first = c + 8 * (size_t)r;
-                v[r] = _mm256_fmadd_ps(minus2, v[r], _mm256_loadu_ps(norm + 256 * j + first));
+                v[r] = _mm256_add_ps(v[r], _mm256_loadu_ps(norm + 256 * j + first));
                 __m256 less = _mm256_cmp_ps(v[r], least, _CMP_LT_OQ);
                 __m256 here = _mm256_castsi256_ps(_mm256_set1_epi32((int)first));
                 least = _mm256_min_ps(v[r], least);
@@ -227,13 +226,68 @@ static void nearest256(const float *x, const float *cb, const float *norm, size_
     }
 }
 
-static void pq_nearest(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
-                       size_t kk, uint8_t *restrict codes)
+enum { ROWS = 16, FEW = 4, WIDE = 64 };
+
+/* A row a lane: the codewords pass by, four at a time, and a lane keeps the first of its least.  At
+ * most ROWS rows and WIDE dimensions. */
+INLINE void nearest_block(const float *x, size_t n, size_t stride, const float *book,
+                          const float *norm, size_t m, size_t dsub, size_t kk, uint8_t *codes)
 {
-    if (kk == 16)
-        nearest16(x, cb, norm, m, dsub, codes);
-    else
-        nearest256(x, cb, norm, m, dsub, codes);
+    float columns[WIDE * ROWS] __attribute__((aligned(32)));
+    int32_t found[ROWS];
+    __m256 least[2], at[2];
+    for (size_t t = 0; t < dsub; t++)
+        for (size_t i = 0; i < ROWS; i++)
+            columns[t * ROWS + i] = i < n ? -2.0f * x[i * stride + t] : 0.0f;
+    least[0] = least[1] = _mm256_set1_ps(__builtin_inff());
+    at[0] = at[1] = _mm256_setzero_ps();
+    for (size_t c = 0; c < kk; c += 4) {
+        __m256 dot[4][2];
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) dot[r][0] = dot[r][1] = _mm256_setzero_ps();
+        for (size_t t = 0; t < dsub; t++) {
+            const __m256 a = _mm256_load_ps(columns + t * ROWS);
+            const __m256 b = _mm256_load_ps(columns + t * ROWS + 8);
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; r++) {
+                const __m256 word = _mm256_broadcast_ss(book + t * kk + c + (size_t)r);
+                dot[r][0] = _mm256_fmadd_ps(a, word, dot[r][0]);
+                dot[r][1] = _mm256_fmadd_ps(b, word, dot[r][1]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+            const __m256 sq = _mm256_broadcast_ss(norm + c + (size_t)r);
+            const __m256 here = _mm256_castsi256_ps(_mm256_set1_epi32((int)c + r));
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++) {
+                __m256 v = _mm256_add_ps(dot[r][h], sq);
+                __m256 less = _mm256_cmp_ps(v, least[h], _CMP_LT_OQ);
+                least[h] = _mm256_min_ps(v, least[h]);
+                at[h] = _mm256_blendv_ps(at[h], here, less);
+            }
+        }
+    }
+    _mm256_storeu_si256((__m256i *)found, _mm256_castps_si256(at[0]));
+    _mm256_storeu_si256((__m256i *)(found + 8), _mm256_castps_si256(at[1]));
+    for (size_t i = 0; i < n; i++) codes[i * m] = (uint8_t)found[i];
+}
+
+static void pq_nearest(const float *x, size_t n, size_t stride, const float *cb, const float *norm,
+                       size_t m, size_t dsub, size_t kk, uint8_t *restrict codes)
+{
+    size_t i = 0;
+    for (size_t rows; n - i >= FEW && dsub <= WIDE; i += rows) {
+        rows = n - i < ROWS ? n - i : ROWS;
+        for (size_t j = 0; j < m; j++)
+            nearest_block(x + i * stride + j * dsub, rows, stride, cb + j * dsub * kk,
+                          norm + j * kk, m, dsub, kk, codes + i * m + j);
+    }
+    for (; i < n; i++)
+        if (kk == 16)
+            nearest16(x + i * stride, cb, norm, m, dsub, codes + i * m);
+        else
+            nearest256(x + i * stride, cb, norm, m, dsub, codes + i * m);
 }
 
 /* ---- scans --------------------------------------------------------------------------------- */

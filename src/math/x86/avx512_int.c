@@ -163,6 +163,58 @@ static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, 
 NEAR_ROW(near_row_i8, _mm512_cvtepi8_epi16)
 NEAR_ROW(near_row_u8, _mm512_cvtepu8_epi16)
 
+/* Eight queries and P panels; P is constant where this is inlined.  A register of rows is its even
+ * and its odd bytes as 16 bits, a query likewise. */
+INLINE void panel_block(const uint8_t *panels, const int32_t *sums, size_t quads, const int8_t *q,
+                        const vq_panel_scale *scale, size_t n, float *out, size_t stride,
+                        const int P)
+{
+    const __m512i low = _mm512_set1_epi16(255);
+    __m512i sum[8][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) sum[i][0] = sum[i][1] = _mm512_setzero_si512();
+    for (size_t j = 0; j < quads; j++, q += 32, panels += 64) {
+        __m512i even[2], odd[2];
+#pragma GCC unroll 2
+        for (int p = 0; p < P; p++) {
+            __m512i v = _mm512_load_si512(panels + (size_t)p * quads * 64);
+            even[p] = _mm512_and_si512(v, low);
+            odd[p] = _mm512_srli_epi16(v, 8);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            int32_t four;
+            __builtin_memcpy(&four, q + 4 * i, sizeof four);
+            __m512i x = _mm512_set1_epi32(four), y = _mm512_srai_epi16(x, 8);
+            x = _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8);
+#pragma GCC unroll 2
+            for (int p = 0; p < P; p++) sum[i][p] = madd(madd(sum[i][p], even[p], x), odd[p], y);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        if ((size_t)i >= n) break;
+#pragma GCC unroll 2
+        for (int p = 0; p < P; p++)
+            panel_store(out + (size_t)i * stride + 16 * p, sum[i][p], sums + 16 * p, &scale[i]);
+    }
+}
+
+static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
+                       const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,
+                       size_t stride)
+{
+    for (size_t p = 0; p < count; p += 2, panels += 2 * 64 * quads, sums += 32)
+        for (size_t i = 0; i < n; i += 8) {
+            const int8_t *x = q + i * quads * 4;
+            float *to = out + i * stride + 16 * p;
+            if (count - p == 1)
+                panel_block(panels, sums, quads, x, scale + i, n - i, to, stride, 1);
+            else
+                panel_block(panels, sums, quads, x, scale + i, n - i, to, stride, 2);
+        }
+}
+
 /* ---- the k-th largest ---------------------------------------------------------------------- */
 
 INLINE size_t count_from(const float *x, size_t n, float at)
@@ -216,5 +268,6 @@ const vq_kernels vq_kernels_avx512_int = {
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,
+    .panel_dots = panel_dots,
     .kth_f32 = kth_f32,
 };

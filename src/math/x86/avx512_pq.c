@@ -11,14 +11,15 @@ extern const vq_kernels vq_kernels_avx512_pq;
 
 /* ---- tables and encoding ------------------------------------------------------------------- */
 
-/* The products of a sub-vector with 16 * regs neighbouring codewords of a book of rows kk long. */
-INLINE void book_dots(const float *x, const float *book, size_t dsub, size_t kk, __m512 *dot,
-                      const int regs)
+/* The products of `times` a sub-vector with 16 * regs neighbouring codewords of a book of rows kk
+ * long. */
+INLINE void book_dots(const float *x, const float times, const float *book, size_t dsub, size_t kk,
+                      __m512 *dot, const int regs)
 {
 #pragma GCC unroll 16
     for (int r = 0; r < regs; r++) dot[r] = _mm512_setzero_ps();
     for (size_t t = 0; t < dsub; t++) {
-        __m512 v = _mm512_set1_ps(x[t]);
+        __m512 v = _mm512_set1_ps(times * x[t]);
 #pragma GCC unroll 16
         for (int r = 0; r < regs; r++)
             dot[r] = _mm512_fmadd_ps(v, _mm512_loadu_ps(book + t * kk + 16 * r), dot[r]);
@@ -31,10 +32,10 @@ static void lut_f32(const float *q, const float *cb, size_t m, size_t dsub, size
     __m512 dot[16];
     for (size_t j = 0; j < m; j++, q += dsub, cb += dsub * kk, out += kk) {
         if (kk == 16) {
-            book_dots(q, cb, dsub, 16, dot, 1);
+            book_dots(q, 1.0f, cb, dsub, 16, dot, 1);
             _mm512_storeu_ps(out, dot[0]);
         } else {
-            book_dots(q, cb, dsub, 256, dot, 16);
+            book_dots(q, 1.0f, cb, dsub, 256, dot, 16);
 #pragma GCC unroll 16
             for (int r = 0; r < 16; r++) _mm512_storeu_ps(out + 16 * r, dot[r]);
         }
@@ -51,11 +52,10 @@ INLINE uint8_t argmin16(__m512 v)
 static void nearest16(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
                       uint8_t *restrict codes)
 {
-    const __m512 minus2 = _mm512_set1_ps(-2.0f);
     for (size_t j = 0; j < m; j++) {
         __m512 dot[1];
-        book_dots(x + j * dsub, cb + j * dsub * 16, dsub, 16, dot, 1);
-        codes[j] = argmin16(_mm512_fmadd_ps(minus2, dot[0], _mm512_loadu_ps(norm + 16 * j)));
+        book_dots(x + j * dsub, -2.0f, cb + j * dsub * 16, dsub, 16, dot, 1);
+        codes[j] = argmin16(_mm512_add_ps(dot[0], _mm512_loadu_ps(norm + 16 * j)));
     }
 }
 
@@ -63,15 +63,14 @@ static void nearest16(const float *x, const float *cb, const float *norm, size_t
 static void nearest256(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
                        uint8_t *restrict codes)
 {
-    const __m512 minus2 = _mm512_set1_ps(-2.0f);
     for (size_t j = 0; j < m; j++) {
         __m512 v[16];
-        book_dots(x + j * dsub, cb + j * dsub * 256, dsub, 256, v, 16);
+        book_dots(x + j * dsub, -2.0f, cb + j * dsub * 256, dsub, 256, v, 16);
         __m512 least = _mm512_set1_ps(__builtin_inff());
         __m512i at = _mm512_setzero_si512();
 #pragma GCC unroll 16
         for (int r = 0; r < 16; r++) {
-            v[r] = _mm512_fmadd_ps(minus2, v[r], _mm512_loadu_ps(norm + 256 * j + 16 * r));
+            v[r] = _mm512_add_ps(v[r], _mm512_loadu_ps(norm + 256 * j + 16 * r));
             __mmask16 less = _mm512_cmp_ps_mask(v[r], least, _CMP_LT_OQ);
             least = _mm512_min_ps(v[r], least);
             at = _mm512_mask_mov_epi32(at, less, _mm512_set1_epi32(16 * r));
@@ -84,13 +83,69 @@ static void nearest256(const float *x, const float *cb, const float *norm, size_
     }
 }
 
-static void pq_nearest(const float *x, const float *cb, const float *norm, size_t m, size_t dsub,
-                       size_t kk, uint8_t *restrict codes)
+enum { ROWS = 32, FEW = 8, WIDE = 64 };
+
+/* A row a lane: the codewords pass by, four at a time, and a lane keeps the first of its least.  At
+ * most ROWS rows and WIDE dimensions. */
+INLINE void nearest_block(const float *x, size_t n, size_t stride, const float *book,
+                          const float *norm, size_t m, size_t dsub, size_t kk, uint8_t *codes)
 {
-    if (kk == 16)
-        nearest16(x, cb, norm, m, dsub, codes);
-    else
-        nearest256(x, cb, norm, m, dsub, codes);
+    float columns[WIDE * ROWS] __attribute__((aligned(64)));
+    uint8_t found[ROWS];
+    __m512 least[2];
+    __m512i at[2];
+    for (size_t t = 0; t < dsub; t++)
+        for (size_t i = 0; i < ROWS; i++)
+            columns[t * ROWS + i] = i < n ? -2.0f * x[i * stride + t] : 0.0f;
+    least[0] = least[1] = _mm512_set1_ps(__builtin_inff());
+    at[0] = at[1] = _mm512_setzero_si512();
+    for (size_t c = 0; c < kk; c += 4) {
+        __m512 dot[4][2];
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) dot[r][0] = dot[r][1] = _mm512_setzero_ps();
+        for (size_t t = 0; t < dsub; t++) {
+            const __m512 a = _mm512_load_ps(columns + t * ROWS);
+            const __m512 b = _mm512_load_ps(columns + t * ROWS + 16);
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; r++) {
+                const __m512 word = _mm512_set1_ps(book[t * kk + c + (size_t)r]);
+                dot[r][0] = _mm512_fmadd_ps(a, word, dot[r][0]);
+                dot[r][1] = _mm512_fmadd_ps(b, word, dot[r][1]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+            const __m512 sq = _mm512_set1_ps(norm[c + (size_t)r]);
+            const __m512i here = _mm512_set1_epi32((int)c + r);
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++) {
+                __m512 v = _mm512_add_ps(dot[r][h], sq);
+                __mmask16 less = _mm512_cmp_ps_mask(v, least[h], _CMP_LT_OQ);
+                least[h] = _mm512_min_ps(v, least[h]);
+                at[h] = _mm512_mask_mov_epi32(at[h], less, here);
+            }
+        }
+    }
+    _mm_storeu_si128((__m128i *)found, _mm512_cvtepi32_epi8(at[0]));
+    _mm_storeu_si128((__m128i *)(found + 16), _mm512_cvtepi32_epi8(at[1]));
+    for (size_t i = 0; i < n; i++) codes[i * m] = found[i];
+}
+
+static void pq_nearest(const float *x, size_t n, size_t stride, const float *cb, const float *norm,
+                       size_t m, size_t dsub, size_t kk, uint8_t *restrict codes)
+{
+    size_t i = 0;
+    for (size_t rows; n - i >= FEW && dsub <= WIDE; i += rows) {
+        rows = n - i < ROWS ? n - i : ROWS;
+        for (size_t j = 0; j < m; j++)
+            nearest_block(x + i * stride + j * dsub, rows, stride, cb + j * dsub * kk,
+                          norm + j * kk, m, dsub, kk, codes + i * m + j);
+    }
+    for (; i < n; i++)
+        if (kk == 16)
+            nearest16(x + i * stride, cb, norm, m, dsub, codes + i * m);
+        else
+            nearest256(x + i * stride, cb, norm, m, dsub, codes + i * m);
 }
 
 /* ---- scans --------------------------------------------------------------------------------- */

@@ -5,8 +5,7 @@
 #include <stdbool.h>
 
 #include "src/math/kernels.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "src/math/x86/lanes512.h"
 
 extern const vq_kernels vq_kernels_avx512vnni;
 
@@ -130,7 +129,56 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
     }
 }
 
+/* Eight queries and P panels; P is constant where this is inlined. */
+INLINE void panel_block(const uint8_t *panels, const int32_t *sums, size_t quads, const int8_t *q,
+                        const vq_panel_scale *scale, size_t n, float *out, size_t stride,
+                        const int P)
+{
+    __m512i sum[8][3];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+#pragma GCC unroll 3
+        for (int p = 0; p < 3; p++) sum[i][p] = _mm512_setzero_si512();
+    for (size_t j = 0; j < quads; j++, q += 32, panels += 64) {
+        __m512i v[3];
+#pragma GCC unroll 3
+        for (int p = 0; p < P; p++) v[p] = _mm512_load_si512(panels + (size_t)p * quads * 64);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            int32_t four;
+            __builtin_memcpy(&four, q + 4 * i, sizeof four);
+            const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 3
+            for (int p = 0; p < P; p++) sum[i][p] = _mm512_dpbusd_epi32(sum[i][p], v[p], x);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        if ((size_t)i >= n) break;
+#pragma GCC unroll 3
+        for (int p = 0; p < P; p++)
+            panel_store(out + (size_t)i * stride + 16 * p, sum[i][p], sums + 16 * p, &scale[i]);
+    }
+}
+
+static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
+                       const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,
+                       size_t stride)
+{
+    for (size_t p = 0; p < count; p += 3, panels += 3 * 64 * quads, sums += 48)
+        for (size_t i = 0; i < n; i += 8) {
+            const int8_t *x = q + i * quads * 4;
+            float *to = out + i * stride + 16 * p;
+            switch (count - p) {
+            case 1: panel_block(panels, sums, quads, x, scale + i, n - i, to, stride, 1); break;
+            case 2: panel_block(panels, sums, quads, x, scale + i, n - i, to, stride, 2); break;
+            default: panel_block(panels, sums, quads, x, scale + i, n - i, to, stride, 3);
+            }
+        }
+}
+
 const vq_kernels vq_kernels_avx512vnni = {
     .isa = "avx512vbmi",
     .matvec_u8 = matvec_u8,
+    .panel_dots = panel_dots,
 };

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lanes512.h -- what files of AVX-512 kernels share: the first lanes, and lanes that are kept. */
+/* lanes512.h -- what files of AVX-512 kernels share: the first lanes, lanes that are kept, sums
+ * that are scaled. */
 #ifndef VQ_MATH_X86_LANES512_H
 #define VQ_MATH_X86_LANES512_H
 
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "src/math/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -24,6 +27,15 @@ INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *s
     _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
     _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
     return (size_t)__builtin_popcount(k);
+}
+
+/* Products of a query with the rows of a panel, as they are handed out: see panel_dots. */
+INLINE void panel_store(float *out, __m512i sum, const int32_t *sums, const vq_panel_scale *scale)
+{
+    __m512i of_sums =
+        _mm512_mullo_epi32(_mm512_loadu_si512(sums), _mm512_set1_epi32(scale->of_sum));
+    sum = _mm512_sub_epi32(_mm512_add_epi32(sum, of_sums), _mm512_set1_epi32(scale->less));
+    _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(scale->unit)));
 }
 
 #endif

@@ -237,6 +237,57 @@ Test(exact, many_queries_and_long_answers)
     drop(&p);
 }
 
+/* Rows and queries that are bytes: products are exact up to 2^24, and longer rows go beyond. */
+Test(exact, whole_numbers)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 6);
+    for (int it = 0; it < 24; it++) {
+        size_t n = 700, d = it % 3 == 0 ? 300 : 1 + vq_rng_below(&r, 20);
+        problem p = make(any_metric(&r), it % 2 == 0 ? VQ_I8 : VQ_U8, n, d, 25, 9);
+        int near = it % 3 == 0 ? 2 : 200; /* all near 255: |q| |r| is 300 * 255^2 > 2^24 */
+        for (size_t i = 0; i < n * d; i++)
+            ((uint8_t *)p.base)[i] = (uint8_t)(255 - vq_rng_below(&r, (uint64_t)near));
+        for (size_t i = 0; i < p.nq * d; i++)
+            p.queries[i] = (float)(255 - (int)vq_rng_below(&r, (uint64_t)near));
+        for (size_t i = 0; i < p.nq * d && it % 4 == 1; i++) p.queries[i] -= 128.0f;
+        if (it % 2 == 1) p.ids = shuffled_ids(&r, n);
+        check(&p);
+        drop(&p);
+    }
+}
+
+/* Queries that lose nothing as bytes, but whose unit is not 1: their products are rounded. */
+Test(exact, multiples_of_a_unit)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 8);
+    for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++) {
+        problem p = make(metric, VQ_U8, 600, 300, 20, 9);
+        for (size_t i = 0; i < p.n * p.d; i++)
+            ((uint8_t *)p.base)[i] = (uint8_t)(255 - vq_rng_below(&r, 2));
+        for (size_t i = 0; i < p.nq * p.d; i++)
+            p.queries[i] = 0.375f * (i % p.d == 0 ? -127.0f : 127.0f - (float)vq_rng_below(&r, 2));
+        check(&p);
+        drop(&p);
+    }
+}
+
+/* More columns than sums of bytes have room for. */
+Test(exact, wide_rows_of_bytes)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 7);
+    for (size_t d = 32768; d <= 32769; d++) {
+        problem p = make(VQ_METRIC_L2, VQ_U8, 20, d, 9, 3);
+        memset(p.base, 255, p.n * d);
+        for (size_t i = 0; i < p.n; i++) ((uint8_t *)p.base)[i * d + i] = (uint8_t)(250 - 2 * i);
+        for (size_t i = 0; i < p.nq * d; i++) p.queries[i] = i % d < 9 ? 200.0f : 255.0f;
+        check(&p);
+        drop(&p);
+    }
+}
+
 Test(exact, starts_from_the_first_row)
 {
     const float base[4] = {1.0f, 2.0f, 3.0f, 4.0f}, query = 1.0f;

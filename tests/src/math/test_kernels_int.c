@@ -150,6 +150,40 @@ Test(kernels_int, rows)
     }
 }
 
+/* Rows and queries at the ends of what they may hold, now and then; few columns and many. */
+Test(kernels_int, panels)
+{
+    static float want_out[24 * 80];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 36);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, 24), count = vq_rng_below(&r, 6), quads = any_size(&r, 70);
+        size_t stride = 16 * count, groups = (n + 7) / 8;
+        uint8_t *panels = place(&ground_a, count * quads * 64, 0);
+        int8_t *q = place(&ground_b, groups * quads * 32, it);
+        int32_t *sums = place(&ground_c, count * 64, it);
+        float *got = place(&ground_d, n * stride * 4, it);
+        vq_panel_scale scale[24];
+        fill_u8(&r, panels, count * quads * 64);
+        fill_u8(&r, (uint8_t *)q, groups * quads * 32);
+        if (it % 3 == 0) memset(panels, 255, count * quads * 64);
+        if (it % 3 == 0) memset(q, it % 2 == 0 ? -128 : 127, groups * quads * 32);
+        for (size_t i = 0; i < 16 * count; i++) sums[i] = (int32_t)vq_rng_below(&r, 255 << 16);
+        for (size_t i = 0; i < n; i++)
+            scale[i] = (vq_panel_scale){.unit = (float)vq_rng_f64(&r),
+                                        .of_sum = it % 2 == 0 ? 128 : 0,
+                                        .less = (int32_t)(uint32_t)vq_rng_u64(&r)};
+        FOR_LEVELS(want, k)
+        {
+            want->panel_dots(panels, sums, count, quads, q, scale, n, want_out, stride);
+            k->panel_dots(panels, sums, count, quads, q, scale, n, got, stride);
+            cr_assert(n * stride == 0 || memcmp(want_out, got, n * stride * 4) == 0,
+                      "%s, %zu queries, %zu panels of %zu (seed %llu)", k->isa, n, count, quads,
+                      SEED);
+        }
+    }
+}
+
 static int falling(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;

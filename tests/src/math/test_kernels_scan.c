@@ -12,7 +12,7 @@ TestSuite(kernels_scan, .init = grounds_new, .fini = grounds_free);
 static size_t dsub_for(vq_rng *r, size_t m, size_t kk)
 {
     size_t most = BOOK / (m * kk);
-    if (most > 30) most = 30;
+    if (most > 80) most = 80; /* more than 64 are taken by themselves */
     return 1 + vq_rng_below(r, most);
 }
 
@@ -59,23 +59,26 @@ static void fill_book(vq_rng *r, float *cb, float *norm, size_t m, size_t dsub, 
 
 Test(kernels_scan, nearest)
 {
-    static uint8_t want_codes[64];
+    static uint8_t want_codes[64 * 70];
     vq_rng r;
     vq_rng_init(&r, test_seed(), 22);
     for (int it = 0; it < 200; it++) {
         size_t kk = it % 4 < 2 ? 16 : 256, m = any_size(&r, 64);
         size_t dsub = m == 0 ? 3 : dsub_for(&r, m, kk), n = m * dsub;
-        float *x = place(&ground_a, n * 4, it), *cb = place(&ground_b, n * kk * 4, it);
+        size_t rows = any_size(&r, 70), stride = n + vq_rng_below(&r, 3);
+        while (rows * n * kk > 2 * BOOK) rows /= 2;
+        size_t room = rows > 0 ? (rows - 1) * stride + n : 0;
+        float *x = place(&ground_a, room * 4, it), *cb = place(&ground_b, n * kk * 4, it);
         float *norm = place(&ground_c, m * kk * 4, it);
-        uint8_t *got = place(&ground_d, m, it);
-        fill_any(&r, x, n);
+        uint8_t *got = place(&ground_d, rows * m, it);
+        fill_any(&r, x, room);
         fill_book(&r, cb, norm, m, dsub, kk);
         FOR_LEVELS(want, k)
         {
-            want->pq_nearest(x, cb, norm, m, dsub, kk, want_codes);
-            k->pq_nearest(x, cb, norm, m, dsub, kk, got);
-            cr_assert(m == 0 || memcmp(want_codes, got, m) == 0,
-                      "%s, m=%zu dsub=%zu kk=%zu (seed %llu)", k->isa, m, dsub, kk,
+            want->pq_nearest(x, rows, stride, cb, norm, m, dsub, kk, want_codes);
+            k->pq_nearest(x, rows, stride, cb, norm, m, dsub, kk, got);
+            cr_assert(rows * m == 0 || memcmp(want_codes, got, rows * m) == 0,
+                      "%s, %zu rows, m=%zu dsub=%zu kk=%zu (seed %llu)", k->isa, rows, m, dsub, kk,
                       (unsigned long long)test_seed());
         }
     }
@@ -95,7 +98,7 @@ Test(kernels_scan, nearest_by_hand)
             for (size_t c = 0; c < kk && k != NULL; c++) {
                 float x[2] = {cb[c], cb[kk + c]};
                 uint8_t code;
-                k->pq_nearest(x, cb, norm, 1, 2, kk, &code);
+                k->pq_nearest(x, 1, 2, cb, norm, 1, 2, kk, &code);
                 cr_assert(code == c / 2 * 2, "%s, kk=%zu: %u for %zu", k->isa, kk, code, c);
             }
         }

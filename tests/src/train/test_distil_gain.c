@@ -136,9 +136,7 @@ static void toy_codes(toy *y)
     cr_assert_eq(
         vq_pq_train(y->resid, DOCS, M, DIM / M, KK, 20, 0, 3, 1, NULL, y->books, norm, NULL, NULL),
         VQ_OK);
-    for (size_t i = 0; i < DOCS; i++)
-        vq_kernels_get()->pq_nearest(y->resid + i * DIM, y->books, norm, M, DIM / M, KK,
-                                     y->codes + i * M);
+    vq_kernels_get()->pq_nearest(y->resid, DOCS, DIM, y->books, norm, M, DIM / M, KK, y->codes);
 }
 
 static void toy_lessons(toy *y, vq_rng *r)
