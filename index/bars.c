@@ -158,7 +158,10 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
         if (l->two) code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
         l->hits[n++].id = i;
     }
-    for (size_t i = 0; i < n; i++) read_code(l, w, pool, (size_t)l->hits[i].id);
+    for (size_t i = 0; i < n; i++) { /* those before may have left no place for it */
+        size_t at = (size_t)l->hits[i].id;
+        if (most > 0 || l->seen[at].estimate > l->kth.worst) read_code(l, w, pool, at);
+    }
 }
 
 size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
