@@ -64,7 +64,7 @@ static void check_bars(const char *path, const char *codec, uint32_t metric, flo
     vq_mem_free(x);
 }
 
-Test(bars, find_what_is_there_and_take_little, .timeout = 120)
+Test(bars, find_what_is_there_and_take_little, .timeout = 240)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     static const float bits[] = {1.5f, 4.0f, 7.0f, 8.0f}; /* without a tail and with one */
