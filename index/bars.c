@@ -2,8 +2,10 @@
 /* bars.c -- codes with error bars: which vectors deserve a closer look.  Of each part of a list the
  * scan leaves those that may be among the best k by what it has read of their codes.  Of these the
  * surest are read to the end at once, so that the k-th best rises while the lists are still coming;
- * the others wait, and most of them need no reading when the k-th best is known.  Rows are read in
- * the order of what they may score at best, until the next cannot be among the best: there is no
+ * the others wait, and most of them need no reading when the k-th best is known.  Where there are
+ * rows it is the k-th best by rows: the best of many estimates are those that err upwards most, and
+ * a k-th best of estimates would leave out more neighbours than their bars do.  Other rows are read
+ * in the order of what they may score at best, until the next cannot be among the best: there is no
  * depth to guess.
  *
  * A bar is a band of confidence, not a bound: of the true neighbours, a part as small as the tail
@@ -13,7 +15,8 @@
 #include "index/searcher.h"
 #include "src/math/score.h"
 
-enum { AHEAD = 4 }; /* codes that the memory is asked for before they are read */
+enum { AHEAD = 4 };    /* codes that the memory is asked for before they are read */
+#define SLACK 0x1p-18f /* that floats of estimates may be off by, of what they are sums of */
 
 /* The length of what integers were multiplied by, which is what they blur. */
 static float turned_length(const vq_model *m, const vq_query *x)
@@ -35,7 +38,7 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     vq_status rc = VQ_OK;
     const vq_model *m = &w->s->model;
     size_t room = w->room, all = vq_pool_cap(e->candidates) + room;
-    *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX};
+    *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX, .err = err};
     l->two = m->codec->two(&m->code) != 0;
     l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
     l->length = turned_length(m, x);
@@ -85,6 +88,48 @@ static float most_of(const vq_look *l, const vq_scan *w, const vq_seen *c, float
     return estimate + bar.turn * product + at->width * sqrtf(away * away + noise + share * share);
 }
 
+/* A score as the codes estimate it, in the order of scores that are handed out; larger is better.
+ */
+static float handed_out(const vq_model *m, const vq_query *x, float estimate)
+{
+    if (m->metric != VQ_METRIC_L2) return (float)((double)estimate + x->offset);
+    return (float)(2.0 * (double)estimate - x->offset);
+}
+
+/* The row of a place, scored in the order of scores that are handed out; larger is better. */
+static vq_status score_row(const vq_shard *s, const vq_kernels *k, const vq_query *x,
+                           uint64_t place, float *score, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &s->model;
+    const uint8_t *row;
+    VQ_TRY(vq_shard_row(s, place, &row, err));
+    *score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
+    if (!vq_metric_larger(m->metric)) *score = -*score;
+out:
+    return rc;
+}
+
+/* A candidate whose whole code has been read raises the k-th best: by its row where rows come
+ * after, if the code says that it is among the best.  One that a copy has found does not: its list
+ * may not have been looked up. */
+static void raise_kth(vq_look *l, const vq_scan *w, uint64_t place, float estimate)
+{
+    const vq_query *x = l->x;
+    float score;
+    if (!l->exact) {
+        vq_kth_push(&l->kth, estimate);
+        return;
+    }
+    if (l->rc != VQ_OK || vq_copies_place(place) != place) return;
+    if (l->kth.n >= l->kth.k && !(estimate > l->kth.worst)) return;
+    l->rc = score_row(w->s, w->k, x, place, &score, l->err);
+    if (l->rc != VQ_OK) return;
+    double least = (double)score - (double)SLACK * (fabs((double)score) + fabs(x->offset));
+    double of_l2 = 0.5 * (least + x->offset);
+    vq_kth_push(&l->kth, (float)(w->s->model.metric == VQ_METRIC_L2 ? of_l2 : least - x->offset));
+}
+
 /* The whole code of a candidate: its score is final as far as codes go. */
 static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
 {
@@ -93,7 +138,7 @@ static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
     float score = c->base + code->codec->score(code, w->k, l->tables, c->chunk->codes, c->slot);
     if (c->chunk->factors != NULL) score -= c->chunk->factors[c->slot];
     pool->codes += l->two;
-    vq_kth_push(&l->kth, score);
+    raise_kth(l, w, pool->places[at], score);
     pool->scores[at] = score;
     l->seen[at].read = true;
     if (l->exact) pool->most[at] = most_of(l, w, c, score);
@@ -113,7 +158,10 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
         if (l->two) code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
         l->hits[n++].id = i;
     }
-    for (size_t i = 0; i < n; i++) read_code(l, w, pool, (size_t)l->hits[i].id);
+    for (size_t i = 0; i < n; i++) { /* those before may have left no place for it */
+        size_t at = (size_t)l->hits[i].id;
+        if (most > 0 || l->seen[at].estimate > l->kth.worst) read_code(l, w, pool, at);
+    }
 }
 
 size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
@@ -171,26 +219,15 @@ void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool)
     l->done = pool->n;
 }
 
-/* A score as the codes estimate it, in the order of scores that are handed out; larger is better.
- */
-static float handed_out(const vq_model *m, const vq_query *x, float estimate)
-{
-    if (m->metric != VQ_METRIC_L2) return (float)((double)estimate + x->offset);
-    return (float)(2.0 * (double)estimate - x->offset);
-}
-
-/* The row of a candidate, scored. */
+/* The row of a candidate joins the best. */
 static vq_status take_row(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint64_t place,
                           vq_kth *kth, vq_reservoir *best, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_model *m = &s->model;
-    const uint8_t *row;
     uint32_t slot;
+    float score;
     const vq_chunk_view *v = vq_shard_at(s, place, &slot);
-    VQ_TRY(vq_shard_row(s, place, &row, err));
-    float score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
-    if (!vq_metric_larger(m->metric)) score = -score;
+    VQ_TRY(score_row(s, k, x, place, &score, err));
     vq_kth_push(kth, score);
     vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));
 out:

@@ -13,8 +13,10 @@ typedef struct vq_near_pairs {
 } vq_near_pairs;
 void vq_near_pairs_fini(vq_near_pairs *p);
 
-/* Up to 256 queries (nq x d_code; NULL: vectors of the sample, each left out of its own) and the
- * ten best of the sample in the list of each.  residuals: n x d_code of the lists. */
+/* Up to 1,024 queries (nq x d_code; NULL: vectors of the sample, each left out of its own) and the
+ * ten best of the sample for each, in whichever of the lists near the query they lie: search finds
+ * neighbours beyond the first list, and there the query looks less like them.  residuals: n x
+ * d_code of the lists. */
 vq_status vq_near_pairs_find(const vq_model *m, const float *residuals, const uint32_t *lists,
                              size_t n, const float *queries, size_t nq, vq_near_pairs *out,
                              vq_error *err);

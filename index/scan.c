@@ -215,6 +215,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     shrink(&w, pool);
+    if (w.look != NULL) VQ_TRY(look.rc);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;

@@ -302,7 +302,9 @@ struct vq_look { /* memory of the arena */
     float length;    /* of what integers were multiplied by */
     uint32_t list;   /* that sight is of */
     vq_sight sight;
-    vq_kth kth;      /* of whole codes */
+    vq_kth kth;   /* of whole codes; exact: of rows */
+    vq_status rc; /* of the first row that could not be read, with err */
+    vq_error *err;
     float y_sq;      /* squared length of the query in the coded space */
     uint32_t *slots; /* of a part, what its heads leave; */
     float *scores;   /* their estimates; */

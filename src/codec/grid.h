@@ -18,6 +18,7 @@
 #define VQ_CODEC_GRID_H
 
 #include "src/codec/codec.h"
+#include "src/math/fixed.h"
 
 enum {
     VQ_GRID_GROUP = 16,
@@ -76,8 +77,10 @@ typedef struct vq_grid_tables {
     const uint8_t *luts;          /* 4 x planes of the head, 16 entries each; 64-byte aligned */
     float scale, low;             /* a sum of the head is low + scale * (sum of entries) */
     const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
-    const uint8_t *leads, *rests; /* groups: planes in head and tail */
-    size_t leading;               /* groups up to the last that the head has planes of */
+    vq_fixed fixed[2];            /* these two in integers; groups padded to a multiple of 4 */
+    bool integers;                /* whole codes are scored by them, else by floats */
+    const uint8_t *leads, *rests; /* groups, padded likewise: planes in head and tail */
+    size_t leading;               /* groups up to the last that the head has planes of, likewise */
     float offset;                 /* what all-zero codes stand for */
     float felt[2]; /* deviation of a product over the error's length: of the head, of the whole */
     float along[2], error[2], bend[2], stretch[2], plain, unit; /* of the params, likewise */

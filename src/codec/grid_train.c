@@ -197,9 +197,10 @@ out:
 /* ---- error bars of true neighbours ---------------------------------------------------------- */
 
 enum { LEAST_PAIRS = 200 }; /* fewer tell nothing about a tail */
-#define MOST_BEND    50.0
+#define MOST_BEND    200.0
 #define MOST_STRETCH 20.0
-#define TAIL         0.0227 /* of a normal law above two deviations */
+#define WIDTH        2.5 /* deviations that are made right, of the two and three that are usual */
+#define TAIL         0.00621 /* of a normal law above them */
 
 float vq_grid_felt(const vq_kernels *k, const float *spread, const float *q, size_t groups)
 {
@@ -237,7 +238,7 @@ static int rising(const void *a, const void *b)
 }
 
 /* From n misses: the multiple of what turn says that leaves the least squared error, and how much
- * wider a deviation has to be for two of them to leave out what they should. */
+ * wider a deviation has to be for WIDTH of them to leave out what they should. */
 static void settle(const miss *misses, size_t n, double *z, float *bend, float *stretch)
 {
     double et = 0.0, tt = 0.0;
@@ -254,7 +255,7 @@ static void settle(const miss *misses, size_t n, double *z, float *bend, float *
     qsort(z, count, sizeof *z, rising);
     double at = z[(size_t)((1.0 - TAIL) * (double)(count - 1))];
     *bend = (float)b;
-    *stretch = (float)VQ_MIN(VQ_MAX(at / 2.0, 1.0 / MOST_STRETCH), MOST_STRETCH);
+    *stretch = (float)VQ_MIN(VQ_MAX(at / WIDTH, 1.0 / MOST_STRETCH), MOST_STRETCH);
 }
 
 vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,

@@ -14,7 +14,8 @@
 #include "src/math/transform.h"
 #include "src/train/allot.h"
 
-enum { G = VQ_GRID_GROUP, NIBBLES = 4, DEFAULT_BITS = 4 };
+enum { G = VQ_GRID_GROUP, NIBBLES = 4, DEFAULT_BITS = 4, FOUR = 4 /* groups at a time */ };
+#define LITTLE 0.01 /* of a squared error */
 
 static vq_status plan_as(const char *name, uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
 {
@@ -301,36 +302,94 @@ static float squares(const vq_code_model *cm, float *out)
     return error * error * p.unit;
 }
 
+/* The memory that tables need. */
+static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **rest,
+                                  uint8_t **counts, vq_arena *arena)
+{
+    size_t padded = vq_round_up(s->groups, FOUR), n = padded * G;
+    vq_grid_tables *t = vq_arena_take(arena, 1, sizeof *t);
+    int16_t *fixed = vq_arena_take(arena, 2 * n, sizeof *fixed);
+    *lead = vq_arena_take(arena, n, sizeof **lead);
+    *rest = vq_arena_take(arena, n, sizeof **rest);
+    *counts = vq_arena_take(arena, 2 * padded, 1);
+    if (t == NULL || fixed == NULL || *lead == NULL || *rest == NULL || *counts == NULL)
+        return NULL;
+    *t = (vq_grid_tables){.shape = *s,
+                          .lead = *lead,
+                          .rest = *rest,
+                          .fixed = {{.x = fixed}, {.x = fixed + n}},
+                          .leads = *counts,
+                          .rests = *counts + padded};
+    memset(*lead + s->groups * G, 0, (n - s->groups * G) * sizeof **lead);
+    memset(*rest + s->groups * G, 0, (n - s->groups * G) * sizeof **rest);
+    memset(*counts, 0, 2 * padded);
+    return t;
+}
+
+/* What codes in the middle of their range add up to, and the squared error of what codes do that
+ * lie around it, a sixth of the range off, where x stands for what it does to half a unit; each
+ * over 1 / 12. */
+static double around_middle(const vq_fixed *x, const uint8_t *planes, size_t groups, double *blur)
+{
+    double sum = 0.0, squares = 0.0;
+    for (size_t g = 0; g < groups; g++) {
+        double range = (double)(1u << planes[g]);
+        int32_t all = 0;
+        for (size_t i = g * G; i < (g + 1) * G; i++) all += x->x[i];
+        sum += 0.5 * (range - 1.0) * (double)all;
+        squares += range * range;
+    }
+    *blur += squares * G / 36.0 * (double)x->unit * (double)x->unit;
+    return sum * (double)x->unit;
+}
+
+/* Makes integers of what units add, if these will do: if what their rounding does to a score is
+ * little beside what the codes' own does (squares: of the query's groups).  It is not where codes
+ * have many bits in some groups and few in others, whose units are then far apart. */
+static void set_integers(vq_grid_tables *t, const vq_grid_params *p, const double *squares,
+                         const vq_kernels *k)
+{
+    size_t groups = t->shape.groups, n = vq_round_up(groups, FOUR) * G;
+    double codes = 0.0, blur = 0.0;
+    for (size_t g = 0; g < groups; g++) {
+        if (t->leads[g] > 8 || t->rests[g] > 8) return;
+        codes += (double)p->step[g] * (double)p->step[g] * squares[g];
+    }
+    vq_fixed_set(&t->fixed[0], k, t->lead, n);
+    vq_fixed_set(&t->fixed[1], k, t->rest, n);
+    double middle = around_middle(&t->fixed[0], t->leads, groups, &blur);
+    middle += around_middle(&t->fixed[1], t->rests, groups, &blur);
+    t->integers = blur <= LITTLE * codes;
+    if (t->integers) t->offset = -(float)middle;
+}
+
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
                            vq_arena *arena)
 {
     vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
     vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
-    vq_grid_tables *t = vq_arena_take(arena, 1, sizeof *t);
-    float *lead = vq_arena_take(arena, cm->d, sizeof *lead);
-    float *rest = vq_arena_take(arena, cm->d, sizeof *rest);
-    uint8_t *counts = vq_arena_take(arena, 2 * (size_t)s.groups, 1);
-    float *sums = vq_arena_take(arena, s.groups, sizeof *sums);
+    float *lead, *rest, *sums = vq_arena_take(arena, s.groups, sizeof *sums);
+    uint8_t *counts;
+    vq_grid_tables *t = new_tables(&s, &lead, &rest, &counts, arena);
     double *squares = vq_arena_take(arena, s.groups, sizeof *squares);
-    if (t == NULL || lead == NULL || rest == NULL || counts == NULL || sums == NULL ||
-        squares == NULL)
-        return NULL;
-    *t = (vq_grid_tables){
-        .shape = s, .lead = lead, .rest = rest, .leads = counts, .rests = counts + s.groups};
+    if (t == NULL || sums == NULL || squares == NULL) return NULL;
     for (size_t g = 0; g < s.groups; g++) {
         unsigned bits = (unsigned)p.bits[g], head = (unsigned)p.head_bits[g];
-        float of_head = p.step[g] * (float)(1u << (bits - head));
-        counts[g] = (uint8_t)head, counts[s.groups + g] = (uint8_t)(bits - head);
-        if (head > 0) t->leading = g + 1;
+        float of_head = head > 0 ? p.step[g] * (float)(1u << (bits - head)) : 0.0f;
+        float of_tail = bits > head ? p.step[g] : 0.0f;
+        counts[g] = (uint8_t)head,
+        counts[t->rests - t->leads + (ptrdiff_t)g] = (uint8_t)(bits - head);
+        if (head > 0) t->leading = vq_round_up(g + 1, FOUR);
         sums[g] = 0.0f, squares[g] = 0.0;
         for (size_t i = g * G; i < (g + 1) * G; i++) {
             sums[g] += q[i];
             squares[g] += (double)q[i] * (double)q[i];
             lead[i] = of_head * q[i];
-            rest[i] = p.step[g] * q[i];
+            rest[i] = of_tail * q[i];
         }
         t->offset -= 0.5f * (float)((1u << bits) - 1) * p.step[g] * sums[g];
     }
+    set_integers(t, &p, squares, k);
     feel(t, &p, squares);
     return head_tables(t, &p, q, sums, k, arena) ? t : NULL;
 }
@@ -408,6 +467,27 @@ static void fetch(const vq_code_model *cm, const uint8_t *blocks, size_t slot)
     for (size_t b = 0; b < s.rest + VQ_CACHELINE - 1; b += VQ_CACHELINE) VQ_PREFETCH(tail + b);
 }
 
+/* The planes of one vector's head, whose n bytes lie a block apart. */
+static void take_planes(const uint8_t *from, size_t n, uint8_t *to)
+{
+    size_t p = 0;
+    for (; p + 8 <= n; p += 8, from += 8 * VQ_BLOCK) { /* a store for eight: measured */
+        uint64_t eight = 0;
+        for (unsigned i = 0; i < 8; i++) eight |= (uint64_t)from[i * VQ_BLOCK] << 8 * i;
+        vq_put_le64(to + p, eight);
+    }
+    for (; p < n; p++, from += VQ_BLOCK) to[p] = *from;
+}
+
+/* What the planes of heads (0) or tails (1) of so many groups add up to. */
+static float of_planes(const vq_grid_tables *t, const vq_kernels *k, int part,
+                       const uint8_t *planes, size_t groups)
+{
+    const uint8_t *count = part == 0 ? t->leads : t->rests;
+    if (!t->integers) return k->planes_f32(part == 0 ? t->lead : t->rest, planes, count, groups);
+    return t->fixed[part].unit * (float)k->planes_i16(t->fixed[part].x, planes, count, groups);
+}
+
 static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                         const uint8_t *blocks, size_t slot)
 {
@@ -418,10 +498,10 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     const uint8_t *rho = block + (size_t)s->at * VQ_BLOCK + 2 * at,
                   *tail = block + front + at * s->rest;
     uint8_t planes[2 * VQ_GRID_HEAD];
-    for (size_t p = 0; p < s->at; p++) planes[p] = block[p * VQ_BLOCK + at];
-    float sum = k->planes_f32(t->lead, planes, t->leads, t->leading);
+    take_planes(block + at, s->at, planes);
+    float sum = of_planes(t, k, 0, planes, t->leading);
     if (s->tail > 0) {
-        sum += k->planes_f32(t->rest, tail, t->rests, s->groups);
+        sum += of_planes(t, k, 1, tail, vq_round_up(s->groups, FOUR));
         rho = tail + 2 * (size_t)s->tail;
     }
     return vq_f16_to_f32(vq_le16(rho)) * (sum + t->offset);

@@ -26,7 +26,7 @@ extern const vq_kernels vq_kernels_avx2, vq_kernels_avx2_pq, vq_kernels_avx2_int
     vq_kernels_avx2_grid;
 extern const vq_kernels vq_kernels_avx512, vq_kernels_avx512_pq, vq_kernels_avx512_int,
     vq_kernels_avx512_grid;
-extern const vq_kernels vq_kernels_avx512vbmi, vq_kernels_avx512vnni;
+extern const vq_kernels vq_kernels_avx512vbmi, vq_kernels_avx512vnni, vq_kernels_avx512gfni;
 
 static const level levels[] = {
     {"scalar", 0, {&vq_kernels_scalar}},
@@ -36,9 +36,9 @@ static const level levels[] = {
     {"avx512",
      VQ_CPU_AVX2 | VQ_CPU_AVX512,
      {&vq_kernels_avx512, &vq_kernels_avx512_pq, &vq_kernels_avx512_int, &vq_kernels_avx512_grid}},
-    {"avx512vbmi", /* as Ice Lake and Zen 4 have them; hardly a processor has but one of the two */
-     VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI | VQ_CPU_VNNI,
-     {&vq_kernels_avx512vbmi, &vq_kernels_avx512vnni}},
+    {"avx512vbmi", /* as Ice Lake and Zen 4 have them; hardly a processor has but some of these */
+     VQ_CPU_AVX2 | VQ_CPU_AVX512 | VQ_CPU_VBMI | VQ_CPU_VNNI | VQ_CPU_GFNI,
+     {&vq_kernels_avx512vbmi, &vq_kernels_avx512vnni, &vq_kernels_avx512gfni}},
 };
 static const char *const level_names[] = {"scalar", "avx2", "avx512", "avx512vbmi", NULL};
 
@@ -54,6 +54,7 @@ enum {
     LEAF7_AVX512DQ = 1u << 17,
     LEAF7_AVX512BW = 1u << 30,
     LEAF7C_VBMI = 1u << 1,
+    LEAF7C_GFNI = 1u << 8,
     LEAF7C_VNNI = 1u << 11,
     XCR0_YMM = 0x06,
     XCR0_ZMM = 0xe6
@@ -79,6 +80,7 @@ static uint32_t cpu_bits(void)
     bits |= VQ_CPU_AVX512;
     if (all_of(ecx, LEAF7C_VBMI)) bits |= VQ_CPU_VBMI;
     if (all_of(ecx, LEAF7C_VNNI)) bits |= VQ_CPU_VNNI;
+    if (all_of(ecx, LEAF7C_GFNI)) bits |= VQ_CPU_GFNI;
     return bits;
 }
 #elif defined(__aarch64__)

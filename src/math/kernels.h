@@ -199,7 +199,11 @@ typedef struct vq_panel_scale {
      * groups of x[16j + i] * code: lane i of sum s adds x where bit s is set, groups in order; a  \
      * lane is then fma(2^s, sum s, .) over s rising from 0, starting at +0 */                     \
     K(float, planes_f32,                                                                           \
-      (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))
+      (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))                \
+    /* the same sum of integers, for counts of at most 8; groups is a multiple of 4, and the       \
+     * magnitudes of x sum up to VQ_FIXED_MOST at most */                                          \
+    K(int32_t, planes_i16,                                                                         \
+      (const int16_t *x, const uint8_t *planes, const uint8_t *count, size_t groups))
 
 typedef struct vq_kernels {
     const char *isa; /* "scalar", "avx2", "avx512", "avx512vbmi"; "neon" */
@@ -214,7 +218,8 @@ enum {
     VQ_CPU_AVX512 = 1u << 1, /* F, BW, VL, DQ */
     VQ_CPU_VBMI = 1u << 2,
     VQ_CPU_VNNI = 1u << 3,
-    VQ_CPU_NEON = 1u << 4 /* of 64-bit ARM */
+    VQ_CPU_NEON = 1u << 4, /* of 64-bit ARM */
+    VQ_CPU_GFNI = 1u << 5
 };
 
 /* The best table for this machine (constant after the first call; thread-safe). */

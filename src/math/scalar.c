@@ -305,6 +305,17 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     return reduce_f32(lane);
 }
 
+static int32_t planes_i16(const int16_t *x, const uint8_t *planes, const uint8_t *count,
+                          size_t groups)
+{
+    int32_t sum = 0;
+    for (size_t j = 0; j < groups; j++, x += F32_LANES)
+        for (size_t s = count[j]; s-- > 0; planes += 2)
+            for (size_t i = 0; i < F32_LANES; i++)
+                sum += (planes[i / 8] >> i % 8 & 1) * (x[i] * (1 << s));
+    return sum;
+}
+
 /* Bisects between the least and the largest, by the numbers of their bit patterns in order. */
 static int32_t ordered(float f)
 {

@@ -15,6 +15,13 @@ INLINE float reduce_f32(__m512 v)
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
+INLINE int32_t reduce_i32(__m256i v)
+{
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xb1)));
+}
+
 /* Sixteen sums at i.., of which those in k exist, on their grid's scale. */
 INLINE __m512 score16(const uint16_t *sums, size_t i, __mmask16 k, __m512 scale, __m512 low)
 {
@@ -175,6 +182,25 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     return reduce_f32(all);
 }
 
+static int32_t planes_i16(const int16_t *x, const uint8_t *planes, const uint8_t *count,
+                          size_t groups)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t j = 0; j < groups; j++, x += 16) {
+        __m256i code = _mm256_setzero_si256();
+        for (size_t s = count[j]; s-- > 0; planes += 2) {
+            __mmask16 bits;
+            __builtin_memcpy(&bits, planes, sizeof bits);
+            code = _mm256_add_epi16(code, code);
+            code = _mm256_mask_add_epi16(code, bits, code, one);
+        }
+        __m256i v = _mm256_loadu_si256((const __m256i *)x);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(code, v));
+    }
+    return reduce_i32(sum);
+}
+
 /* ---- tables of subset sums ----------------------------------------------------------------- */
 
 /* Sums of magnitudes of each four neighbours, in all four lanes. */
@@ -217,5 +243,6 @@ const vq_kernels vq_kernels_avx512_grid = {
     .select_bars = select_bars,
     .grid_sums = grid_sums,
     .planes_f32 = planes_f32,
+    .planes_i16 = planes_i16,
     .subset_luts = subset_luts,
 };

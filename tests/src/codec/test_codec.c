@@ -282,8 +282,11 @@ static void check_estimates(const coded *c, const float *q, const float *factor)
         cr_assert(fabs((double)all[i] - (want[i] + (double)base - off)) <= bound,
                   "%s: %g is not %g", c->cm.codec->name, (double)all[i], want[i]);
         float score = c->cm.codec->score(&c->cm, k, tables, c->blocks, i);
-        cr_assert(fabs((double)score - want[i]) <= 1e-4, "%s: score %g is not %g",
-                  c->cm.codec->name, (double)score, want[i]);
+        vq_bar bar = {
+            0}; /* integers may round a tenth of what the code does, if that is a deviation */
+        if (c->cm.codec->bar != NULL) c->cm.codec->bar(&c->cm, tables, c->blocks, i, 1, &bar);
+        cr_assert(fabs((double)score - want[i]) <= 1e-4 + 0.5 * (double)bar.ip,
+                  "%s: score %g is not %g", c->cm.codec->name, (double)score, want[i]);
         spread = fmax(spread, fabs(want[i] - want[0]));
     }
     cr_assert(c->n == 1 || spread > 8.0 * bound, "the bound tells nothing: %g of %g", bound,

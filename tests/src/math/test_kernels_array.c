@@ -372,6 +372,33 @@ Test(kernels_array, planes)
     }
 }
 
+Test(kernels_array, planes_of_integers)
+{
+    enum { MOST = INT32_MAX / 256 };
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 23);
+    for (int it = 0; it < 2 * ROUNDS; it++) {
+        size_t groups = 4 * (1 + vq_rng_below(&r, 14)), all = 0, n = 16 * groups;
+        uint8_t *count = place(&ground_a, groups, it);
+        int16_t *x = place(&ground_b, 2 * n, it);
+        for (size_t g = 0; g < groups; g++)
+            all += count[g] = (uint8_t)(it % 3 == 0 ? 8 : vq_rng_below(&r, 9));
+        uint8_t *planes = place(&ground_c, 2 * all, it);
+        for (size_t i = 0; i < 2 * all; i++)
+            planes[i] = (uint8_t)(it % 4 == 0 ? 0xff : vq_rng_u64(&r));
+        int32_t most = VQ_MIN(MOST / (int32_t)n, 32767), sign = it % 2 != 0 ? 1 : -1;
+        for (size_t i = 0; i < n; i++) /* all at their limit, or any */
+            x[i] = (int16_t)(it % 5 < 2 ? sign * most
+                                        : (int32_t)vq_rng_below(&r, 2 * (uint64_t)most) - most);
+        FOR_LEVELS(want, k)
+        {
+            int32_t w = want->planes_i16(x, planes, count, groups);
+            int32_t g = k->planes_i16(x, planes, count, groups);
+            SAME(&w, &g, 4, k, groups);
+        }
+    }
+}
+
 Test(kernels_array, select_by_hand)
 {
     const uint16_t sums[] = {0, 65535, 100, 40000};
