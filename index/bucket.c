@@ -11,7 +11,11 @@
 
 #include "src/base/mem.h"
 
-enum { MIN_BLOCK = 4 << 10, MAX_BLOCK = 4 << 20 };
+enum {
+    MIN_BLOCK = 4 << 10,
+    MAX_BLOCK = 4 << 20,
+    MAX_BLOCKS = 8192 /* or they are larger: each may be a mapping, and these are limited */
+};
 
 typedef struct block { /* full, but for a part's last one */
     uint8_t *bytes;    /* NULL: in the file */
@@ -43,8 +47,8 @@ vq_status vq_buckets_new(vq_buckets **out, const char *beside, size_t parts, siz
     b->fd = -1;
     b->nparts = parts;
     b->record = record;
-    size_t bytes = memory / (2 * parts);
-    bytes = VQ_MIN(VQ_MAX(bytes, (size_t)MIN_BLOCK), (size_t)MAX_BLOCK);
+    size_t bytes = memory / (2 * parts), most = VQ_MAX((size_t)MAX_BLOCK, memory / MAX_BLOCKS);
+    bytes = VQ_MIN(VQ_MAX(bytes, (size_t)MIN_BLOCK), most);
     b->per_block = VQ_MAX(bytes / record, (size_t)1);
     b->max_resident = VQ_MAX(memory / (b->per_block * record), parts + 1);
     b->beside = vq_mem_strdup(beside);

@@ -6,9 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "src/train/factor.h"
 #include "index/fit.h"
 #include "index/grouping.h"
+#include "src/train/factor.h"
 #include "src/train/kmeans.h"
 #include "src/train/spill.h"
 

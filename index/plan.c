@@ -135,6 +135,8 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
                "queries teach pq4, pq8, aq8 and saq with rotation pca or opq; they cannot with %s",
                no);
     p->whiten = given && m->metric != VQ_METRIC_L2;
+    if (o->fixed_queries != 0 && m->metric == VQ_METRIC_L2)
+        vq_plan_note(p, "learn-query-map no: with l2 none is learnt anyway");
     if (m->codec->books == NULL) {
         VQ_REQUIRE(
             p->whiten, VQ_EINVAL,

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "src/train/factor.h"
 #include "src/math/blas.h"
+#include "src/train/factor.h"
 #include "src/train/moments.h"
 #include "src/train/perdoc.h"
 

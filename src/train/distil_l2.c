@@ -24,7 +24,7 @@ vq_status vq_distil_l2_init(vq_distil_batch *b, vq_error *err)
     r->rows = vq_mem_alloc(most, sizeof *r->rows);
     r->factors = vq_alloc_f32(most, 1);
     r->pull = vq_mem_alloc(most, sizeof *r->pull);
-    r->slopes = vq_alloc_f32(VQ_MAX(VQ_SLOPE_TILE, (size_t)b->threads), b->s->d);
+    r->slopes = vq_alloc_f32(VQ_MAX(VQ_MIN(VQ_SLOPE_TILE, most), (size_t)b->threads), b->s->d);
     b->scored = vq_mem_alloc(b->max * b->max_cands, sizeof *b->scored);
     b->nscored = vq_mem_alloc(b->max, sizeof *b->nscored);
     b->scored_grads = vq_alloc_f32(b->max, b->max_cands);
@@ -63,7 +63,8 @@ static void decode(const vq_distil_batch *b, uint32_t row, float *restrict y)
         const float *word = s->books + (j * s->kk + code[j]) * d;
         for (size_t t = 0; t < d; t++) y[t] += word[t];
     }
-    for (size_t t = 0; t < d && !s->additive; t++) y[t] += s->books[t * s->kk + code[t / dsub]];
+    for (size_t j = 0; j < s->m && !s->additive; j++)
+        for (size_t t = j * dsub; t < (j + 1) * dsub; t++) y[t] += s->books[t * s->kk + code[j]];
 }
 
 /* ---- forward --------------------------------------------------------------------------------- */

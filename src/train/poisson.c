@@ -69,8 +69,8 @@ static double sum_products(const double *a, const float *x)
            ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 
-/* exp() of LOG_LEAST..LOG_MOST: 2^n times the first dozen terms of the series, to some units of the
- * last place.  libm's has a call and a table for each. */
+/* exp() of LOG_LEAST..LOG_MOST: 2^n times the first dozen terms of the series, to a part in 10^14.
+ * libm's has a call and a table for each. */
 static void exp_block(const double *e, double *out)
 {
     static const double terms[] = {
