@@ -51,6 +51,7 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     l->most = vq_arena_take(arena, room, sizeof *l->most);
     l->seen = vq_arena_take(arena, all, sizeof *l->seen);
     l->hits = vq_arena_take(arena, all, sizeof *l->hits);
+    l->known = l->exact ? all : 0;
     VQ_REQUIRE(heap != NULL && l->slots != NULL && l->scores != NULL && l->most != NULL &&
                    l->seen != NULL && l->hits != NULL,
                VQ_ENOMEM, "scan: %zu vectors", room);
@@ -113,7 +114,7 @@ out:
 /* A candidate whose whole code has been read raises the k-th best: by its row where rows come
  * after, if the code says that it is among the best.  One that a copy has found does not: its list
  * may not have been looked up. */
-static void raise_kth(vq_look *l, const vq_scan *w, uint64_t place, float estimate)
+static void raise_kth(vq_look *l, const vq_scan *w, vq_pool *pool, uint64_t place, float estimate)
 {
     const vq_query *x = l->x;
     float score;
@@ -125,6 +126,9 @@ static void raise_kth(vq_look *l, const vq_scan *w, uint64_t place, float estima
     if (l->kth.n >= l->kth.k && !(estimate > l->kth.worst)) return;
     l->rc = score_row(w->s, w->k, x, place, &score, l->err);
     if (l->rc != VQ_OK) return;
+    pool->scored++;
+    if (pool->nknown < l->known)
+        pool->known[pool->nknown++] = (vq_hit){.score = score, .id = place};
     double least = (double)score - (double)SLACK * (fabs((double)score) + fabs(x->offset));
     double of_l2 = 0.5 * (least + x->offset);
     vq_kth_push(&l->kth, (float)(w->s->model.metric == VQ_METRIC_L2 ? of_l2 : least - x->offset));
@@ -138,7 +142,7 @@ static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
     float score = c->base + code->codec->score(code, w->k, l->tables, c->chunk->codes, c->slot);
     if (c->chunk->factors != NULL) score -= c->chunk->factors[c->slot];
     pool->codes += l->two;
-    raise_kth(l, w, pool->places[at], score);
+    raise_kth(l, w, pool, pool->places[at], score);
     pool->scores[at] = score;
     l->seen[at].read = true;
     if (l->exact) pool->most[at] = most_of(l, w, c, score);
@@ -219,44 +223,98 @@ void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool)
     l->done = pool->n;
 }
 
+/* ---- rows ---- */
+
+#define NOWHERE UINT64_MAX /* no place */
+
+typedef struct ranking {
+    const vq_shard *s;
+    const vq_kernels *k;
+    const vq_query *x;
+    const vq_pool *pool;
+    vq_kth kth;
+    vq_hit *hits; /* candidates: what they may score at best, in the order of what is handed out */
+    vq_hit
+        *known; /* the pool's, by a hash of their places; 2^k of them, half are NOWHERE at least */
+    size_t mask;
+} ranking;
+
+static size_t slot_of(const ranking *r, uint64_t place)
+{
+    size_t at = (size_t)((place * 0x9e3779b97f4a7c15u) >> 32) & r->mask;
+    while (r->known[at].id != NOWHERE && r->known[at].id != place) at = (at + 1) & r->mask;
+    return at;
+}
+
+static vq_status hash_known(ranking *r, vq_arena *arena, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_pool *pool = r->pool;
+    size_t size = 2;
+    while (size < 2 * pool->nknown) size *= 2;
+    r->known = vq_arena_take(arena, size, sizeof *r->known);
+    r->mask = size - 1;
+    VQ_REQUIRE(r->known != NULL, VQ_ENOMEM, "search: %zu rows", pool->nknown);
+    for (size_t i = 0; i < size; i++) r->known[i].id = NOWHERE;
+    for (size_t i = 0; i < pool->nknown; i++)
+        r->known[slot_of(r, pool->known[i].id)] = pool->known[i];
+out:
+    return rc;
+}
+
+/* NULL: its row has not been scored. */
+static const vq_hit *known_row(const ranking *r, uint64_t place)
+{
+    const vq_hit *h = &r->known[slot_of(r, place)];
+    return h->id == place ? h : NULL;
+}
+
 /* The row of a candidate joins the best. */
-static vq_status take_row(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint64_t place,
-                          vq_kth *kth, vq_reservoir *best, vq_error *err)
+static vq_status take_row(ranking *r, uint64_t place, vq_reservoir *best, uint64_t *rows,
+                          vq_error *err)
 {
     vq_status rc = VQ_OK;
     uint32_t slot;
+    const vq_chunk_view *v = vq_shard_at(r->s, place, &slot);
+    const vq_hit *known = known_row(r, place);
     float score;
-    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
-    VQ_TRY(score_row(s, k, x, place, &score, err));
-    vq_kth_push(kth, score);
+    if (known != NULL) {
+        score = known->score;
+    } else {
+        VQ_TRY(score_row(r->s, r->k, r->x, place, &score, err));
+        ++*rows;
+    }
+    vq_kth_push(&r->kth, score);
     vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));
 out:
     return rc;
 }
 
 /* The rows of those that may still be among the best k: the first k, then the others in order. */
-static vq_status take_rows(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint32_t want,
-                           vq_arena *arena, const vq_pool *pool, vq_reservoir *best, uint64_t *rows,
-                           vq_error *err)
+static vq_status take_rows(ranking *r, uint32_t want, vq_arena *arena, vq_reservoir *best,
+                           uint64_t *rows, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_kth kth;
+    const vq_pool *pool = r->pool;
     size_t i = 0, n = 0, first = VQ_MIN(pool->n, (size_t)want);
     float *heap = vq_arena_take(arena, want, sizeof *heap);
-    vq_hit *hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
+    vq_hit *hits = r->hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
     VQ_REQUIRE(heap != NULL && hits != NULL, VQ_ENOMEM, "search: %zu candidates", pool->n);
-    vq_kth_init(&kth, heap, want);
-    for (; n < pool->n; n++)
-        hits[n] = (vq_hit){.score = handed_out(&s->model, x, pool->most[n]), .id = n};
+    vq_kth_init(&r->kth, heap, want);
+    VQ_TRY(hash_known(r, arena, err));
+    for (; n < pool->n; n++) {
+        const vq_hit *known = known_row(r, pool->places[n]);
+        float most = handed_out(&r->s->model, r->x, pool->most[n]);
+        hits[n] = (vq_hit){.score = known != NULL ? known->score : most, .id = n};
+    }
     vq_hits_select(hits, n, first);
-    for (; i < first; i++, ++*rows)
-        VQ_TRY(take_row(s, k, x, pool->places[hits[i].id], &kth, best, err));
+    for (; i < first; i++) VQ_TRY(take_row(r, pool->places[hits[i].id], best, rows, err));
     n = first;
     for (size_t j = first; j < pool->n; j++)
-        if (hits[j].score >= kth.worst) hits[n++] = hits[j];
+        if (hits[j].score >= r->kth.worst) hits[n++] = hits[j];
     vq_hits_sort(hits + first, n - first);
-    for (; i < n && hits[i].score >= kth.worst; i++, ++*rows)
-        VQ_TRY(take_row(s, k, x, pool->places[hits[i].id], &kth, best, err));
+    for (; i < n && hits[i].score >= r->kth.worst; i++)
+        VQ_TRY(take_row(r, pool->places[hits[i].id], best, rows, err));
 out:
     return rc;
 }
@@ -269,7 +327,9 @@ vq_status vq_look_rank(const vq_shard *s, const vq_kernels *k, const vq_query *x
     const vq_model *m = &s->model;
     stats->codes += pool->codes;
     if (e->exact) {
-        VQ_TRY(take_rows(s, k, x, e->k, arena, pool, best, &stats->rows, err));
+        ranking r = {.s = s, .k = k, .x = x, .pool = pool};
+        stats->rows += pool->scored;
+        VQ_TRY(take_rows(&r, e->k, arena, best, &stats->rows, err));
         goto out;
     }
     for (size_t i = 0; i < pool->n; i++) {

@@ -8,7 +8,9 @@
 #include "src/train/draw.h"
 #include "src/train/kmeans.h"
 
-enum { QUERIES = 1024, NEAREST = 10, LISTS = 16 };
+enum { QUERIES = 1024, LEAST_QUERIES = 256, NEAREST = 10, LISTS = 16 };
+#define PAIR_BYTES ((size_t)64 << 20) /* or fewer queries */
+#define PRODUCTS   ((size_t)1 << 24)  /* of queries with centroids; or fewer */
 
 void vq_near_pairs_fini(vq_near_pairs *p)
 {
@@ -82,6 +84,14 @@ static void push_list(const near_work *w, uint32_t list, size_t self, vq_reservo
     }
 }
 
+/* Of `all`, so many that pairs take no more than their share of memory and time. */
+static size_t queries_of(const vq_model *m, size_t all)
+{
+    size_t bytes = 2 * NEAREST * (size_t)m->d_code * sizeof(float);
+    size_t most = VQ_MIN(PAIR_BYTES / bytes, PRODUCTS / m->nlist);
+    return VQ_MIN(all, VQ_MIN(VQ_MAX(most, (size_t)LEAST_QUERIES), (size_t)QUERIES));
+}
+
 /* The query in w->q against the lists that are nearest to it. */
 static void add_neighbours(const near_work *w, size_t self, vq_near_pairs *to)
 {
@@ -111,7 +121,7 @@ vq_status vq_near_pairs_find(const vq_model *m, const float *residuals, const ui
 {
     vq_status rc = VQ_OK;
     near_work w;
-    size_t d = m->d_code, all = queries != NULL ? nq : n, count = VQ_MIN(all, (size_t)QUERIES);
+    size_t d = m->d_code, all = queries != NULL ? nq : n, count = queries_of(m, all);
     VQ_TRY(near_init(&w, m, residuals, lists, n, err));
     out->o = vq_alloc_f32(count * NEAREST, d);
     out->q = vq_alloc_f32(count * NEAREST, d);

@@ -125,8 +125,10 @@ vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *are
     p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
     p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
     p->most = w->look != NULL ? vq_arena_take(arena, cap + w->room, sizeof *p->most) : p->scores;
-    VQ_REQUIRE(p->scores != NULL && p->places != NULL && p->most != NULL, VQ_ENOMEM,
-               "scan: %zu candidates", keep);
+    p->known = w->look != NULL ? vq_arena_take(arena, w->look->known, sizeof *p->known) : NULL;
+    VQ_REQUIRE(p->scores != NULL && p->places != NULL && p->most != NULL &&
+                   (w->look == NULL || p->known != NULL),
+               VQ_ENOMEM, "scan: %zu candidates", keep);
 out:
     return rc;
 }
@@ -187,7 +189,8 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     *lists = 0;
-    for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
+    for (uint32_t i = 0; (stop != NULL || i < x->nlists) && (w.look == NULL || look.rc == VQ_OK);
+         i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
         ++*lists;
         uint32_t list = (uint32_t)x->lists[i].id;

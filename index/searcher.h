@@ -177,6 +177,10 @@ typedef struct vq_pool {
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
     uint64_t codes;  /* that were read to the end, where error bars decide which are */
+    uint64_t scored; /* rows, in the course of the scan; */
+    vq_hit *known;   /* of these, while there is room, the scores as they are handed out (larger is
+                        better), */
+    size_t nknown;   /* ..and their places as ids */
     float threshold; /* nothing below it can be among the best; -inf at first */
     const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
 } vq_pool;
@@ -311,6 +315,7 @@ struct vq_look { /* memory of the arena */
     float *most;     /* what they may score at best */
     vq_seen *seen;   /* as many as the pool has room for */
     vq_hit *hits;    /* likewise, for sorting */
+    size_t known;    /* the pool's room for rows that are scored */
     size_t done;     /* candidates in front of the pool about which nothing is open */
 };
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,

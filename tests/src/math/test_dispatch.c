@@ -79,7 +79,8 @@ Test(dispatch, agrees_with_the_compiler)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    bool vbmi = avx512 && __builtin_cpu_supports("avx512vbmi");
+    bool vbmi = avx512 && __builtin_cpu_supports("avx512vbmi") &&
+                __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("gfni");
     cr_assert((vq_kernels_named("avx2") != NULL) == avx2);
     cr_assert((vq_kernels_named("avx512") != NULL) == avx512);
     cr_assert((vq_kernels_named("avx512vbmi") != NULL) == vbmi);
