@@ -233,9 +233,7 @@ typedef struct ranking {
     const vq_query *x;
     const vq_pool *pool;
     vq_kth kth;
-    vq_hit *hits; /* candidates: what they may score at best, in the order of what is handed out */
-    vq_hit
-        *known; /* the pool's, by a hash of their places; 2^k of them, half are NOWHERE at least */
+    vq_hit *known; /* the pool's, by a hash of their places: mask + 1, of which half are NOWHERE */
     size_t mask;
 } ranking;
 
@@ -298,7 +296,7 @@ static vq_status take_rows(ranking *r, uint32_t want, vq_arena *arena, vq_reserv
     const vq_pool *pool = r->pool;
     size_t i = 0, n = 0, first = VQ_MIN(pool->n, (size_t)want);
     float *heap = vq_arena_take(arena, want, sizeof *heap);
-    vq_hit *hits = r->hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
+    vq_hit *hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
     VQ_REQUIRE(heap != NULL && hits != NULL, VQ_ENOMEM, "search: %zu candidates", pool->n);
     vq_kth_init(&r->kth, heap, want);
     VQ_TRY(hash_known(r, arena, err));

@@ -240,8 +240,7 @@ static vq_status teach(learn *l, const vq_learn_opts *o, vq_error *err)
         d.temperature = vq_temperature(c->teacher, c->first, l->ntrain, PERPLEXITY);
     vq_codes_spread(m, l->corpus->codes, l->corpus->n, l->codes8);
     VQ_TRY(vq_distil(&s, &lessons, &d, err));
-    copy_state(l, &l->now, &l->best);
-    VQ_TRY(follow_books(l, err));
+    copy_state(l, &l->now, &l->best); /* factors and the view follow in encode_again */
 out:
     return rc;
 }
