@@ -72,7 +72,10 @@ static vq_status train(vq_building *b, vq_error *err)
     VQ_TRY(vq_idmap_init(&b->idmap, (size_t)b->plan.model.n, b->skipped, b->nskipped, o->ids,
                          o->names, o->nids, err));
     VQ_TRY(vq_doc_build_init(&b->docs, b->src, o, &b->idmap, b->skipped, b->nskipped, err));
-    if (!b->plan.adopted) VQ_TRY(vq_build_fit(b, err));
+    if (!b->plan.adopted) {
+        VQ_TRY(vq_build_hint(b, err));
+        VQ_TRY(vq_build_fit(b, err));
+    }
     vq_mem_free(b->sample);
     vq_mem_free(b->sample_at);
     b->sample = NULL;

@@ -56,6 +56,8 @@ vq_status vq_build_count(vq_building *b, uint64_t *n, vq_error *err);
 vq_status vq_build_hash(vq_building *b, vq_error *err);
 /* Reads all n rows once: takes the sample and learns which rows are bad. */
 vq_status vq_build_sample(vq_building *b, uint64_t n, vq_error *err);
+/* Notes if another metric would do more with vectors like those of the sample. */
+vq_status vq_build_hint(vq_building *b, vq_error *err);
 
 /* ---- buildlearn.c: queries and teachers ---- */
 

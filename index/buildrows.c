@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* buildrows.c -- see building.h. */
+#include <math.h>
 #include <string.h>
 
 #include "index/building.h"
 #include "index/teachcache.h"
 #include "src/base/bytes.h"
 #include "src/base/rng.h"
+#include "src/train/draw.h"
+
+enum {
+    HINT_ROWS = 1024, /* whose lengths are looked at */
+    HINT_LEAST = 32
+};
+#define ONE_LENGTH                                                                                 \
+    1.04 /* of squares: vectors of length 1 that were rounded to bytes differ by so much */
 
 /* Row numbers between the last block's end and the next good row are bad ones. */
 static vq_status note_skipped(vq_building *b, uint64_t from, uint64_t to, vq_error *err)
@@ -87,6 +96,33 @@ vq_status vq_build_sample(vq_building *b, uint64_t n, vq_error *err)
     vq_plan_shrink(&b->plan, good);
     VQ_TRY(vq_source_rewind(b->src, err));
 out:
+    return rc;
+}
+
+/* With vectors of one length l2 ranks as cosine does, but its codes give bytes to a factor, and
+ * queries teach them less. */
+vq_status vq_build_hint(vq_building *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_kernels *k = vq_kernels_get();
+    size_t d = b->src->d, n = VQ_MIN(b->sampled, (size_t)HINT_ROWS);
+    double least = INFINITY, most = 0.0;
+    float *row = NULL;
+    if (b->plan.model.metric != VQ_METRIC_L2 || n < HINT_LEAST) goto out;
+    row = vq_alloc_f32(1, d);
+    VQ_REQUIRE(row != NULL, VQ_ENOMEM, "build: a row of %zu floats", d);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = vq_spaced_row(b->sampled, n, i) * d * vq_elem_size(b->src->elem);
+        vq_to_f32(k, b->src->elem, b->sample + at, d, row);
+        double sq = k->sq_row_f32(row, d);
+        least = VQ_MIN(least, sq);
+        most = VQ_MAX(most, sq);
+    }
+    if (least > 0.0 && most <= ONE_LENGTH * least)
+        vq_plan_note(&b->plan, "metric cosine instead of l2 would rank alike with smaller errors: "
+                               "the vectors have one length");
+out:
+    vq_mem_free(row);
     return rc;
 }
 

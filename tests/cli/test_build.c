@@ -38,6 +38,33 @@ Test(build, what_is_not_as_asked_is_said)
             "\"$VQ\" build b.fbin -o o.vq --codec sq8 --bytes 7 -f");
 }
 
+/* l2 where cosine would do more: said only of vectors that all have one length. */
+Test(build, vectors_of_one_length_are_better_off_with_cosine)
+{
+    enum { N = 400, D = 8 };
+    static const char line[] = "\n  metric cosine instead of l2 would rank alike";
+    static float rows[N * D];
+    vq_rng rng;
+    vq_rng_init(&rng, 5, 0);
+    fill_normal(&rng, rows, N * D);
+    for (size_t i = 0; i < N; i++) {
+        float *row = rows + i * D, sq = 0.0f;
+        for (size_t j = 0; j < D; j++) sq += row[j] * row[j];
+        for (size_t j = 0; j < D; j++) row[j] *= 3.0f / sqrtf(sq);
+    }
+    write_fbin(dir, "sphere.fbin", rows, N, D);
+    PRINTS(dir, line, "\"$VQ\" build sphere.fbin -o s.vq");
+    for (size_t j = 0; j < D; j++) rows[j] *= 1.1f;
+    write_fbin(dir, "nearly.fbin", rows, N, D);
+    static const char *const others[] = {"nearly.fbin", "sphere.fbin --metric ip",
+                                         "sphere.fbin --metric cosine"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        test_run r = type(dir, 0, "\"$VQ\" build %s -o s.vq -f", others[i]);
+        cr_assert(strstr(r.out, line) == NULL, "%s: %s", others[i], r.out);
+        test_run_fini(&r);
+    }
+}
+
 Test(build, quiet_and_stats)
 {
     test_run r = type(dir, 0, "\"$VQ\" build b.fbin -o b.vq --quiet");
