@@ -7,9 +7,17 @@
 
 #define COPY (UINT64_C(1) << 63) /* in a place of the pool; lists are fewer than 2^31 */
 
-static bool marked(const uint64_t *marks, uint64_t list)
+enum { MET_LOG = 13, MET_WORDS = (1 << MET_LOG) / 64 }; /* a query meets some hundreds of copies */
+
+static bool marked(const uint64_t *marks, uint64_t bit)
 {
-    return marks[list / 64] >> list % 64 & 1;
+    return marks[bit / 64] >> bit % 64 & 1;
+}
+
+/* Where a place is noted among those that copies have found; others may be noted there. */
+static uint64_t met_bit(uint64_t place)
+{
+    return place * UINT64_C(0x9e3779b97f4a7c15) >> (64 - MET_LOG);
 }
 
 vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, bool ahead,
@@ -19,9 +27,9 @@ vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, boo
     size_t words = (s->model.nlist + 63) / 64;
     c->done = c->met = NULL;
     if (s->model.copies == 0 || (ahead && x->nlists == vq_shard_live(s))) goto out;
-    c->done = vq_arena_take(arena, 2 * words, sizeof *c->done);
+    c->done = vq_arena_take(arena, words + MET_WORDS, sizeof *c->done);
     VQ_REQUIRE(c->done != NULL, VQ_ENOMEM, "scan: %u lists", s->model.nlist);
-    memset(c->done, 0, 2 * words * sizeof *c->done);
+    memset(c->done, 0, (words + MET_WORDS) * sizeof *c->done);
     c->met = c->done + words;
     for (uint32_t i = 0; ahead && i < x->nlists; i++) vq_copies_done(c, (uint32_t)x->lists[i].id);
 out:
@@ -37,30 +45,32 @@ size_t vq_copies_take(const vq_marks *c, uint32_t nlist, const vq_chunk_view *v,
     for (size_t j = 0; j < kept; j++) {
         uint64_t place = vq_copy_of(v, idx[j]), list = place >> 32;
         if (list >= nlist || marked(c->done, list)) continue;
-        c->met[list / 64] |= UINT64_C(1) << list % 64;
+        uint64_t bit = met_bit(place);
+        c->met[bit / 64] |= UINT64_C(1) << bit % 64;
         scores[n] = scores[j];
         places[n++] = place | COPY;
     }
     return n;
 }
 
-/* Of a list few vectors have been found by their copies, if any: the pool is gone through once. */
+static bool in_pool(const vq_pool *pool, uint64_t copy)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < pool->n; i++) found |= pool->places[i] == copy; /* no branch: faster */
+    return found != 0;
+}
+
 size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t kept, vq_pool *pool)
 {
-    uint64_t list = first >> 32;
     float *scores = pool->scores + pool->n;
-    if (c->met == NULL || kept == 0 || !marked(c->met, list)) return kept;
-    for (size_t i = 0; i < pool->n; i++) {
-        uint64_t place = pool->places[i] & ~COPY;
-        size_t n = 0;
-        if (place == pool->places[i] || place >> 32 != list) continue;
-        for (size_t j = 0; j < kept; j++) {
-            idx[n] = idx[j], scores[n] = scores[j];
-            n += first + idx[j] != place;
-        }
-        kept = n;
+    size_t n = 0;
+    if (c->met == NULL) return kept;
+    for (size_t j = 0; j < kept; j++) {
+        uint64_t place = first + idx[j];
+        idx[n] = idx[j], scores[n] = scores[j];
+        n += !(marked(c->met, met_bit(place)) && in_pool(pool, place | COPY));
     }
-    return kept;
+    return n;
 }
 
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err)

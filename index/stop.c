@@ -4,6 +4,8 @@
 
 #include "index/searcher.h"
 
+enum { SOME_ROWS = 128 }; /* candidates whose order is looked at first */
+
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y)
 {
     float unit = (float)sqrt(k->sq_row_f32(y, m->d_code));
@@ -98,6 +100,27 @@ static bool open_more(vq_stop *t, vq_query *x)
     return true;
 }
 
+/* The next `more` lists go into order, and those whose score is that of the last of them.  false:
+ * out of memory. */
+static bool order_more(vq_stop *t, vq_query *x, uint32_t more)
+{
+    vq_hit *lists = x->lists + x->sorted;
+    size_t n = x->nlists - x->sorted, taken = 0;
+    float least = -INFINITY, *scores = vq_arena_take(t->arena, n + 1, sizeof *scores);
+    if (scores == NULL) return false;
+    for (size_t i = 0; i < n; i++) scores[i] = lists[i].score;
+    if (n > more) least = t->k->kth_f32(scores, n, more);
+    for (size_t i = 0; i < n; i++) {
+        if (!(lists[i].score >= least)) continue;
+        vq_hit next = lists[i];
+        lists[i] = lists[taken];
+        lists[taken++] = next;
+    }
+    vq_hits_sort(lists, taken);
+    x->sorted += (uint32_t)taken;
+    return true;
+}
+
 void vq_stop_order(vq_stop *t, vq_query *x)
 {
     if (x->open) {
@@ -116,10 +139,8 @@ void vq_stop_order(vq_stop *t, vq_query *x)
         keep(x, floor);
     else if (!gather(t, x, floor))
         t->failed = true;
-    uint32_t left = x->nlists - at, more = VQ_MIN(left, VQ_MAX(at, (uint32_t)VQ_SORT_LISTS));
-    vq_hits_select(x->lists + at, left, more);
-    vq_hits_sort(x->lists + at, more);
-    x->sorted = at + more;
+    if (t->failed || !order_more(t, x, VQ_MAX(x->sorted, (uint32_t)VQ_SORT_LISTS)))
+        t->failed = true;
 }
 
 float vq_stop_floor(const vq_stop *t)
@@ -128,20 +149,39 @@ float vq_stop_floor(const vq_stop *t)
     return t->kth.worst - t->effort->gap * t->unit; /* rounded the same everywhere */
 }
 
+/* Of hits (n, in order) those that are worth their rows; n: all of them, and who knows what is
+ * next.
+ */
+static size_t worth(const vq_stop *t, const vq_hit *hits, size_t n)
+{
+    size_t k = t->effort->k, taken = VQ_MIN(n, k);
+    for (; taken > 0 && taken < n; taken++)
+        if (!vq_rule_on(&t->effort->rows, (hits[k - 1].score - hits[taken].score) / t->unit,
+                        vq_lb((uint32_t)taken + 1) - vq_lb((uint32_t)k)))
+            break;
+    return taken;
+}
+
 bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
 {
-    uint32_t k = t->effort->k;
     float floor = vq_stop_floor(t), least = -INFINITY;
     vq_hit *hits = vq_arena_take(arena, pool->n, sizeof *hits);
-    size_t n = 0, left = 0, taken;
+    size_t n = 0, left = 0, taken = 0;
     if (hits == NULL) return false;
-    for (size_t i = 0; i < pool->n; i++)
-        if (pool->scores[i] >= floor) hits[n++] = (vq_hit){.score = pool->scores[i], .id = i};
-    vq_hits_sort(hits, n);
-    for (taken = VQ_MIN(n, (size_t)k); taken > 0 && taken < n; taken++)
-        if (!vq_rule_on(&t->effort->rows, (hits[k - 1].score - hits[taken].score) / t->unit,
-                        vq_lb((uint32_t)taken + 1) - vq_lb(k)))
-            break;
+    for (size_t some = VQ_MAX((size_t)t->effort->k, (size_t)SOME_ROWS); taken == n; some *= 4) {
+        /* As a rule few are taken: the others need not be sorted. */
+        float cut = some < pool->n ? t->k->kth_f32(pool->scores, pool->n, some) : -INFINITY;
+        bool all = cut <= floor;
+        cut = VQ_MAX(cut, floor);
+        n = 0;
+        for (size_t i = 0; i < pool->n; i++) {
+            hits[n] = (vq_hit){.score = pool->scores[i], .id = i};
+            n += pool->scores[i] >= cut;
+        }
+        vq_hits_sort(hits, n);
+        taken = worth(t, hits, n);
+        if (all) break;
+    }
     if (taken > 0) least = hits[taken - 1].score;
     for (size_t i = 0; i < pool->n; i++) { /* in the order of the scan, which is that of places */
         pool->scores[left] = pool->scores[i];
