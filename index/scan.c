@@ -68,37 +68,42 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
 enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
 
-/* Asks for one address of every `step` bytes of what a scan reads of the first codes of a list,
- * where that has been looked up. */
-static void ask(const vq_shard *s, uint32_t list, size_t step)
+/* Asks for one address of every `step` bytes of what a scan reads of codes at the front of a chunk.
+ */
+static void ask_chunk(const vq_code_model *code, const vq_chunk_view *v, size_t step)
 {
-    const vq_list_view *l = &s->lists[list];
-    const vq_code_model *code = &s->model.code;
-    if (!VQ_ATOMIC_LOAD(&l->loaded) || l->nchunks == 0) return;
-    size_t bytes = (size_t)l->chunks[0].n * code->code_bytes;
+    size_t bytes = (size_t)v->n * code->code_bytes;
     size_t block = code->codec->front != NULL ? (size_t)VQ_BLOCK * code->code_bytes : bytes;
     size_t front = code->codec->front != NULL ? code->codec->front(code) : bytes;
-    const uint8_t *codes = l->chunks[0].codes;
     for (size_t at = 0, left = front < block / 2 ? 2 * AHEAD : AHEAD; at < bytes && left > 0;
          at += block) {
         size_t some = VQ_MIN(front, left);
-        for (size_t b = 0; b < some; b += step) VQ_PREFETCH(codes + at + b);
+        for (size_t b = 0; b < some; b += step) VQ_PREFETCH(v->codes + at + b);
         left -= some;
     }
 }
 
+/* The same of the first vectors of a list, and the first copies, where that has been looked up. */
+static void ask(const vq_shard *s, uint32_t list, bool copies, size_t step)
+{
+    const vq_list_view *l = &s->lists[list];
+    if (!VQ_ATOMIC_LOAD(&l->loaded)) return;
+    if (l->nchunks > 0) ask_chunk(&s->model.code, &l->chunks[0], step);
+    if (copies && l->ncopied > 0) ask_chunk(&s->model.code, &l->chunks[l->nchunks], step);
+}
+
 /* One line of every page of the codes of lists that come later: walks of the page tables, which
  * overlap only when they stand together. */
-static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first)
+static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first, bool copies)
 {
     for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->sorted); i++)
-        ask(s, (uint32_t)x->lists[i].id, PAGE);
+        ask(s, (uint32_t)x->lists[i].id, copies, PAGE);
 }
 
 /* The codes of the list that is next: lists lie apart, and hardware starts anew with each. */
-static void prefetch(const vq_shard *s, uint32_t list)
+static void prefetch(const vq_shard *s, uint32_t list, bool copies)
 {
-    ask(s, list, LINE);
+    ask(s, list, copies, LINE);
     bool bars = s->model.codec->two != NULL && s->model.codec->two(&s->model.code);
     if (!bars && s->model.routes == NULL) return; /* nobody wants the centroid */
     const float *centroid = s->model.centroids + (size_t)list * s->model.d_code;
@@ -188,6 +193,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     }
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
+    bool copied = copies.done != NULL;
     *lists = 0;
     for (uint32_t i = 0; (stop != NULL || i < x->nlists) && (w.look == NULL || look.rc == VQ_OK);
          i++) {
@@ -197,10 +203,10 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         VQ_TRY(vq_shard_load(s, list, err));
         const vq_list_view *l = &s->lists[list];
         float base = vq_list_base(m, k, x, &x->lists[i]);
-        if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP);
-        if (i == 0) touch_pages(s, x, GROUP);
-        if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id);
-        uint32_t chunks = l->nchunks + (copies.done != NULL ? l->ncopied : 0);
+        if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP, copied);
+        if (i == 0) touch_pages(s, x, GROUP, copied);
+        if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id, copied);
+        uint32_t chunks = l->nchunks + (copied ? l->ncopied : 0);
         for (uint32_t c = 0, n; c < chunks; c++) {
             vq_part part = {.list = list, .chunk = c};
             for (; part.first < l->chunks[c].n && (n = vq_mask_part(s, list, c, &part.first)) > 0;
