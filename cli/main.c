@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c -- the table of commands, and the way from argv to one of them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/util.h"
@@ -145,7 +147,16 @@ static int run(int argc, char **argv)
     return c->run(c, argc - 1, argv + 1);
 }
 
+/* OpenBLAS has chosen its kernels before main: where others are faster, vq starts anew. */
+static void choose_core(char **argv)
+{
+    const char *core = getenv("OPENBLAS_CORETYPE") == NULL ? vq_blas_core() : NULL;
+    if (core == NULL || setenv("OPENBLAS_CORETYPE", core, 0) != 0) return;
+    (void)execv("/proc/self/exe", argv); /* it returns if that cannot be: then slower */
+}
+
 int main(int argc, char **argv)
 {
+    choose_core(argv);
     return flushed(run(argc, argv));
 }

@@ -80,6 +80,10 @@ typedef struct vq_writer vq_writer;     /* the right to change it, and changes n
 
 /* MAJOR<<16 | MINOR<<8 | PATCH of the library loaded, not of this header. */
 VQ_API uint32_t vq_version(void);
+/* What the environment variable OPENBLAS_CORETYPE should be for indexes to be built faster, or
+ * NULL: the kernels that OpenBLAS has chosen will do.  It reads that when it is loaded, so it has
+ * to be set before the program starts; the program vq starts anew with it.  A static string. */
+VQ_API const char *vq_blas_core(void);
 /* A short static English name of a status code, "unknown status" for others. */
 VQ_API const char *vq_strerror(int code);
 VQ_API const char *vq_metric_name(uint32_t metric); /* "l2", "ip", "cosine" or "?" */

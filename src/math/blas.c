@@ -9,7 +9,9 @@
 #include <limits.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/mem.h"
 
@@ -24,6 +26,22 @@ extern void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, i
                     size_t uplo_len);
 extern void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda,
                     int *info, size_t uplo_len, size_t diag_len);
+
+/* On Sapphire Rapids OpenBLAS 0.3.21 multiplies matrices of floats at a quarter of the speed of its
+ * kernels for Skylake X: 200,000 vectors of 768 dimensions are an index after 58.8 s of one core
+ * with the former, 15.2 s with the latter.  Of later versions nothing is known. */
+const char *vq_blas_better_core(const char *core, const char *config)
+{
+    unsigned major, minor, patch;
+    if (core == NULL || config == NULL || strcasecmp(core, "SapphireRapids") != 0) return NULL;
+    if (sscanf(config, "OpenBLAS %u.%u.%u", &major, &minor, &patch) != 3) return NULL;
+    return major == 0 && minor == 3 && patch <= 21 ? "SkylakeX" : NULL;
+}
+
+const char *vq_blas_core(void)
+{
+    return vq_blas_better_core(openblas_get_corename(), openblas_get_config());
+}
 
 static void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, size_t m, size_t n, size_t k, float alpha,
                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,

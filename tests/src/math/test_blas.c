@@ -154,6 +154,30 @@ Test(blas, not_finite)
     cr_assert(vq_eigen_symmetric(a, 2, out, values, &err) == VQ_EINVAL);
 }
 
+Test(blas, kernels_that_are_slow_are_not_taken)
+{
+    static const struct {
+        const char *core, *config, *better;
+    } cases[] = {
+        {"SapphireRapids", "OpenBLAS 0.3.21 NO_AFFINITY SapphireRapids MAX_THREADS=128",
+         "SkylakeX"},
+        {"SAPPHIRERAPIDS", "OpenBLAS 0.3.20 ", "SkylakeX"},
+        {"SapphireRapids", "OpenBLAS 0.3.29 ", NULL},
+        {"SapphireRapids", "OpenBLAS 1.0.0 ", NULL},
+        {"SapphireRapids", "", NULL},
+        {"Cooperlake", "OpenBLAS 0.3.21 ", NULL},
+        {"Haswell", "OpenBLAS 0.3.21 ", NULL},
+        {NULL, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *got = vq_blas_better_core(cases[i].core, cases[i].config);
+        cr_assert((got == NULL) == (cases[i].better == NULL), "case %zu", i);
+        cr_assert(got == NULL || strcmp(got, cases[i].better) == 0, "case %zu: %s", i, got);
+    }
+    const char *here = vq_blas_core();
+    cr_assert(here == NULL || strcmp(here, "SkylakeX") == 0, "%s", here);
+}
+
 /* Every allocation fails once; at the end none is left to fail. */
 Test(blas, out_of_memory)
 {
