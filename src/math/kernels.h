@@ -95,6 +95,11 @@ typedef struct vq_panel_scale {
     K(float, dot_f32_u8, (const float *q, const uint8_t *codes, size_t d))                         \
     /* index of the largest a[i] + b[i] (b may be NULL: of a[i]); ties: the smallest; n >= 1 */    \
     K(size_t, argmax_f32, (const float *a, const float *b, size_t n))                              \
+    /* what can be the largest s_i = a[i] + b[i], i < n, if that is known to `within` only: the    \
+     * i, rising, with s_i no less than top - within, and those of NaN, go to idx (room for n);    \
+     * returns how many.  top: the largest of those that are numbers, -infinity without any */     \
+    K(size_t, near_max_f32,                                                                        \
+      (const float *a, const float *b, size_t n, float within, uint32_t *restrict idx))            \
     /* tables: out[j*K + c] = sum over t < dsub, t rising from 0, of fma(q[j*dsub+t],              \
      * cb[(j*dsub+t)*K + c], .), starting at +0; j < m; kk (= K) is 16 or 256; cb is               \
      * m x dsub x kk */                                                                            \
@@ -136,6 +141,19 @@ typedef struct vq_panel_scale {
     K(void, panel_dots,                                                                            \
       (const uint8_t *panels, const int32_t *sums, size_t count, size_t quads, const int8_t *q,    \
        const vq_panel_scale *scale, size_t n, float *restrict out, size_t stride))                 \
+    /* out[w] = fma(weight, s, out[w]), s = the sum over i < n, i rising, of v * (slope + bend[i]  \
+     * * v), v the byte at table[rows[i] * kk + w]: fma(fma(bend[i], v, slope), v, .), starting at         \
+     * +0; slope = slope[i] or, with here not NULL, fma(unit[i], here[w], slope[i]); w < kk, a     \
+     * multiple of 16 */                                                                           \
+    K(void, felt_i8,                                                                               \
+      (const int8_t *table, size_t kk, const uint32_t *rows, size_t n, const float *slope,         \
+       const float *bend, const float *unit, const float *here, float weight,                      \
+       float *restrict out))                                                                       \
+    /* n rows of 16: r[i] -= steps[before[i]] (steps: rows of 16; before NULL: not), then, unless  \
+     * next is NULL, sums[next[i]] += r[i] in f64, i rising (sums: rows of 16) */                  \
+    K(void, step_sums,                                                                             \
+      (float *restrict r, size_t n, const float *steps, const uint8_t *before,                     \
+       const uint8_t *next, double *restrict sums))                                                \
     /* the k-th largest of n values, none of them NaN; 1 <= k <= n; a zero comes as +0 */          \
     K(float, kth_f32, (const float *x, size_t n, size_t k))                                        \
     /* sums[b*32 + i] = sum over j < m of lut[j*256 + code], wrapping in 16 bits (the caller's     \

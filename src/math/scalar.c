@@ -170,6 +170,18 @@ static size_t argmax_f32(const float *a, const float *b, size_t n)
     return best;
 }
 
+static size_t near_max_f32(const float *a, const float *b, size_t n, float within,
+                           uint32_t *restrict idx)
+{
+    float top = -INFINITY;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (a[i] + b[i] > top) top = a[i] + b[i];
+    for (size_t i = 0; i < n; i++)
+        if (!(a[i] + b[i] < top - within)) idx[count++] = (uint32_t)i;
+    return count;
+}
+
 /* A zero comes out as +0: which of -0 and +0 is met first must not matter. */
 static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
 {
@@ -406,6 +418,30 @@ static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, 
 
 NEAR_ROW(near_row_i8, int8_t)
 NEAR_ROW(near_row_u8, uint8_t)
+
+static void step_sums(float *restrict r, size_t n, const float *steps, const uint8_t *before,
+                      const uint8_t *next, double *restrict sums)
+{
+    for (size_t i = 0; i < n; i++, r += 16) {
+        for (size_t t = 0; t < 16 && before != NULL; t++) r[t] -= steps[before[i] * 16 + t];
+        for (size_t t = 0; t < 16 && next != NULL; t++) sums[next[i] * 16 + t] += (double)r[t];
+    }
+}
+
+static void felt_i8(const int8_t *table, size_t kk, const uint32_t *rows, size_t n,
+                    const float *slope, const float *bend, const float *unit, const float *here,
+                    float weight, float *restrict out)
+{
+    for (size_t w = 0; w < kk; w++) {
+        float sum = 0.0f;
+        for (size_t i = 0; i < n; i++) {
+            float v = (float)table[rows[i] * kk + w];
+            float at = here != NULL ? fmaf(unit[i], here[w], slope[i]) : slope[i];
+            sum = fmaf(fmaf(bend[i], v, at), v, sum);
+        }
+        out[w] = fmaf(weight, sum, out[w]);
+    }
+}
 
 static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count, size_t quads,
                        const int8_t *q, const vq_panel_scale *scale, size_t n, float *restrict out,

@@ -205,6 +205,32 @@ static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count,
     }
 }
 
+static void felt_i8(const int8_t *table, size_t kk, const uint32_t *rows, size_t n,
+                    const float *slope, const float *bend, const float *unit, const float *here,
+                    float weight, float *restrict out)
+{
+    for (size_t w = 0; w < kk; w += 16) {
+        float32x4_t sum[4] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f), vdupq_n_f32(0.0f),
+                              vdupq_n_f32(0.0f)};
+        for (size_t i = 0; i < n; i++) {
+            int8x16_t bytes = vld1q_s8(table + rows[i] * kk + w);
+            int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
+            const int32x4_t whole[4] = {vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)),
+                                        vmovl_s16(vget_low_s16(high)),
+                                        vmovl_s16(vget_high_s16(high))};
+            for (size_t h = 0; h < 4; h++) {
+                float32x4_t v = vcvtq_f32_s32(whole[h]), s = vdupq_n_f32(slope[i]);
+                if (here != NULL) s = vfmaq_n_f32(s, vld1q_f32(here + w + 4 * h), unit[i]);
+                sum[h] = vfmaq_f32(sum[h], vfmaq_n_f32(s, v, bend[i]), v);
+            }
+        }
+        for (size_t h = 0; h < 4; h++) {
+            float *to = out + w + 4 * h;
+            vst1q_f32(to, vfmaq_n_f32(vld1q_f32(to), sum[h], weight));
+        }
+    }
+}
+
 const vq_kernels vq_kernels_neon_int = {
     .isa = "neon",
     .quantize_u8 = quantize_u8,
@@ -213,5 +239,6 @@ const vq_kernels vq_kernels_neon_int = {
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,
+    .felt_i8 = felt_i8,
     .panel_dots = panel_dots,
 };

@@ -66,6 +66,27 @@ static size_t argmax_f32(const float *a, const float *b, size_t n)
     return best;
 }
 
+static size_t near_max_f32(const float *a, const float *b, size_t n, float within,
+                           uint32_t *restrict idx)
+{
+    float32x4_t tops = vdupq_n_f32(-__builtin_inff());
+    size_t count = 0, i = 0;
+    for (; i + 4 <= n; i += 4) /* of NaN and a number the number */
+        tops = vmaxnmq_f32(tops, vaddq_f32(vld1q_f32(a + i), vld1q_f32(b + i)));
+    float top = vmaxvq_f32(tops);
+    for (; i < n; i++) top = a[i] + b[i] > top ? a[i] + b[i] : top;
+    const float32x4_t least = vdupq_n_f32(top - within);
+    for (i = 0; i + 4 <= n; i += 4) {
+        uint32x4_t less = vcltq_f32(vaddq_f32(vld1q_f32(a + i), vld1q_f32(b + i)), least);
+        if (vminvq_u32(less) != 0) continue;
+        for (size_t t = i; t < i + 4; t++)
+            if (!(a[t] + b[t] < top - within)) idx[count++] = (uint32_t)t;
+    }
+    for (; i < n; i++)
+        if (!(a[i] + b[i] < top - within)) idx[count++] = (uint32_t)i;
+    return count;
+}
+
 static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
 {
     float32x4_t least = vdupq_n_f32(x[0]), most = least;
@@ -271,6 +292,7 @@ static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
 const vq_kernels vq_kernels_neon_pq = {
     .isa = "neon",
     .argmax_f32 = argmax_f32,
+    .near_max_f32 = near_max_f32,
     .minmax_f32 = minmax_f32,
     .select_u16 = select_u16,
     .lut_f32 = lut_f32,

@@ -238,6 +238,50 @@ INLINE float largest(const float *x, size_t n)
 
 #include "src/math/x86/kth.h"
 
+/* 32 sums at a time, or 16. */
+INLINE void felt_block(const int8_t *table, size_t kk, const uint32_t *rows, size_t n,
+                       const float *slope, const float *bend, const float *unit, const float *here,
+                       float weight, float *restrict out, size_t count)
+{
+    __m256 sum[4], at[4];
+#pragma GCC unroll 4
+    for (size_t h = 0; h < count; h++) {
+        sum[h] = _mm256_setzero_ps();
+        if (here != NULL) at[h] = _mm256_loadu_ps(here + 8 * h);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const int8_t *row = table + rows[i] * kk;
+        const __m256 a = _mm256_set1_ps(slope[i]), b = _mm256_set1_ps(bend[i]);
+#pragma GCC unroll 4
+        for (size_t h = 0; h < count; h++) {
+            __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(row + 8 * h));
+            __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), s = a;
+            if (here != NULL) s = _mm256_fmadd_ps(_mm256_set1_ps(unit[i]), at[h], a);
+            sum[h] = _mm256_fmadd_ps(_mm256_fmadd_ps(b, v, s), v, sum[h]);
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t h = 0; h < count; h++) {
+        __m256 was = _mm256_loadu_ps(out + 8 * h);
+        _mm256_storeu_ps(out + 8 * h, _mm256_fmadd_ps(_mm256_set1_ps(weight), sum[h], was));
+    }
+}
+
+static void felt_i8(const int8_t *table, size_t kk, const uint32_t *rows, size_t n,
+                    const float *slope, const float *bend, const float *unit, const float *here,
+                    float weight, float *restrict out)
+{
+    size_t w = 0;
+    if (here == NULL)
+        for (; w + 32 <= kk; w += 32)
+            felt_block(table + w, kk, rows, n, slope, bend, unit, NULL, weight, out + w, 4);
+    for (; here != NULL && w + 32 <= kk; w += 32)
+        felt_block(table + w, kk, rows, n, slope, bend, unit, here + w, weight, out + w, 4);
+    for (; w < kk; w += 16)
+        felt_block(table + w, kk, rows, n, slope, bend, unit, here != NULL ? here + w : NULL,
+                   weight, out + w, 2);
+}
+
 const vq_kernels vq_kernels_avx2_int = {
     .isa = "avx2",
     .quantize_i16 = quantize_i16,
@@ -245,6 +289,7 @@ const vq_kernels vq_kernels_avx2_int = {
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,
+    .felt_i8 = felt_i8,
     .panel_dots = panel_dots,
     .kth_f32 = kth_f32,
 };

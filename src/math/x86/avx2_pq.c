@@ -68,6 +68,35 @@ static size_t argmax_f32(const float *a, const float *b, size_t n)
     return best;
 }
 
+static size_t near_max_f32(const float *a, const float *b, size_t n, float within,
+                           uint32_t *restrict idx)
+{
+    __m256 tops[2] = {_mm256_set1_ps(-__builtin_inff()), _mm256_set1_ps(-__builtin_inff())};
+    float lanes[8], top = -__builtin_inff();
+    size_t count = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {
+#pragma GCC unroll 2
+        for (size_t h = 0; h < 2; h++) { /* of NaN and top the second */
+            __m256 s =
+                _mm256_add_ps(_mm256_loadu_ps(a + i + 8 * h), _mm256_loadu_ps(b + i + 8 * h));
+            tops[h] = _mm256_max_ps(s, tops[h]);
+        }
+    }
+    _mm256_storeu_ps(lanes, _mm256_max_ps(tops[0], tops[1]));
+    for (int h = 0; h < 8; h++) top = lanes[h] > top ? lanes[h] : top;
+    for (; i < n; i++) top = a[i] + b[i] > top ? a[i] + b[i] : top;
+    const __m256 least = _mm256_set1_ps(top - within);
+    for (i = 0; i + 8 <= n; i += 8) {
+        __m256 s = _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+        unsigned near = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(s, least, _CMP_NLT_UQ));
+        for (; near != 0; near &= near - 1)
+            idx[count++] = (uint32_t)i + (uint32_t)__builtin_ctz(near);
+    }
+    for (; i < n; i++)
+        if (!(a[i] + b[i] < top - within)) idx[count++] = (uint32_t)i;
+    return count;
+}
+
 static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
 {
     __m256 least = _mm256_set1_ps(x[0]), most = least;
@@ -431,9 +460,31 @@ static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+static void step_sums(float *restrict r, size_t n, const float *steps, const uint8_t *before,
+                      const uint8_t *next, double *restrict sums)
+{
+    for (size_t i = 0; i < n; i++, r += 16)
+#pragma GCC unroll 2
+        for (size_t h = 0; h < 16; h += 8) {
+            __m256 v = _mm256_loadu_ps(r + h);
+            if (before != NULL) {
+                v = _mm256_sub_ps(v, _mm256_loadu_ps(steps + before[i] * 16 + h));
+                _mm256_storeu_ps(r + h, v);
+            }
+            if (next == NULL) continue;
+            double *sum = sums + next[i] * 16 + h;
+            __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+            __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+            _mm256_storeu_pd(sum, _mm256_add_pd(_mm256_loadu_pd(sum), low));
+            _mm256_storeu_pd(sum + 4, _mm256_add_pd(_mm256_loadu_pd(sum + 4), high));
+        }
+}
+
 const vq_kernels vq_kernels_avx2_pq = {
     .isa = "avx2",
     .argmax_f32 = argmax_f32,
+    .near_max_f32 = near_max_f32,
+    .step_sums = step_sums,
     .minmax_f32 = minmax_f32,
     .select_u16 = select_u16,
     .lut_f32 = lut_f32,

@@ -322,6 +322,38 @@ static size_t argmax_f32(const float *a, const float *b, size_t n)
     return best;
 }
 
+/* a[i..] + b[i..]; -infinity beyond the end. */
+INLINE __m512 sums_from(const float *a, const float *b, size_t i, __mmask16 k)
+{
+    __m512 s = _mm512_add_ps(_mm512_maskz_loadu_ps(k, a + i), _mm512_maskz_loadu_ps(k, b + i));
+    return _mm512_mask_blend_ps(k, _mm512_set1_ps(-__builtin_inff()), s);
+}
+
+static size_t near_max_f32(const float *a, const float *b, size_t n, float within,
+                           uint32_t *restrict idx)
+{
+    __m512 top[4];
+    size_t count = 0, i = 0;
+#pragma GCC unroll 4
+    for (int h = 0; h < 4; h++) top[h] = _mm512_set1_ps(-__builtin_inff());
+    for (; i + 64 <= n; i += 64) {
+#pragma GCC unroll 4
+        for (size_t h = 0; h < 4; h++) /* of NaN and top the second */
+            top[h] = _mm512_max_ps(sums_from(a, b, i + 16 * h, 0xffff), top[h]);
+    }
+    for (; i < n; i += 16)
+        top[0] = _mm512_max_ps(sums_from(a, b, i, n - i >= 16 ? 0xffff : first16(n - i)), top[0]);
+    top[0] = _mm512_max_ps(_mm512_max_ps(top[0], top[1]), _mm512_max_ps(top[2], top[3]));
+    const __m512 least = _mm512_set1_ps(_mm512_reduce_max_ps(top[0]) - within);
+    for (i = 0; i < n; i += 16) {
+        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        unsigned near = _mm512_mask_cmp_ps_mask(k, sums_from(a, b, i, k), least, _CMP_NLT_UQ);
+        for (; near != 0; near &= near - 1)
+            idx[count++] = (uint32_t)i + (uint32_t)__builtin_ctz(near);
+    }
+    return count;
+}
+
 static void minmax_f32(const float *x, size_t n, float *lo, float *hi)
 {
     __m512 least = _mm512_set1_ps(x[0]), most = least;
@@ -386,6 +418,24 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
+static void step_sums(float *restrict r, size_t n, const float *steps, const uint8_t *before,
+                      const uint8_t *next, double *restrict sums)
+{
+    for (size_t i = 0; i < n; i++, r += 16) {
+        __m512 v = _mm512_loadu_ps(r);
+        if (before != NULL) {
+            v = _mm512_sub_ps(v, _mm512_loadu_ps(steps + before[i] * 16));
+            _mm512_storeu_ps(r, v);
+        }
+        if (next == NULL) continue;
+        double *sum = sums + next[i] * 16;
+        __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+        __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+        _mm512_storeu_pd(sum, _mm512_add_pd(_mm512_loadu_pd(sum), low));
+        _mm512_storeu_pd(sum + 8, _mm512_add_pd(_mm512_loadu_pd(sum + 8), high));
+    }
+}
+
 const vq_kernels vq_kernels_avx512 = {
     .isa = "avx512",
     .dot_f32 = dot_f32,
@@ -409,6 +459,8 @@ const vq_kernels vq_kernels_avx512 = {
     .f16_from_f32 = f16_from_f32,
     .dot_f32_u8 = dot_f32_u8,
     .argmax_f32 = argmax_f32,
+    .near_max_f32 = near_max_f32,
+    .step_sums = step_sums,
     .minmax_f32 = minmax_f32,
     .quantize_u8 = quantize_u8,
     .select_u16 = select_u16,

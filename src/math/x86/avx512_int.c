@@ -261,6 +261,50 @@ INLINE float largest(const float *x, size_t n)
 
 #include "src/math/x86/kth.h"
 
+/* A line of each row: 64 sums at a time, or 16. */
+INLINE void felt_block(const int8_t *table, size_t kk, const uint32_t *rows, size_t n,
+                       const float *slope, const float *bend, const float *unit, const float *here,
+                       float weight, float *restrict out, size_t count)
+{
+    __m512 sum[4], at[4];
+#pragma GCC unroll 4
+    for (size_t h = 0; h < count; h++) {
+        sum[h] = _mm512_setzero_ps();
+        if (here != NULL) at[h] = _mm512_loadu_ps(here + 16 * h);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const int8_t *row = table + rows[i] * kk;
+        const __m512 a = _mm512_set1_ps(slope[i]), b = _mm512_set1_ps(bend[i]);
+#pragma GCC unroll 4
+        for (size_t h = 0; h < count; h++) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(row + 16 * h));
+            __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), s = a;
+            if (here != NULL) s = _mm512_fmadd_ps(_mm512_set1_ps(unit[i]), at[h], a);
+            sum[h] = _mm512_fmadd_ps(_mm512_fmadd_ps(b, v, s), v, sum[h]);
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t h = 0; h < count; h++) {
+        __m512 was = _mm512_loadu_ps(out + 16 * h);
+        _mm512_storeu_ps(out + 16 * h, _mm512_fmadd_ps(_mm512_set1_ps(weight), sum[h], was));
+    }
+}
+
+static void felt_i8(const int8_t *table, size_t kk, const uint32_t *rows, size_t n,
+                    const float *slope, const float *bend, const float *unit, const float *here,
+                    float weight, float *restrict out)
+{
+    size_t w = 0;
+    if (here == NULL)
+        for (; w + 64 <= kk; w += 64)
+            felt_block(table + w, kk, rows, n, slope, bend, unit, NULL, weight, out + w, 4);
+    for (; here != NULL && w + 64 <= kk; w += 64)
+        felt_block(table + w, kk, rows, n, slope, bend, unit, here + w, weight, out + w, 4);
+    for (; w < kk; w += 16)
+        felt_block(table + w, kk, rows, n, slope, bend, unit, here != NULL ? here + w : NULL,
+                   weight, out + w, 1);
+}
+
 const vq_kernels vq_kernels_avx512_int = {
     .isa = "avx512",
     .quantize_i16 = quantize_i16,
@@ -268,6 +312,7 @@ const vq_kernels vq_kernels_avx512_int = {
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,
+    .felt_i8 = felt_i8,
     .panel_dots = panel_dots,
     .kth_f32 = kth_f32,
 };

@@ -163,6 +163,77 @@ Test(kernels_array, argmax_by_hand)
     }
 }
 
+Test(kernels_array, near_max)
+{
+    static uint32_t want_idx[LEN];
+    static const float widths[] = {0.0f, 0.1f, 1.0f, 100.0f, INFINITY};
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 40);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, LEN);
+        float *a = place(&ground_a, n * 4, it), *b = place(&ground_b, n * 4, it);
+        uint32_t *idx = place(&ground_c, n * 4, it);
+        float within = widths[vq_rng_below(&r, VQ_COUNT(widths))];
+        fill_any(&r, a, n);
+        fill_any(&r, b, n);
+        for (size_t t = 0; t < n && it % 3 == 0; t += 1 + vq_rng_below(&r, n))
+            a[t] = it % 2 == 0 ? NAN : -INFINITY;
+        for (size_t t = 0; t < n && it % 5 == 0; t++) b[t] = 0.0f, a[t] = t % 7 == 0; /* ties */
+        FOR_LEVELS(want, k)
+        {
+            size_t w = want->near_max_f32(a, b, n, within, want_idx);
+            size_t g = k->near_max_f32(a, b, n, within, idx);
+            cr_assert(w == g && memcmp(want_idx, idx, w * sizeof *idx) == 0,
+                      "%s, n=%zu, within %g: %zu, not %zu", k->isa, n, (double)within, g, w);
+        }
+    }
+}
+
+Test(kernels_array, near_max_by_hand)
+{
+    const float a[] = {1.0f, NAN, 3.0f, -INFINITY, 2.5f, 3.0f}, b[6] = {0.0f};
+    uint32_t idx[6];
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        if (k == NULL) continue;
+        cr_assert(k->near_max_f32(a, b, 6, 0.0f, idx) == 3 && idx[0] == 1 && idx[1] == 2);
+        cr_assert(k->near_max_f32(a, b, 6, 0.5f, idx) == 4 && idx[2] == 4);
+        cr_assert(k->near_max_f32(a, b, 6, INFINITY, idx) == 6);
+        cr_assert(k->near_max_f32(a + 1, b, 1, 1.0f, idx) == 1, "NaN alone");
+        cr_assert(k->near_max_f32(a, b, 0, 1.0f, idx) == 0);
+    }
+}
+
+Test(kernels_array, step_sums)
+{
+    enum { WORDS = 11 };
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 42);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t n = any_size(&r, LEN / 16);
+        uint8_t *before = place(&ground_a, n, it), *next = place(&ground_b, n, it);
+        float *rows = place(&ground_c, n * 64, it), *steps = place(&ground_d, WORDS * 64, it);
+        static float start[LEN], want_rows[LEN];
+        double want_sums[WORDS * 16], sums[WORDS * 16];
+        fill_any(&r, start, n * 16);
+        fill_any(&r, steps, WORDS * 16);
+        for (size_t i = 0; i < n; i++) {
+            before[i] = (uint8_t)vq_rng_below(&r, WORDS);
+            next[i] = (uint8_t)vq_rng_below(&r, WORDS);
+        }
+        const uint8_t *b = it % 3 == 1 ? NULL : before, *to = it % 3 == 2 ? NULL : next;
+        FOR_LEVELS(want, k)
+        {
+            memset(want_sums, 0, sizeof want_sums), memset(sums, 0, sizeof sums);
+            memcpy(want_rows, start, n * 64), memcpy(rows, start, n * 64);
+            want->step_sums(want_rows, n, steps, b, to, want_sums);
+            k->step_sums(rows, n, steps, b, to, sums);
+            cr_assert(memcmp(want_rows, rows, n * 64) == 0, "%s, n=%zu", k->isa, n);
+            cr_assert(memcmp(want_sums, sums, sizeof sums) == 0, "%s, n=%zu", k->isa, n);
+        }
+    }
+}
+
 Test(kernels_array, minmax)
 {
     vq_rng r;

@@ -184,6 +184,35 @@ Test(kernels_int, panels)
     }
 }
 
+Test(kernels_int, felt)
+{
+    enum { ROWS = 9 };
+    static float want_out[LEN];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 41);
+    for (int it = 0; it < ROUNDS; it++) {
+        size_t kk = 16 * vq_rng_below(&r, LEN / 16 + 1), n = any_size(&r, 40);
+        int8_t *table = place(&ground_a, ROWS * kk, it);
+        float *here = place(&ground_b, kk * 4, it), *out = place(&ground_c, kk * 4, it);
+        float of[3][40], weight = (float)vq_rng_f64(&r), start[LEN];
+        uint32_t rows[40];
+        fill_u8(&r, (uint8_t *)table, ROWS * kk);
+        fill_any(&r, here, kk);
+        fill_any(&r, start, kk);
+        for (size_t i = 0; i < n; i++) rows[i] = (uint32_t)vq_rng_below(&r, ROWS);
+        for (int a = 0; a < 3; a++) fill_normal(&r, of[a], n);
+        const float *shift = it % 2 == 0 ? here : NULL;
+        FOR_LEVELS(want, k)
+        {
+            memcpy(want_out, start, kk * 4), memcpy(out, start, kk * 4);
+            want->felt_i8(table, kk, rows, n, of[0], of[1], of[2], shift, weight, want_out);
+            k->felt_i8(table, kk, rows, n, of[0], of[1], of[2], shift, weight, out);
+            cr_assert(memcmp(want_out, out, kk * 4) == 0, "%s, %zu rows of %zu (seed %llu)", k->isa,
+                      n, kk, SEED);
+        }
+    }
+}
+
 static int falling(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
