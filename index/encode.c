@@ -12,6 +12,9 @@
 #include "src/train/kmeans.h"
 #include "src/train/spill.h"
 
+/* Vectors from which on a codec's coder pays: about what it costs to make. */
+#define CODER_PAYS 512
+
 typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
     float *wide, *coded, *residuals, *decoded;
     uint8_t *codes;
@@ -36,6 +39,7 @@ typedef struct encoder {
     float *coded;                /* block x d_code: rows in the coded space are kept, or NULL */
     uint8_t *stored;             /* block x row_bytes: rows as stored */
     size_t *clamped;             /* a count of each worker; NULL: none can be */
+    void *coder;                 /* of the codec; NULL: there is none, or not yet */
 } encoder;
 
 /* Codes of the rows first..first+n-1 of the block (t->coded) that have a list in b. */
@@ -53,7 +57,9 @@ static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b
         rows[count++] = (uint32_t)(first + i);
     }
     if (count == 0) goto out;
-    VQ_TRY(m->codec->encode(&m->code, e->k, t->residuals, count, t->codes, err));
+    vq_code_model code = m->code;
+    code.coder = e->coder;
+    VQ_TRY(m->codec->encode(&code, e->k, t->residuals, count, t->codes, err));
     if (b->factors != NULL) m->codec->decode(&m->code, t->codes, count, t->decoded);
     for (size_t i = 0; i < count && b->factors != NULL && m->codec->centre != NULL; i++)
         m->codec->centre(&m->code, e->k, m->centroids + (size_t)b->lists[rows[i]] * d, t->wide,
@@ -68,6 +74,30 @@ static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b
             b->factors[rows[i]] = m->codec->bar != NULL ? vq_factor_of_bars(e->k, c, r, h, d)
                                                         : vq_factor(e->k, c, r, h, d);
     }
+out:
+    return rc;
+}
+
+static vq_status coder_task(void *ctx, size_t book, int worker, vq_error *err)
+{
+    (void)worker, (void)err;
+    const encoder *e = ctx;
+    const vq_model *m = e->job->model;
+    m->codec->coder(&m->code, e->k, book, e->coder);
+    return VQ_OK;
+}
+
+/* Makes the coder, if the codec has one and so many vectors (of all blocks) are worth it. */
+static vq_status want_coder(encoder *e, uint64_t vectors, int threads, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = e->job->model;
+    if (m->codec->coder == NULL || e->coder != NULL || vectors < CODER_PAYS) goto out;
+    size_t size = m->codec->coder_size(m->d_code, m->m);
+    if (size == SIZE_MAX) goto out;
+    e->coder = vq_mem_alloc(size, 1);
+    VQ_REQUIRE(e->coder != NULL, VQ_ENOMEM, "encoding: %u books as bytes", m->m);
+    VQ_TRY(vq_team_run(threads, m->m, coder_task, e, err));
 out:
     return rc;
 }
@@ -204,6 +234,7 @@ static void encoder_fini(encoder *e, int threads)
         vq_mem_free(e->own[i].far);
     }
     vq_mem_free(e->stored);
+    vq_mem_free(e->coder);
 }
 
 /* The block that begins at vector `done`: where its lists and codes are or go. */
@@ -231,6 +262,7 @@ vq_status vq_encode_all(const vq_encode_job *job, vq_error *err)
     uint64_t n = job->corpus != NULL ? job->corpus->n : m->n;
     size_t done = 0;
     VQ_TRY(encoder_init(&e, threads, true, err));
+    if (!job->known) VQ_TRY(want_coder(&e, n, threads, err));
     for (size_t got = 1; got > 0; done += got) {
         VQ_TRY(vq_source_read(job->src, job->rows, job->block, NULL, &got, err));
         VQ_REQUIRE(done + got <= n, VQ_EIO, "%s: it changed while it was read", job->src->name);
@@ -275,6 +307,7 @@ vq_status vq_encode_corpus(const vq_model *m, const vq_corpus *c, uint32_t *list
     e.tiles = vq_mem_calloc((size_t)threads, sizeof *e.tiles);
     VQ_REQUIRE(e.tiles != NULL, VQ_ENOMEM, "encoding: %d workers", threads);
     for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e.tiles[i], &e, err));
+    VQ_TRY(want_coder(&e, c->n, threads, err));
     VQ_TRY(vq_team_run(threads, tiles, corpus_tile, &e, err));
 out:
     encoder_fini(&e, threads);
@@ -287,6 +320,7 @@ struct vq_encoder {
     encoder e;
     int threads;
     uint64_t flat; /* what has been compared with all lists, by vq_grouping_flat_cost */
+    uint64_t rows; /* encoded so far, copies counted */
 };
 
 /* Groups are dear to make: until comparing rows with all lists has cost as much, they are not
@@ -356,6 +390,8 @@ vq_status vq_encoder_run(vq_encoder *x, const vq_model *m, const void *rows, uin
     x->model.input = elem;
     vq_nearest_move(&e->near, m->centroids);
     VQ_TRY(want_groups(x, n, err));
+    x->rows += x->job.second ? 2 * n : n;
+    VQ_TRY(want_coder(e, x->rows, x->threads, err));
     x->job.rows = (uint8_t *)(uintptr_t)rows;
     e->n = n;
     e->vectors = e->own[0], e->copies = e->own[1];

@@ -88,11 +88,30 @@ static vq_status encode(const vq_code_model *cm, const vq_kernels *k, const floa
     layout l = layout_of(cm->d, cm->m);
     float *scratch = vq_alloc_f32(vq_aq_scratch(n, cm->d), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "aq8: out of memory for a tile of %u dimensions", cm->d);
-    vq_aq_encode(k, x, n, cm->d, cm->m, params, params + l.start_norms, params + l.books,
-                 params + l.norms, SWEEPS, scratch, rows);
+    vq_bytewords bytes;
+    vq_modes b = {
+        .k = k, .m = cm->m, .d = cm->d, .books = params + l.books, .norms = params + l.norms};
+    if (cm->coder != NULL) {
+        bytes = vq_bytewords_place(cm->m, cm->d, (void *)(uintptr_t)cm->coder);
+        b.bytes = &bytes;
+    }
+    vq_aq_encode(&b, x, n, params, params + l.start_norms, SWEEPS, scratch, rows);
 out:
     vq_mem_free(scratch);
     return rc;
+}
+
+static size_t coder_size(uint32_t d, uint32_t m)
+{
+    return vq_bytewords_size(m, d);
+}
+
+static void coder(const vq_code_model *cm, const vq_kernels *k, size_t book, void *memory)
+{
+    layout l = layout_of(cm->d, cm->m);
+    vq_bytewords bytes = vq_bytewords_place(cm->m, cm->d, memory);
+    vq_bytewords_fill(&bytes, k, book, cm->params + l.books + book * KK * cm->d,
+                      cm->params + l.norms + book * KK);
 }
 
 static void decode(const vq_code_model *cm, const uint8_t *rows, size_t n, float *x)
@@ -152,6 +171,8 @@ const vq_codec vq_codec_aq8 = {
     .nparams = nparams,
     .train = train,
     .encode = encode,
+    .coder_size = coder_size,
+    .coder = coder,
     .decode = decode,
     .books = books,
     .refresh = refresh,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* additive.c -- see additive.h.  Codes: iterated conditional modes (Besag 1986; for additive codes
- * Martinez et al. 2016, without their perturbation).  Codewords: block by block, the means of what
- * the other books leave, which is one step of Gauss and Seidel towards the least squares solution.
+/* additive.c -- see additive.h.  Codes: iterated conditional modes (modes.h).  Codewords: block by
+ * block, the means of what the other books leave, which is one step of Gauss and Seidel towards the
+ * least squares solution.
  *
- * Bits do not depend on the number of threads: vectors are coded in fixed tiles, and a codeword is
- * summed by one thread over its vectors in rising order, for which a counting sort finds them. */
+ * In means no coordinate depends on another: a task has a few of them, of all vectors, which stay
+ * in the cache while it goes through the books.  Bits do not depend on the number of threads:
+ * vectors are coded in fixed tiles, and sums are of vectors in rising order. */
 #include "src/train/additive.h"
 
 #include <math.h>
@@ -12,15 +13,16 @@
 #include <string.h>
 
 #include "src/base/mem.h"
-#include "src/math/blas.h"
 #include "src/train/pq.h"
 
 #define WORDS VQ_AQ_WORDS
-#define TILE  256u /* vectors of one GEMM */
+#define TILE  ((size_t)VQ_MODES_TILE)
 
 enum {
     MEAN_SWEEPS = 2, /* a round */
-    GROUP = 16       /* tiles of a thread between two questions to the ticker */
+    COLUMNS = 16,    /* coordinates of a task of means: those of step_sums */
+    GROUP = 16,      /* tiles of a thread between two questions to the ticker, */
+    MEAN_GROUP = 4   /* ..and such tasks */
 };
 
 /* ---- books ----------------------------------------------------------------------------------- */
@@ -62,102 +64,34 @@ static void residuals(const float *x, size_t n, size_t d, size_t m, const float 
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
-/* Vectors of one tile while their codes move. */
-typedef struct tile {
-    const vq_kernels *k;
-    size_t d, m, n;
-    uint8_t *codes;      /* of the whole tile, rows of m */
-    uint32_t rows[TILE]; /* the row in codes of each of the n */
-    bool moved[TILE];
-    float *r;    /* n x d: what the codes leave */
-    float *y;    /* n x d: the same and the codeword of one book */
-    float *dots; /* n x WORDS */
-} tile;
-
-static size_t tile_scratch(size_t d) /* floats of y and dots */
-{
-    return TILE * (d + WORDS);
-}
-
-static void tile_init(tile *t, const vq_kernels *k, size_t n, size_t d, size_t m, uint8_t *codes,
-                      float *r, float *scratch)
-{
-    *t = (tile){.k = k, .d = d, .m = m, .n = n, .codes = codes, .r = r};
-    t->y = scratch;
-    t->dots = scratch + TILE * d;
-    for (size_t i = 0; i < n; i++) t->rows[i] = (uint32_t)i;
-}
-
-/* Book j: the codeword nearest to y = r + the own one, if it is nearer than that. */
-static void modes_of_book(tile *t, size_t j, const float *book, const float *norms)
-{
-    size_t d = t->d;
-    float bias[WORDS]; /* y . c - |c|^2 / 2 is largest where |y - c| is least */
-    for (size_t c = 0; c < WORDS; c++) bias[c] = -0.5f * norms[c];
-    for (size_t i = 0; i < t->n; i++) {
-        const float *r = t->r + i * d, *own = book + t->codes[t->rows[i] * t->m + j] * d;
-        float *restrict y = t->y + i * d;
-        for (size_t s = 0; s < d; s++) y[s] = r[s] + own[s];
-    }
-    vq_gemm_nt(t->n, WORDS, d, 1.0f, t->y, d, book, d, 0.0f, t->dots, WORDS);
-    for (size_t i = 0; i < t->n; i++) {
-        const float *dots = t->dots + i * WORDS, *y = t->y + i * d;
-        uint8_t *code = &t->codes[t->rows[i] * t->m + j];
-        size_t best = t->k->argmax_f32(dots, bias, WORDS);
-        if (!(dots[best] + bias[best] > dots[*code] + bias[*code])) continue;
-        *code = (uint8_t)best;
-        t->moved[i] = true;
-        const float *word = book + best * d;
-        float *restrict r = t->r + i * d;
-        for (size_t s = 0; s < d; s++) r[s] = y[s] - word[s];
-    }
-}
-
-static void sweep(tile *t, const float *books, const float *norms)
-{
-    for (size_t i = 0; i < t->n; i++) t->moved[i] = false;
-    for (size_t j = 0; j < t->m; j++)
-        modes_of_book(t, j, books + j * WORDS * t->d, norms + j * WORDS);
-}
-
-/* Vectors that did not move never will. */
-static void drop_settled(tile *t)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        if (!t->moved[i]) continue;
-        if (kept < i) memcpy(t->r + kept * t->d, t->r + i * t->d, t->d * sizeof *t->r);
-        t->rows[kept++] = t->rows[i];
-    }
-    t->n = kept;
-}
-
 size_t vq_aq_scratch(size_t n, size_t d)
 {
-    return VQ_MIN(n, TILE) * d + tile_scratch(d);
+    return VQ_MIN(n, TILE) * d + vq_modes_scratch(d);
 }
 
-void vq_aq_encode(const vq_kernels *k, const float *x, size_t n, size_t d, size_t m,
-                  const float *pq, const float *pq_norms, const float *books, const float *norms,
-                  unsigned sweeps, float *scratch, uint8_t *codes)
+void vq_aq_encode(const vq_modes *b, const float *x, size_t n, const float *pq,
+                  const float *pq_norms, unsigned sweeps, float *scratch, uint8_t *codes)
 {
-    float *r = scratch + tile_scratch(d);
-    vq_pq_encode(k, x, n, m, d / m, WORDS, pq, pq_norms, codes);
+    float *r = scratch + vq_modes_scratch(b->d);
+    vq_pq_encode(b->k, x, n, b->m, b->d / b->m, WORDS, pq, pq_norms, codes);
     for (size_t first = 0; first < n; first += TILE) {
-        tile t;
-        tile_init(&t, k, VQ_MIN(n - first, TILE), d, m, codes + first * m, r, scratch);
-        residuals(x + first * d, t.n, d, m, books, t.codes, r);
-        for (unsigned s = 0; s < sweeps && t.n > 0; s++) {
-            sweep(&t, books, norms);
-            drop_settled(&t);
-        }
+        size_t count = VQ_MIN(n - first, TILE);
+        residuals(x + first * b->d, count, b->d, b->m, b->books, codes + first * b->m, r);
+        vq_modes_run(b, count, sweeps, codes + first * b->m, r, scratch);
     }
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
 
+/* Scratch of a worker in means. */
+typedef struct columns {
+    double sums[WORDS * COLUMNS]; /* of a book's codewords, */
+    float steps[WORDS * COLUMNS]; /* ..and how far these went */
+    float *r;                     /* n x COLUMNS; owned */
+} columns;
+
 typedef struct job {
-    const vq_kernels *k;
+    vq_modes modes;
     const float *x;
     size_t n, d, m;
     int threads;
@@ -165,15 +99,16 @@ typedef struct job {
     uint8_t *codes;
     vq_ticker *ticker;
     unsigned round, rounds;
-    size_t first_tile;       /* of task 0 */
-    size_t book;             /* whose means are taken */
-    size_t first[WORDS + 1]; /* where its codewords begin in order */
+    size_t first_task; /* of this run: number of task 0 */
+    vq_bytewords bytes;
     /* owned */
-    uint32_t *order; /* n: vectors by codeword, rising within */
+    void *byte_memory;
+    uint8_t *turned; /* m x n: the codes of a book adjacent */
+    size_t *counts;  /* m x WORDS: vectors of a codeword */
     float *r;        /* n x d: what the codes leave */
     float *norms;    /* m x WORDS */
-    float *scratch;  /* threads x tile_scratch(d) */
-    double *sums;    /* threads x d */
+    float *scratch;  /* threads x vq_modes_scratch() */
+    columns *means;  /* as many as there can be at work */
     double *part;    /* of the tiles: squared error */
 } job;
 
@@ -182,31 +117,57 @@ static size_t tiles_of(const job *b)
     return (b->n + TILE - 1) / TILE;
 }
 
+static size_t mean_tasks(const job *b)
+{
+    return (b->d + COLUMNS - 1) / COLUMNS;
+}
+
+/* Workers in means. */
+static int mean_team(const job *b)
+{
+    return vq_team((uint32_t)b->threads, mean_tasks(b));
+}
+
 static vq_status job_init(job *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t workers = (size_t)b->threads, books;
+    size_t workers = (size_t)b->threads, books, size = vq_bytewords_size(b->m, b->d);
+    bool room = true;
     VQ_REQUIRE(vq_mul_size(b->m, WORDS, &books), VQ_EINVAL, "additive: %zu books", b->m);
-    b->order = vq_mem_alloc(b->n, sizeof *b->order);
+    if (size < SIZE_MAX) b->byte_memory = vq_mem_alloc(size, 1);
+    b->turned = vq_mem_alloc(b->n, b->m);
+    b->counts = vq_mem_alloc(books, sizeof *b->counts);
     b->r = vq_alloc_f32(b->n, b->d);
     b->norms = vq_alloc_f32(books, 1);
-    b->scratch = vq_alloc_f32(workers, tile_scratch(b->d));
-    b->sums = vq_mem_alloc(workers * b->d, sizeof *b->sums);
+    b->scratch = vq_alloc_f32(workers, vq_modes_scratch(b->d));
+    b->means = vq_mem_calloc((size_t)mean_team(b), sizeof *b->means);
     b->part = vq_mem_alloc(tiles_of(b), sizeof *b->part);
-    VQ_REQUIRE(b->order != NULL && b->r != NULL && b->norms != NULL && b->scratch != NULL &&
-                   b->sums != NULL && b->part != NULL,
+    for (int i = 0; b->means != NULL && room && i < mean_team(b); i++) {
+        b->means[i].r = vq_alloc_f32(b->n, COLUMNS);
+        room = b->means[i].r != NULL;
+    }
+    VQ_REQUIRE((b->byte_memory != NULL || size == SIZE_MAX) && b->turned != NULL &&
+                   b->counts != NULL && b->r != NULL && b->norms != NULL && b->scratch != NULL &&
+                   b->means != NULL && room && b->part != NULL,
                VQ_ENOMEM, "additive: out of memory for %zu rows of %zu dimensions", b->n, b->d);
+    b->modes.norms = b->norms;
+    if (b->byte_memory == NULL) goto out;
+    b->bytes = vq_bytewords_place(b->m, b->d, b->byte_memory);
+    b->modes.bytes = &b->bytes;
 out:
     return rc;
 }
 
 static void job_fini(job *b)
 {
-    vq_mem_free(b->order);
+    for (int i = 0; b->means != NULL && i < mean_team(b); i++) vq_mem_free(b->means[i].r);
+    vq_mem_free(b->means);
+    vq_mem_free(b->byte_memory);
+    vq_mem_free(b->turned);
+    vq_mem_free(b->counts);
     vq_mem_free(b->r);
     vq_mem_free(b->norms);
     vq_mem_free(b->scratch);
-    vq_mem_free(b->sums);
     vq_mem_free(b->part);
 }
 
@@ -214,10 +175,10 @@ static vq_status residual_task(void *ctx, size_t task, int worker, vq_error *err
 {
     (void)worker, (void)err;
     job *b = ctx;
-    size_t at = b->first_tile + task, i = at * TILE, n = VQ_MIN(b->n - i, TILE);
+    size_t at = b->first_task + task, i = at * TILE, n = VQ_MIN(b->n - i, TILE);
     float *r = b->r + i * b->d;
     residuals(b->x + i * b->d, n, b->d, b->m, b->books, b->codes + i * b->m, r);
-    b->part[at] = b->k->sq_row_f32(r, n * b->d);
+    b->part[at] = b->modes.k->sq_row_f32(r, n * b->d);
     return VQ_OK;
 }
 
@@ -225,76 +186,102 @@ static vq_status modes_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     (void)err;
     job *b = ctx;
-    size_t i = (b->first_tile + task) * TILE;
-    tile t;
-    tile_init(&t, b->k, VQ_MIN(b->n - i, TILE), b->d, b->m, b->codes + i * b->m, b->r + i * b->d,
-              b->scratch + (size_t)worker * tile_scratch(b->d));
-    sweep(&t, b->books, b->norms);
+    size_t i = (b->first_task + task) * TILE;
+    vq_modes_run(&b->modes, VQ_MIN(b->n - i, TILE), 1, b->codes + i * b->m, b->r + i * b->d,
+                 b->scratch + (size_t)worker * vq_modes_scratch(b->d));
     return VQ_OK;
 }
 
-/* A task over all tiles, in groups so that the ticker is asked now and then. */
-static vq_status over_tiles(job *b, vq_task_fn fn, vq_error *err)
+static vq_status bytes_task(void *ctx, size_t book, int worker, vq_error *err)
+{
+    (void)worker, (void)err;
+    job *b = ctx;
+    vq_bytewords_fill(&b->bytes, b->modes.k, book, b->books + book * WORDS * b->d,
+                      b->norms + book * WORDS);
+    return VQ_OK;
+}
+
+/* Tasks on so many threads, `group` at a time so that the ticker is asked now and then. */
+static vq_status in_groups(job *b, vq_task_fn fn, size_t tasks, size_t group, int threads,
+                           vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t tiles = tiles_of(b), group = GROUP * (size_t)b->threads;
-    for (b->first_tile = 0; b->first_tile < tiles; b->first_tile += group) {
+    for (b->first_task = 0; b->first_task < tasks; b->first_task += group) {
         VQ_TRY(vq_tick(b->ticker, "additive", b->round, b->rounds, err));
-        VQ_TRY(vq_team_run(b->threads, VQ_MIN(group, tiles - b->first_tile), fn, b, err));
+        VQ_TRY(vq_team_run(threads, VQ_MIN(group, tasks - b->first_task), fn, b, err));
     }
 out:
     return rc;
 }
 
-/* A codeword goes to the mean of what the other books leave of its vectors: by the mean of r. */
-static vq_status mean_task(void *ctx, size_t word, int worker, vq_error *err)
+static vq_status over_tiles(job *b, vq_task_fn fn, vq_error *err)
 {
-    (void)err;
+    return in_groups(b, fn, tiles_of(b), GROUP * (size_t)b->threads, b->threads, err);
+}
+
+/* The codes of a book adjacent, and how many vectors have each of its codewords. */
+static vq_status turn_task(void *ctx, size_t book, int worker, vq_error *err)
+{
+    (void)worker, (void)err;
     job *b = ctx;
-    size_t d = b->d, begin = b->first[word], end = b->first[word + 1];
-    float *codeword = b->books + (b->book * WORDS + word) * d;
-    float *restrict step = b->scratch + (size_t)worker * tile_scratch(d);
-    double *restrict sum = b->sums + (size_t)worker * d;
-    if (begin == end) return VQ_OK;
-    for (size_t t = 0; t < d; t++) sum[t] = 0.0;
-    for (size_t i = begin; i < end; i++) {
-        const float *r = b->r + b->order[i] * d;
-        for (size_t t = 0; t < d; t++) sum[t] += (double)r[t];
-    }
-    double inv = 1.0 / (double)(end - begin);
-    for (size_t t = 0; t < d; t++) {
-        float old = codeword[t];
-        codeword[t] = (float)((double)old + sum[t] * inv);
-        step[t] = codeword[t] - old;
-    }
-    for (size_t i = begin; i < end; i++) { /* still in the cache */
-        float *restrict r = b->r + b->order[i] * d;
-        for (size_t t = 0; t < d; t++) r[t] -= step[t];
+    uint8_t *to = b->turned + book * b->n;
+    size_t *counts = b->counts + book * WORDS;
+    memset(counts, 0, WORDS * sizeof *counts);
+    for (size_t i = 0; i < b->n; i++) {
+        to[i] = b->codes[i * b->m + book];
+        counts[to[i]]++;
     }
     return VQ_OK;
 }
 
-static void sort_by_codeword(job *b)
+/* A codeword goes to the mean of what the other books leave of its vectors: by the mean of r. */
+static void move_words(const job *b, columns *w, size_t book, size_t from, size_t width)
 {
-    const uint8_t *codes = b->codes + b->book;
-    memset(b->first, 0, sizeof b->first);
-    for (size_t i = 0; i < b->n; i++) b->first[codes[i * b->m] + 1]++;
-    for (size_t c = 0; c < WORDS; c++) b->first[c + 1] += b->first[c];
-    for (size_t i = 0; i < b->n; i++) b->order[b->first[codes[i * b->m]]++] = (uint32_t)i;
-    for (size_t c = WORDS; c > 0; c--) b->first[c] = b->first[c - 1];
-    b->first[0] = 0;
+    for (size_t c = 0; c < WORDS; c++) {
+        size_t count = b->counts[book * WORDS + c];
+        float *word = b->books + (book * WORDS + c) * b->d + from;
+        double inv = count > 0 ? 1.0 / (double)count : 0.0;
+        for (size_t t = 0; t < width && count > 0; t++) {
+            float old = word[t];
+            word[t] = (float)((double)old + w->sums[c * COLUMNS + t] * inv);
+            w->steps[c * COLUMNS + t] = word[t] - old;
+        }
+    }
+}
+
+static vq_status mean_task(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    job *b = ctx;
+    size_t from = (b->first_task + task) * COLUMNS, width = VQ_MIN(b->d - from, (size_t)COLUMNS);
+    columns *w = &b->means[worker];
+    const uint8_t *before = NULL;
+    memset(w->steps, 0, sizeof w->steps);
+    memset(w->r, 0, b->n * COLUMNS * sizeof *w->r);
+    for (size_t i = 0; i < b->n; i++)
+        memcpy(w->r + i * COLUMNS, b->r + i * b->d + from, width * sizeof *w->r);
+    for (unsigned s = 0; s < MEAN_SWEEPS; s++)
+        for (size_t book = 0; book < b->m; book++) {
+            const uint8_t *codes = b->turned + book * b->n;
+            memset(w->sums, 0, sizeof w->sums);
+            b->modes.k->step_sums(w->r, b->n, w->steps, before, codes, w->sums);
+            move_words(b, w, book, from, width);
+            before = codes;
+        }
+    b->modes.k->step_sums(w->r, b->n, w->steps, before, NULL, NULL);
+    for (size_t i = 0; i < b->n; i++)
+        memcpy(b->r + i * b->d + from, w->r + i * COLUMNS, width * sizeof *w->r);
+    return VQ_OK;
 }
 
 static vq_status one_round(job *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    for (unsigned s = 0; s < MEAN_SWEEPS; s++)
-        for (b->book = 0; b->book < b->m; b->book++) {
-            VQ_TRY(vq_tick(b->ticker, "additive", b->round, b->rounds, err));
-            sort_by_codeword(b);
-            VQ_TRY(vq_team_run(b->threads, WORDS, mean_task, b, err));
-        }
+    int threads = mean_team(b);
+    VQ_TRY(vq_team_run(b->threads, b->m, turn_task, b, err));
+    VQ_TRY(in_groups(b, mean_task, mean_tasks(b), MEAN_GROUP * (size_t)threads, threads, err));
     vq_aq_norms(b->books, b->m, b->d, b->norms);
+    if (b->modes.bytes != NULL) VQ_TRY(vq_team_run(b->threads, b->m, bytes_task, b, err));
     VQ_TRY(over_tiles(b, modes_task, err));
 out:
     return rc;
@@ -304,7 +291,7 @@ vq_status vq_aq_train(const float *x, size_t n, size_t d, size_t m, unsigned rou
                       vq_ticker *ticker, float *books, uint8_t *codes, double *mse, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    job b = {.k = vq_kernels_get(),
+    job b = {.modes = {.k = vq_kernels_get(), .m = m, .d = d, .books = books},
              .x = x,
              .n = n,
              .d = d,

@@ -12,8 +12,9 @@
 
 #include "src/base/team.h"
 #include "src/math/kernels.h"
+#include "src/train/modes.h"
 
-#define VQ_AQ_WORDS 256u
+#define VQ_AQ_WORDS ((size_t)VQ_BYTEWORDS)
 
 /* Product codebooks as vq_pq_train leaves them (m x dsub x 256, d = m * dsub) to additive ones. */
 void vq_aq_widen(const float *pq, size_t m, size_t dsub, float *books);
@@ -31,14 +32,12 @@ vq_status vq_aq_train(const float *x, size_t n, size_t d, size_t m, unsigned rou
 void vq_aq_norms(const float *books, size_t m, size_t d, float *norms);
 
 /* Encodes n vectors: start from product codes of the start books (pq, pq_norms as in pq.h; m x dsub
- * x 256 with d = m * dsub) and up to `sweeps` of conditional modes: argmin over k of |r + c_old -
- * c_k|^2 for book after book, r kept up to date.  A vector whose codes a sweep leaves alone is
- * done. The products of r with a book go by GEMM for a tile of vectors at a time; scratch:
- * vq_aq_scratch(n, d) floats.  One thread (the caller has tiles). */
+ * x 256 with d = m * dsub) and up to `sweeps` of conditional modes (modes.h): argmin over k of |r +
+ * c_old - c_k|^2 for book after book, r kept up to date.  A vector's codes do not depend on the
+ * others.  scratch: vq_aq_scratch(n, d) floats.  One thread (the caller has tiles). */
 size_t vq_aq_scratch(size_t n, size_t d);
-void vq_aq_encode(const vq_kernels *k, const float *x, size_t n, size_t d, size_t m,
-                  const float *pq, const float *pq_norms, const float *books, const float *norms,
-                  unsigned sweeps, float *scratch, uint8_t *codes);
+void vq_aq_encode(const vq_modes *b, const float *x, size_t n, const float *pq,
+                  const float *pq_norms, unsigned sweeps, float *scratch, uint8_t *codes);
 /* xh = sum of codewords. */
 void vq_aq_decode(const float *books, size_t d, size_t m, const uint8_t *codes, size_t n,
                   float *xh);

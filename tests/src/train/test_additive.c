@@ -90,12 +90,19 @@ static double error_of(const world *w, const uint8_t *codes)
     return sum / (double)w->n;
 }
 
-static void encode(const world *w, size_t first, size_t n, unsigned sweeps, uint8_t *codes)
+/* bytes: the books as bytes, or NULL */
+static void encode_by(const world *w, const vq_kernels *k, const vq_bytewords *bytes, size_t first,
+                      size_t n, unsigned sweeps, uint8_t *codes)
 {
     float *scratch = guard_end(vq_aq_scratch(n, w->d) * sizeof *scratch);
-    vq_aq_encode(vq_kernels_get(), w->x + first * w->d, n, w->d, w->m, w->pq, w->pq_norms, w->books,
-                 w->norms, sweeps, scratch, codes);
+    vq_modes b = {k, w->m, w->d, w->books, w->norms, bytes};
+    vq_aq_encode(&b, w->x + first * w->d, n, w->pq, w->pq_norms, sweeps, scratch, codes);
     guard_free(scratch);
+}
+
+static void encode(const world *w, size_t first, size_t n, unsigned sweeps, uint8_t *codes)
+{
+    encode_by(w, vq_kernels_get(), NULL, first, n, sweeps, codes);
 }
 
 Test(additive, widened_books_decode_to_the_product_code)
@@ -242,6 +249,65 @@ Test(additive, bits_do_not_depend_on_threads)
     world_fini(&a);
 }
 
+/* Bytes or floats, many vectors or one, any level of instructions: the same codes. */
+Test(additive, integers_choose_what_floats_choose)
+{
+    static const size_t shapes[][2] = {{3, 5}, {4, 8}, {2, 33}, {7, 9}, {1, 6}, {5, 1}};
+    static const float scales[] = {1.0f, 1e-12f, 3e15f};
+    for (size_t s = 0; s < VQ_COUNT(shapes) * VQ_COUNT(scales); s++) {
+        world w = make(10, 700, shapes[s / 3][0], shapes[s / 3][1]);
+        float scale = scales[s % 3];
+        cr_assert_eq(train(&w, 2, 2, NULL), VQ_OK);
+        for (size_t i = 0; i < w.n * w.d; i++) w.x[i] *= scale;
+        for (size_t i = 0; i < w.m * K * w.d; i++) w.books[i] *= scale;
+        for (size_t i = 0; i < w.d * K; i++) w.pq[i] *= scale;
+        memset(w.x + 5 * w.d, 0, 3 * w.d * sizeof *w.x); /* some are zero, or far away */
+        for (size_t t = 0; t < w.d; t++) w.x[9 * w.d + t] *= 1e4f, w.x[10 * w.d + t] *= 1e-9f;
+        vq_pq_norms(w.pq, w.m, w.dsub, K, w.pq_norms);
+        vq_aq_norms(w.books, w.m, w.d, w.norms);
+        void *memory = guard_end(vq_round_up(vq_bytewords_size(w.m, w.d), VQ_CACHELINE));
+        vq_bytewords bytes = vq_bytewords_place(w.m, w.d, memory);
+        for (size_t j = 0; j < w.m; j++)
+            vq_bytewords_fill(&bytes, vq_kernels_get(), j, w.books + j * K * w.d, w.norms + j * K);
+        uint8_t *codes = vq_mem_alloc(w.n, w.m);
+        encode(&w, 0, w.n, 4, w.codes);
+        for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+            const vq_kernels *k = vq_kernels_named(*name);
+            if (k == NULL) continue;
+            encode_by(&w, k, &bytes, 0, w.n, 4, codes);
+            cr_assert_arr_eq(codes, w.codes, w.n * w.m, "%s, m %zu, d %zu, scale %g", k->isa, w.m,
+                             w.d, (double)scale);
+        }
+        for (size_t i = 0; i < 40; i++) {
+            encode_by(&w, vq_kernels_get(), i % 2 == 0 ? &bytes : NULL, i, 1, 4, codes);
+            cr_assert_arr_eq(codes, w.codes + i * w.m, w.m);
+        }
+        vq_mem_free(codes);
+        guard_free(memory);
+        world_fini(&w);
+    }
+}
+
+/* Lengths that floats cannot square: no codeword is better, and none is chosen. */
+Test(additive, lengths_beyond_floats_are_no_trouble)
+{
+    world w = make(11, 300, 2, 3);
+    cr_assert_eq(train(&w, 1, 1, NULL), VQ_OK);
+    for (size_t i = 0; i < w.m * K * w.d; i++) w.books[i] *= 1e30f;
+    vq_aq_norms(w.books, w.m, w.d, w.norms);
+    void *memory = guard_end(vq_round_up(vq_bytewords_size(w.m, w.d), VQ_CACHELINE));
+    vq_bytewords bytes = vq_bytewords_place(w.m, w.d, memory);
+    for (size_t j = 0; j < w.m; j++)
+        vq_bytewords_fill(&bytes, vq_kernels_get(), j, w.books + j * K * w.d, w.norms + j * K);
+    uint8_t *codes = vq_mem_alloc(w.n, w.m);
+    encode(&w, 0, w.n, 2, w.codes);
+    encode_by(&w, vq_kernels_get(), &bytes, 0, w.n, 2, codes);
+    cr_assert_arr_eq(codes, w.codes, w.n * w.m);
+    vq_mem_free(codes);
+    guard_free(memory);
+    world_fini(&w);
+}
+
 Test(additive, fewer_rows_than_codewords)
 {
     for (size_t n = 1; n < 256; n += 51) {
@@ -306,6 +372,6 @@ Test(additive, survives_failing_allocations)
         cr_assert(rc == VQ_OK || (rc == VQ_ENOMEM && err.text[0] != 0));
         failures += rc != VQ_OK;
     }
-    cr_assert_eq(failures, 6u);
+    cr_assert_eq(failures, 9u);
     world_fini(&w);
 }
