@@ -50,7 +50,7 @@ static double cost(const world *w, size_t i)
     for (size_t j = 0; j < M; j++)
         for (size_t t = 0; t < len; t++)
             e[(len < D ? j * len : 0) + t] -=
-                (double)w->words[(j * KK + w->codes[i * M + j]) * len + t];
+                (double)w->p.words[(j * w->p.kk + w->codes[i * M + j]) * len + t];
     for (size_t t = 0; t < D; t++) sum += e[t] * e[t];
     for (size_t s = 0; s < NEAR && w->near[i * NEAR + s] != UINT32_MAX; s++) {
         double dot = 0.0;
@@ -107,6 +107,62 @@ Test(perdoc, product_cost_never_rises)
     never_rises(D / M, 2.0f, true);
 }
 
+/* Books of 256 codewords go by bytes: rows only ever get better, and in the end no codeword is
+ * better by more than bytes may miss. */
+static void never_rises_by_bytes(size_t len, bool from_rows)
+{
+    enum { WORDS = 256 };
+    world *w = make(len, 0.5f);
+    float *words = vq_alloc_f32(M * WORDS, len);
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 77);
+    fill_normal(&r, words, M * WORDS * len);
+    w->p.words = words, w->p.kk = WORDS, w->p.from_rows = from_rows;
+    size_t fell = 0, missed = 0;
+    double start = 0.0, end = 0.0;
+    for (size_t i = 0; i < N * M; i++) w->codes[i] = (uint8_t)vq_rng_below(&r, WORDS);
+    for (int round = 0; round < 8; round++) {
+        double before[N];
+        for (size_t i = 0; i < N; i++) before[i] = cost(w, i), start += round == 0 ? before[i] : 0;
+        cr_assert_eq(vq_perdoc_encode(&w->p, w->codes, NULL), VQ_OK);
+        for (size_t i = 0; i < N; i++) {
+            double after = cost(w, i);
+            cr_assert_leq(after, before[i] * (1.0 + 1e-5), "row %zu: %g to %g", i, before[i],
+                          after);
+            fell += after < before[i];
+        }
+    }
+    cr_assert_gt(fell, N / 2);
+    for (size_t i = 0; i < N; i++) end += cost(w, i);
+    cr_assert_lt(end, 0.2 * start);
+    for (size_t i = 0; i < N * M; i++) {
+        uint8_t own = w->codes[i];
+        double best = cost(w, i / M);
+        bool better = false;
+        for (unsigned c = 0; c < WORDS; c++) {
+            w->codes[i] = (uint8_t)c;
+            better |= cost(w, i / M) < best * 0.95 - 0.01;
+        }
+        missed += better;
+        w->codes[i] = own;
+    }
+    cr_assert_lt(missed, N * M / 50, "%zu of %d", missed, N * M);
+    vq_mem_free(words);
+    vq_mem_free(w);
+}
+
+Test(perdoc, additive_cost_never_rises_by_bytes)
+{
+    never_rises_by_bytes(D, false);
+    never_rises_by_bytes(D, true);
+}
+
+Test(perdoc, product_cost_never_rises_by_bytes)
+{
+    never_rises_by_bytes(D / M, false);
+    never_rises_by_bytes(D / M, true);
+}
+
 Test(perdoc, without_weight_it_is_the_nearest_codeword)
 {
     world *w = make(D / M, 0.0f);
@@ -149,6 +205,21 @@ Test(perdoc, threads_do_not_matter)
     cr_assert_eq(memcmp(one->codes, four->codes, sizeof one->codes), 0);
     vq_mem_free(one);
     vq_mem_free(four);
+}
+
+Test(perdoc, threads_do_not_matter_by_bytes)
+{
+    world *one = make(D, 0.5f), *four = make(D, 0.5f);
+    float *words = vq_alloc_f32(M * 256, D);
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 78);
+    fill_normal(&r, words, (size_t)M * 256 * D);
+    one->p.words = four->p.words = words, one->p.kk = four->p.kk = 256;
+    one->p.sweeps = four->p.sweeps = 3, four->p.threads = 4;
+    cr_assert_eq(vq_perdoc_encode(&one->p, one->codes, NULL), VQ_OK);
+    cr_assert_eq(vq_perdoc_encode(&four->p, four->codes, NULL), VQ_OK);
+    cr_assert_eq(memcmp(one->codes, four->codes, sizeof one->codes), 0);
+    vq_mem_free(words), vq_mem_free(one), vq_mem_free(four);
 }
 
 Test(perdoc, near_are_the_queries_with_the_largest_scores)
