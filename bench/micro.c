@@ -137,6 +137,38 @@ static void bench_argmax(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, 4 * s->d);
 }
 
+static void bench_near_max(const vq_kernels *k, const memory *mem, shape *s)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < s->n; i++)
+        sum += k->near_max_f32((const float *)mem->in + i * s->d, (const float *)mem->table, s->d,
+                               0.0f, (uint32_t *)mem->out);
+    sink = (double)sum;
+    units(s, s->n, 4 * s->d);
+}
+
+/* d codewords, m rows of their products that are gathered. */
+static void bench_felt(const vq_kernels *k, const memory *mem, shape *s)
+{
+    static uint32_t rows[64];
+    static float slope[64], bend[64];
+    for (size_t i = 0; i < s->m; i++)
+        rows[i] = (uint32_t)(i * 37 % 1000), slope[i] = 1.0f, bend[i] = -0.5f;
+    for (size_t i = 0; i < s->n; i++)
+        k->felt_i8((const int8_t *)mem->in + i * s->d, s->d, rows, s->m, slope, bend, NULL, NULL,
+                   1.0f, mem->out);
+    units(s, s->n, s->m * s->d);
+}
+
+/* A pass over n rows of 16. */
+static void bench_step_sums(const vq_kernels *k, const memory *mem, shape *s)
+{
+    static float steps[256 * 16];
+    static double sums[256 * 16];
+    k->step_sums((float *)mem->in, s->n, steps, mem->table, mem->table + s->n, sums);
+    units(s, s->n, 128);
+}
+
 static void bench_minmax(const vq_kernels *k, const memory *mem, shape *s)
 {
     float lo, hi, sum = 0.0f;
@@ -399,6 +431,8 @@ static const slot slots[] = {
     { "f32_from_u8", bench_f32_from_u8, false, { { .n = 100, .d = 768 } } },
     { "f16_from_f32", bench_f16_from_f32, true, { { .n = 100, .d = 768 } } },
     { "argmax_f32", bench_argmax, true, { { .n = 100, .d = 256 }, { .n = 100, .d = 1024 } } },
+    { "near_max_f32", bench_near_max, true, { { .n = 100, .d = 256 } } },
+    { "step_sums", bench_step_sums, true, { { .n = 4096 } } },
     { "minmax_f32", bench_minmax, true, { { .n = 100, .d = 768 } } },
     { "quantize_u8", bench_quantize, true, { { .n = 100, .d = 256 }, { .n = 100, .d = 8192 } } },
     { "lut_f32 K=16", bench_lut16, true, { { .n = 20, .m = 192, .d = 768 }, { .n = 20, .m = 64, .d = 256 } } },
@@ -408,6 +442,7 @@ static const slot slots[] = {
     { "lut_u8 K=256", bench_lut_u8, false, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
     { "near_row_i8", bench_near_i8, false, { { .n = 100, .d = 768 } } },
     { "near_row_u8", bench_near_u8, false, { { .n = 100, .d = 784 } } },
+    { "felt_i8", bench_felt, false, { { .n = 100, .m = 32, .d = 256 } } },
     { "panel_dots", bench_panels, false, { { .n = 512, .m = 256, .d = 768 }, { .n = 512, .m = 8, .d = 96 } } },
     { "kth_f32", bench_kth, true, { { .n = 100, .d = 300 }, { .n = 100, .d = 1024 } } },
     { "pq_nearest K=16", bench_nearest16, true, { { .n = 100, .m = 192, .d = 768 }, { .n = 100, .m = 64, .d = 256 } } },

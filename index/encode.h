@@ -35,7 +35,7 @@ typedef struct vq_encoded { /* of the block that was encoded last; borrowed from
     const uint8_t *rows; /* n x row_bytes as stored, or NULL */
     size_t clamped;      /* rows of which some coordinate is larger than the store can hold */
 } vq_encoded;
-/* For blocks of up to `block` rows and models of the shape of m. */
+/* For blocks of up to `block` rows and models of the shape of m with the same codebooks. */
 vq_status vq_encoder_open(vq_encoder **out, const vq_model *m, size_t block, bool copies,
                           int threads, vq_error *err);
 /* n rows (n x d) of type elem.  The caller holds BLAS at one thread. */

@@ -142,7 +142,7 @@ typedef struct vq_panel_scale {
       (const uint8_t *panels, const int32_t *sums, size_t count, size_t quads, const int8_t *q,    \
        const vq_panel_scale *scale, size_t n, float *restrict out, size_t stride))                 \
     /* out[w] = fma(weight, s, out[w]), s = the sum over i < n, i rising, of v * (slope + bend[i]  \
-     * * v), v the byte at table[rows[i] * kk + w]: fma(fma(bend[i], v, slope), v, .), starting at         \
+     * * v), v the byte at table[rows[i] * kk + w]: fma(fma(bend[i], v, slope), v, .), starting at \
      * +0; slope = slope[i] or, with here not NULL, fma(unit[i], here[w], slope[i]); w < kk, a     \
      * multiple of 16 */                                                                           \
     K(void, felt_i8,                                                                               \

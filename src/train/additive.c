@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "src/base/compiler.h"
 #include "src/base/mem.h"
 #include "src/train/pq.h"
 
@@ -19,6 +20,7 @@
 #define TILE  ((size_t)VQ_MODES_TILE)
 
 enum {
+    AHEAD = 3,       /* codewords: where the next lies is no pattern that the machine sees */
     MEAN_SWEEPS = 2, /* a round */
     COLUMNS = 16,    /* coordinates of a task of means: those of step_sums */
     GROUP = 16,      /* tiles of a thread between two questions to the ticker, */
@@ -49,6 +51,10 @@ void vq_aq_decode(const float *books, size_t d, size_t m, const uint8_t *codes, 
         memcpy(sum, books + codes[i * m] * d, d * sizeof *sum);
         for (size_t j = 1; j < m; j++) {
             const float *word = books + (j * WORDS + codes[i * m + j]) * d;
+            if (j + AHEAD < m) {
+                const float *next = books + ((j + AHEAD) * WORDS + codes[i * m + j + AHEAD]) * d;
+                for (size_t t = 0; t < d; t += VQ_CACHELINE / sizeof *next) VQ_PREFETCH(next + t);
+            }
             for (size_t t = 0; t < d; t++) sum[t] += word[t];
         }
     }

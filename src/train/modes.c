@@ -13,7 +13,7 @@
 #define WORDS ((size_t)VQ_BYTEWORDS)
 #define TILE  ((size_t)VQ_MODES_TILE)
 
-enum { AHEAD = 4 }; /* vectors: which row of pairs is next is no pattern that the machine sees */
+enum { FEW = 4 }; /* candidates that are fetched ahead */
 
 /* Vectors of one tile while their codes move. */
 typedef struct tile {
@@ -58,6 +58,12 @@ static void tile_init(tile *t, const vq_modes *b, size_t n, uint8_t *codes, floa
     }
 }
 
+/* The codeword of book j that vector i has. */
+static size_t own_of(const tile *t, size_t i, size_t j)
+{
+    return t->codes[t->rows[i] * t->b->m + j];
+}
+
 /* y = r + the own codeword. */
 static void without(const tile *t, size_t i, const float *own, float *restrict y)
 {
@@ -81,25 +87,39 @@ static size_t judge(const vq_kernels *k, const float *y, size_t d, const float *
     return best;
 }
 
-/* Book j for vector i: the codeword nearest to y = r + the own one, if it is nearer than that.
- * dots + bias: how good codewords are, half a difference of `off` more or less; half: -|c|^2 / 2.
- * y is room, or (there) known. */
-static void choose(tile *t, size_t i, size_t j, const float *half, const float *dots,
-                   const float *bias, float off, float *y, bool there)
+/* Asks the memory for n floats: which come next is no pattern that the machine sees. */
+static void fetch(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += VQ_CACHELINE / sizeof *x) VQ_PREFETCH(x + i);
+}
+
+/* The codewords of book j that can be nearest to y = r + the own one for vector i, and those that
+ * are wanted of them fetched.  dots + bias: how good they are, but for `off`. */
+static size_t find(const tile *t, size_t i, size_t j, const float *dots, const float *bias,
+                   float off, uint32_t *candidates)
 {
     const vq_modes *b = t->b;
-    size_t d = b->d;
-    const float *book = b->books + j * WORDS * d;
-    uint8_t *code = &t->codes[t->rows[i] * b->m + j];
-    uint32_t candidates[WORDS];
+    const float *book = b->books + j * WORDS * b->d;
+    size_t own = own_of(t, i, j);
     size_t n = b->k->near_max_f32(dots, bias, WORDS, 2.0f * off, candidates);
-    size_t own = *code;
-    t->still[i]++;
-    if (n == 1 && candidates[0] == own) return;
-    if (!there) without(t, i, book + own * d, y);
+    if (n == 1 && candidates[0] == own) return 0;
+    fetch(book + own * b->d, b->d);
+    for (size_t c = 0; c < VQ_MIN(n, FEW); c++)
+        if (candidates[c] != own) fetch(book + candidates[c] * b->d, b->d);
+    return n;
+}
+
+/* The nearest of n > 0 candidates becomes the codeword of vector i in book j, if it is nearer than
+ * that was. */
+static void settle(tile *t, size_t i, size_t j, const float *half, const uint32_t *candidates,
+                   size_t n, const float *y)
+{
+    const vq_modes *b = t->b;
+    size_t d = b->d, own = own_of(t, i, j);
+    const float *book = b->books + j * WORDS * d;
     size_t best = judge(b->k, y, d, book, half, candidates, n, own);
     if (best == own) return;
-    *code = (uint8_t)best;
+    t->codes[t->rows[i] * b->m + j] = (uint8_t)best;
     t->still[i] = 0;
     const float *word = book + best * d;
     float *restrict r = t->r + i * d;
@@ -113,32 +133,41 @@ static void by_floats(tile *t, size_t j, const float *half)
     size_t d = b->d;
     const float *book = b->books + j * WORDS * d;
     float longest = 0.0f;
+    uint32_t candidates[WORDS];
     for (size_t c = 0; c < WORDS; c++) longest = fmaxf(longest, sqrtf(b->norms[j * WORDS + c]));
-    for (size_t i = 0; i < t->n; i++)
-        without(t, i, book + t->codes[t->rows[i] * b->m + j] * d, t->y + i * d);
+    for (size_t i = 0; i < t->n; i++) without(t, i, book + own_of(t, i, j) * d, t->y + i * d);
     vq_gemm_nt(t->n, WORDS, d, 1.0f, t->y, d, book, d, 0.0f, t->dots, WORDS);
     for (size_t i = 0; i < t->n; i++) {
-        float *y = t->y + i * d, length = sqrtf(b->k->dot_f32(y, y, d));
-        choose(t, i, j, half, t->dots + i * WORDS, half, vq_gemm_off(d, length, longest), y, true);
+        const float *y = t->y + i * d;
+        float off = vq_gemm_off(d, sqrtf(b->k->dot_f32(y, y, d)), longest);
+        size_t n = find(t, i, j, t->dots + i * WORDS, half, off, candidates);
+        t->still[i]++;
+        if (n > 0) settle(t, i, j, half, candidates, n, y);
     }
 }
 
 static const float *pairs_of(const tile *t, size_t i, size_t j)
 {
-    return t->b->bytes->pairs + (j * WORDS + t->codes[t->rows[i] * t->b->m + j]) * WORDS;
+    return t->b->bytes->pairs + (j * WORDS + own_of(t, i, j)) * WORDS;
 }
 
 static void by_bytes(tile *t, size_t j, const float *half)
 {
     const vq_modes *b = t->b;
+    uint32_t candidates[VQ_BYTEWORD_ROWS][WORDS];
+    size_t count[VQ_BYTEWORD_ROWS];
     for (size_t first = 0; first < t->n; first += VQ_BYTEWORD_ROWS) {
         size_t n = VQ_MIN(t->n - first, (size_t)VQ_BYTEWORD_ROWS);
+        for (size_t i = 0; i < n; i++) fetch(pairs_of(t, first + i, j), WORDS);
         vq_bytewords_dots(b->bytes, b->k, j, t->bytes, t->small, first, n, t->dots);
-        for (size_t i = first; i < first + n; i++) {
-            const float *ahead = pairs_of(t, VQ_MIN(i + AHEAD, t->n - 1), j);
-            for (size_t c = 0; c < WORDS; c += VQ_CACHELINE / sizeof(float)) VQ_PREFETCH(ahead + c);
-            choose(t, i, j, half, t->dots + (i - first) * WORDS, pairs_of(t, i, j),
-                   vq_bytewords_off(b->bytes, j, &t->small[i]), t->y, false);
+        for (size_t i = 0; i < n; i++)
+            count[i] = find(t, first + i, j, t->dots + i * WORDS, pairs_of(t, first + i, j),
+                            vq_bytewords_off(b->bytes, j, &t->small[first + i]), candidates[i]);
+        for (size_t i = 0; i < n; i++) {
+            t->still[first + i]++;
+            if (count[i] == 0) continue;
+            without(t, first + i, b->books + (j * WORDS + own_of(t, first + i, j)) * b->d, t->y);
+            settle(t, first + i, j, half, candidates[i], count[i], t->y);
         }
     }
 }

@@ -345,11 +345,16 @@ static size_t near_max_f32(const float *a, const float *b, size_t n, float withi
         top[0] = _mm512_max_ps(sums_from(a, b, i, n - i >= 16 ? 0xffff : first16(n - i)), top[0]);
     top[0] = _mm512_max_ps(_mm512_max_ps(top[0], top[1]), _mm512_max_ps(top[2], top[3]));
     const __m512 least = _mm512_set1_ps(_mm512_reduce_max_ps(top[0]) - within);
-    for (i = 0; i < n; i += 16) {
-        __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
-        unsigned near = _mm512_mask_cmp_ps_mask(k, sums_from(a, b, i, k), least, _CMP_NLT_UQ);
+    for (i = 0; i < n; i += 64) {
+        uint64_t near = 0;
+#pragma GCC unroll 4
+        for (size_t h = 0; h < 64; h += 16) {
+            __mmask16 k = n - i >= h + 16 ? 0xffff : n - i > h ? first16(n - i - h) : 0;
+            __m512 s = sums_from(a, b, k != 0 ? i + h : i, k);
+            near |= (uint64_t)_mm512_mask_cmp_ps_mask(k, s, least, _CMP_NLT_UQ) << h;
+        }
         for (; near != 0; near &= near - 1)
-            idx[count++] = (uint32_t)i + (uint32_t)__builtin_ctz(near);
+            idx[count++] = (uint32_t)i + (uint32_t)__builtin_ctzll(near);
     }
     return count;
 }

@@ -44,7 +44,7 @@ static coded code(const vq_codec *codec, uint32_t d, uint32_t bytes, size_t n)
     uint32_t m;
     cr_assert_eq(codec->plan(d, bytes, &m, &err), VQ_OK, "%s: %s", codec->name, err.text);
     d = vq_coded_dims(codec, d, m);
-    c.cm = (vq_code_model){codec, d, m, codec->code_bytes(d, m), NULL, NULL};
+    c.cm = (vq_code_model){codec, d, m, codec->code_bytes(d, m), NULL, NULL, NULL};
     c.x = make_rows(1, TRAINING, d);
     c.params = vq_mem_calloc(codec->nparams(d, m) + 1, sizeof(float));
     cr_assert_eq(codec->train(c.x, TRAINING, d, m, 1, 1, &ticker, c.params, &err), VQ_OK);
@@ -234,6 +234,27 @@ Test(codec, additive_codes_lose_less_than_product_codes)
         coded_fini(&pq);
         coded_fini(&aq);
     }
+}
+
+Test(codec, a_coder_changes_no_code)
+{
+    size_t checked = 0;
+    for (size_t i = 0; i < vq_codec_count; i++) {
+        const vq_codec *codec = vq_codecs[i];
+        if (codec->coder == NULL) continue;
+        coded c = code(codec, 24, few_bytes(codec), MOST);
+        uint8_t *rows = vq_mem_alloc(MOST, c.cm.code_bytes);
+        void *memory = vq_mem_alloc(codec->coder_size(c.cm.d, c.cm.m), 1);
+        for (size_t book = 0; book < c.cm.m; book++)
+            codec->coder(&c.cm, vq_kernels_get(), book, memory);
+        c.cm.coder = memory;
+        cr_assert_eq(codec->encode(&c.cm, vq_kernels_get(), c.x, MOST, rows, NULL), VQ_OK);
+        cr_assert_arr_eq(rows, c.rows, (size_t)MOST * c.cm.code_bytes, "%s", codec->name);
+        vq_mem_free(rows), vq_mem_free(memory);
+        coded_fini(&c);
+        checked++;
+    }
+    cr_assert_geq(checked, 1u);
 }
 
 Test(codec, additive_encoding_without_memory)
@@ -573,7 +594,7 @@ Test(codec, training_on_one_row_and_on_equal_rows)
             cr_assert_eq(codec->plan(WIDE, codec->codewords != 0 ? 4 : 0, &m, &err), VQ_OK);
             float *params = vq_mem_calloc(codec->nparams(WIDE, m) + 1, sizeof *params);
             cr_assert_eq(codec->train(x, n, WIDE, m, 1, 1, &ticker, params, &err), VQ_OK);
-            vq_code_model cm = {codec, WIDE, m, codec->code_bytes(WIDE, m), params, NULL};
+            vq_code_model cm = {codec, WIDE, m, codec->code_bytes(WIDE, m), params, NULL, NULL};
             cr_assert_eq(codec->encode(&cm, vq_kernels_get(), x, n, rows, &err), VQ_OK);
             codec->decode(&cm, rows, n, back);
             float most = codec->grain != 0 ? 0.9f : 1e-5f; /* a grid holds no vector exactly */
