@@ -22,7 +22,7 @@ static scene scene_of(const vq_codec *codec, uint32_t d, double bits, float *x, 
     uint32_t m;
     cr_assert_eq(codec->plan(d, codec->bytes_of_bits(d, bits), &m, &err), VQ_OK);
     cr_assert_eq(vq_coded_dims(codec, d, m), d);
-    s.cm = (vq_code_model){codec, d, m, m, NULL, NULL};
+    s.cm = (vq_code_model){.codec = codec, .d = d, .m = m, .code_bytes = m};
     s.params = vq_mem_calloc(codec->nparams(d, m), sizeof(float));
     cr_assert_eq(codec->train(x, n, d, m, 1, 1, NULL, s.params, &err), VQ_OK);
     s.cm.params = s.params;

@@ -27,7 +27,7 @@ static scene scene_new(const vq_codec *codec, uint32_t d, double bits, size_t n,
     vq_rng_init(&r, test_seed(), d);
     cr_assert_eq(codec->plan(d, codec->bytes_of_bits(d, bits), &m, &err), VQ_OK);
     d = vq_coded_dims(codec, d, m);
-    s.cm = (vq_code_model){codec, d, m, m, NULL, NULL};
+    s.cm = (vq_code_model){.codec = codec, .d = d, .m = m, .code_bytes = m};
     s.x = vq_alloc_f32(n, d);
     for (size_t i = 0; i < n * d; i++)
         s.x[i] = (float)(vq_rng_normal(&r) * pow((double)(i % d + 1), -falls));
