@@ -423,24 +423,6 @@ static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, fl
     return found;
 }
 
-static void step_sums(float *restrict r, size_t n, const float *steps, const uint8_t *before,
-                      const uint8_t *next, double *restrict sums)
-{
-    for (size_t i = 0; i < n; i++, r += 16) {
-        __m512 v = _mm512_loadu_ps(r);
-        if (before != NULL) {
-            v = _mm512_sub_ps(v, _mm512_loadu_ps(steps + before[i] * 16));
-            _mm512_storeu_ps(r, v);
-        }
-        if (next == NULL) continue;
-        double *sum = sums + next[i] * 16;
-        __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
-        __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
-        _mm512_storeu_pd(sum, _mm512_add_pd(_mm512_loadu_pd(sum), low));
-        _mm512_storeu_pd(sum + 8, _mm512_add_pd(_mm512_loadu_pd(sum + 8), high));
-    }
-}
-
 const vq_kernels vq_kernels_avx512 = {
     .isa = "avx512",
     .dot_f32 = dot_f32,
@@ -465,7 +447,6 @@ const vq_kernels vq_kernels_avx512 = {
     .dot_f32_u8 = dot_f32_u8,
     .argmax_f32 = argmax_f32,
     .near_max_f32 = near_max_f32,
-    .step_sums = step_sums,
     .minmax_f32 = minmax_f32,
     .quantize_u8 = quantize_u8,
     .select_u16 = select_u16,
