@@ -3,10 +3,10 @@
  * scan leaves those that may be among the best k by what it has read of their codes.  Of these the
  * surest are read to the end at once, so that the k-th best rises while the lists are still coming;
  * the others wait, and most of them need no reading when the k-th best is known.  Where there are
- * rows it is the k-th best by rows: the best of many estimates are those that err upwards most, and
- * a k-th best of estimates would leave out more neighbours than their bars do.  Other rows are read
- * in the order of what they may score at best, until the next cannot be among the best: there is no
- * depth to guess.
+ * rows it is the k-th best of what candidates score at least: the best of many estimates are those
+ * that err upwards most, and a k-th best of estimates would leave out more neighbours than their
+ * bars do.  Rows are read when all lists are done, in the order of what they may score at best,
+ * until the next cannot be among the best: there is no depth to guess.
  *
  * A bar is a band of confidence, not a bound: of the true neighbours, a part as small as the tail
  * of a normal law lies outside.  That is why it prunes. */
@@ -38,7 +38,7 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     vq_status rc = VQ_OK;
     const vq_model *m = &w->s->model;
     size_t room = w->room, all = vq_pool_cap(e->candidates) + room;
-    *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX, .err = err};
+    *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX};
     l->two = m->codec->two(&m->code) != 0;
     l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
     l->length = turned_length(m, x);
@@ -51,7 +51,6 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     l->most = vq_arena_take(arena, room, sizeof *l->most);
     l->seen = vq_arena_take(arena, all, sizeof *l->seen);
     l->hits = vq_arena_take(arena, all, sizeof *l->hits);
-    l->known = l->exact ? all : 0;
     VQ_REQUIRE(heap != NULL && l->slots != NULL && l->scores != NULL && l->most != NULL &&
                    l->seen != NULL && l->hits != NULL,
                VQ_ENOMEM, "scan: %zu vectors", room);
@@ -73,8 +72,9 @@ static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
     at->away = at->centred ? sqrtf(VQ_MAX(l->y_sq - 2.0f * at->from, 0.0f)) : 0.0f;
 }
 
-/* The most that a candidate may score, by the estimate of its whole code. */
-static float most_of(const vq_look *l, const vq_scan *w, const vq_seen *c, float estimate)
+/* What a candidate may score at least and at best, by the estimate of its whole code. */
+static void bounds_of(const vq_look *l, const vq_scan *w, const vq_seen *c, float estimate,
+                      float *least, float *most)
 {
     const vq_model *m = &w->s->model;
     const vq_sight *at = &l->sight;
@@ -86,7 +86,10 @@ static float most_of(const vq_look *l, const vq_scan *w, const vq_seen *c, float
     float product = estimate - from + (at->centred ? bar.half : 0.0f); /* of what is decoded */
     float noise = 2.0f * bar.half * at->noise * at->noise;
     float share = share_of(l, w, c->list);
-    return estimate + bar.turn * product + at->width * sqrtf(away * away + noise + share * share);
+    float middle = estimate + bar.turn * product;
+    float half = at->width * sqrtf(away * away + noise + share * share);
+    *least = middle - half;
+    *most = middle + half;
 }
 
 /* A score as the codes estimate it, in the order of scores that are handed out; larger is better.
@@ -97,44 +100,8 @@ static float handed_out(const vq_model *m, const vq_query *x, float estimate)
     return (float)(2.0 * (double)estimate - x->offset);
 }
 
-/* The row of a place, scored in the order of scores that are handed out; larger is better. */
-static vq_status score_row(const vq_shard *s, const vq_kernels *k, const vq_query *x,
-                           uint64_t place, float *score, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    const vq_model *m = &s->model;
-    const uint8_t *row;
-    VQ_TRY(vq_shard_row(s, place, &row, err));
-    *score = vq_exact_score(k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
-    if (!vq_metric_larger(m->metric)) *score = -*score;
-out:
-    return rc;
-}
-
-/* A candidate whose whole code has been read raises the k-th best: by its row where rows come
- * after, if the code says that it is among the best.  One that a copy has found does not: its list
- * may not have been looked up. */
-static void raise_kth(vq_look *l, const vq_scan *w, vq_pool *pool, uint64_t place, float estimate)
-{
-    const vq_query *x = l->x;
-    float score;
-    if (!l->exact) {
-        vq_kth_push(&l->kth, estimate);
-        return;
-    }
-    if (l->rc != VQ_OK || vq_copies_place(place) != place) return;
-    if (l->kth.n >= l->kth.k && !(estimate > l->kth.worst)) return;
-    l->rc = score_row(w->s, w->k, x, place, &score, l->err);
-    if (l->rc != VQ_OK) return;
-    pool->scored++;
-    if (pool->nknown < l->known)
-        pool->known[pool->nknown++] = (vq_hit){.score = score, .id = place};
-    double least = (double)score - (double)SLACK * (fabs((double)score) + fabs(x->offset));
-    double of_l2 = 0.5 * (least + x->offset);
-    vq_kth_push(&l->kth, (float)(w->s->model.metric == VQ_METRIC_L2 ? of_l2 : least - x->offset));
-}
-
-/* The whole code of a candidate: its score is final as far as codes go. */
+/* The whole code of a candidate: its score is final as far as codes go, and raises the k-th best:
+ * by the least that it may be where rows come after. */
 static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
 {
     const vq_code_model *code = &w->s->model.code;
@@ -142,10 +109,11 @@ static void read_code(vq_look *l, const vq_scan *w, vq_pool *pool, size_t at)
     float score = c->base + code->codec->score(code, w->k, l->tables, c->chunk->codes, c->slot);
     if (c->chunk->factors != NULL) score -= c->chunk->factors[c->slot];
     pool->codes += l->two;
-    raise_kth(l, w, pool, pool->places[at], score);
     pool->scores[at] = score;
     l->seen[at].read = true;
-    if (l->exact) pool->most[at] = most_of(l, w, c, score);
+    float least = score;
+    if (l->exact) bounds_of(l, w, c, score, &least, &pool->most[at]);
+    vq_kth_push(&l->kth, least);
 }
 
 /* Whole codes of the candidates of a part that are sure to be wanted: the best k while there is no
@@ -225,70 +193,34 @@ void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool)
 
 /* ---- rows ---- */
 
-#define NOWHERE UINT64_MAX /* no place */
-
 typedef struct ranking {
     const vq_shard *s;
     const vq_kernels *k;
     const vq_query *x;
     const vq_pool *pool;
     vq_kth kth;
-    vq_hit *known; /* the pool's, by a hash of their places: mask + 1, of which half are NOWHERE */
-    size_t mask;
 } ranking;
 
-static size_t slot_of(const ranking *r, uint64_t place)
-{
-    size_t at = (size_t)((place * 0x9e3779b97f4a7c15u) >> 32) & r->mask;
-    while (r->known[at].id != NOWHERE && r->known[at].id != place) at = (at + 1) & r->mask;
-    return at;
-}
-
-static vq_status hash_known(ranking *r, vq_arena *arena, vq_error *err)
+/* The row of a place joins the best. */
+static vq_status take_row(ranking *r, uint64_t place, vq_reservoir *best, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const vq_pool *pool = r->pool;
-    size_t size = 2;
-    while (size < 2 * pool->nknown) size *= 2;
-    r->known = vq_arena_take(arena, size, sizeof *r->known);
-    r->mask = size - 1;
-    VQ_REQUIRE(r->known != NULL, VQ_ENOMEM, "search: %zu rows", pool->nknown);
-    for (size_t i = 0; i < size; i++) r->known[i].id = NOWHERE;
-    for (size_t i = 0; i < pool->nknown; i++)
-        r->known[slot_of(r, pool->known[i].id)] = pool->known[i];
-out:
-    return rc;
-}
-
-/* NULL: its row has not been scored. */
-static const vq_hit *known_row(const ranking *r, uint64_t place)
-{
-    const vq_hit *h = &r->known[slot_of(r, place)];
-    return h->id == place ? h : NULL;
-}
-
-/* The row of a candidate joins the best. */
-static vq_status take_row(ranking *r, uint64_t place, vq_reservoir *best, uint64_t *rows,
-                          vq_error *err)
-{
-    vq_status rc = VQ_OK;
+    const vq_model *m = &r->s->model;
+    const vq_query *x = r->x;
+    const uint8_t *row;
     uint32_t slot;
     const vq_chunk_view *v = vq_shard_at(r->s, place, &slot);
-    const vq_hit *known = known_row(r, place);
-    float score;
-    if (known != NULL) {
-        score = known->score;
-    } else {
-        VQ_TRY(score_row(r->s, r->k, r->x, place, &score, err));
-        ++*rows;
-    }
+    VQ_TRY(vq_shard_row(r->s, place, &row, err));
+    float score = vq_exact_score(r->k, m->metric, m->store, x->wide, x->q_sq, row, m->d, x->unit);
+    if (!vq_metric_larger(m->metric)) score = -score;
     vq_kth_push(&r->kth, score);
     vq_reservoir_push(best, score, vq_le64(v->labels + 8 * (size_t)slot));
 out:
     return rc;
 }
 
-/* The rows of those that may still be among the best k: the first k, then the others in order. */
+/* The rows of those that may still be among the best k: the first k, then the others in order.
+ * *rows grows by those that were read. */
 static vq_status take_rows(ranking *r, uint32_t want, vq_arena *arena, vq_reservoir *best,
                            uint64_t *rows, vq_error *err)
 {
@@ -299,20 +231,17 @@ static vq_status take_rows(ranking *r, uint32_t want, vq_arena *arena, vq_reserv
     vq_hit *hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
     VQ_REQUIRE(heap != NULL && hits != NULL, VQ_ENOMEM, "search: %zu candidates", pool->n);
     vq_kth_init(&r->kth, heap, want);
-    VQ_TRY(hash_known(r, arena, err));
-    for (; n < pool->n; n++) {
-        const vq_hit *known = known_row(r, pool->places[n]);
-        float most = handed_out(&r->s->model, r->x, pool->most[n]);
-        hits[n] = (vq_hit){.score = known != NULL ? known->score : most, .id = n};
-    }
+    for (; n < pool->n; n++)
+        hits[n] = (vq_hit){.score = handed_out(&r->s->model, r->x, pool->most[n]), .id = n};
     vq_hits_select(hits, n, first);
-    for (; i < first; i++) VQ_TRY(take_row(r, pool->places[hits[i].id], best, rows, err));
+    for (; i < first; i++) VQ_TRY(take_row(r, pool->places[hits[i].id], best, err));
     n = first;
     for (size_t j = first; j < pool->n; j++)
         if (hits[j].score >= r->kth.worst) hits[n++] = hits[j];
     vq_hits_sort(hits + first, n - first);
     for (; i < n && hits[i].score >= r->kth.worst; i++)
-        VQ_TRY(take_row(r, pool->places[hits[i].id], best, rows, err));
+        VQ_TRY(take_row(r, pool->places[hits[i].id], best, err));
+    *rows += i;
 out:
     return rc;
 }
@@ -326,7 +255,6 @@ vq_status vq_look_rank(const vq_shard *s, const vq_kernels *k, const vq_query *x
     stats->codes += pool->codes;
     if (e->exact) {
         ranking r = {.s = s, .k = k, .x = x, .pool = pool};
-        stats->rows += pool->scored;
         VQ_TRY(take_rows(&r, e->k, arena, best, &stats->rows, err));
         goto out;
     }

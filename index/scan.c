@@ -130,10 +130,8 @@ vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *are
     p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
     p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
     p->most = w->look != NULL ? vq_arena_take(arena, cap + w->room, sizeof *p->most) : p->scores;
-    p->known = w->look != NULL ? vq_arena_take(arena, w->look->known, sizeof *p->known) : NULL;
-    VQ_REQUIRE(p->scores != NULL && p->places != NULL && p->most != NULL &&
-                   (w->look == NULL || p->known != NULL),
-               VQ_ENOMEM, "scan: %zu candidates", keep);
+    VQ_REQUIRE(p->scores != NULL && p->places != NULL && p->most != NULL, VQ_ENOMEM,
+               "scan: %zu candidates", keep);
 out:
     return rc;
 }
@@ -195,8 +193,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     bool copied = copies.done != NULL;
     *lists = 0;
-    for (uint32_t i = 0; (stop != NULL || i < x->nlists) && (w.look == NULL || look.rc == VQ_OK);
-         i++) {
+    for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
         ++*lists;
         uint32_t list = (uint32_t)x->lists[i].id;
@@ -224,7 +221,6 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     shrink(&w, pool);
-    if (w.look != NULL) VQ_TRY(look.rc);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;

@@ -177,10 +177,6 @@ typedef struct vq_pool {
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
     uint64_t codes;  /* that were read to the end, where error bars decide which are */
-    uint64_t scored; /* rows, in the course of the scan; */
-    vq_hit *known;   /* of these, while there is room, the scores as they are handed out (larger is
-                        better), */
-    size_t nknown;   /* ..and their places as ids */
     float threshold; /* nothing below it can be among the best; -inf at first */
     const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
 } vq_pool;
@@ -306,16 +302,13 @@ struct vq_look { /* memory of the arena */
     float length;    /* of what integers were multiplied by */
     uint32_t list;   /* that sight is of */
     vq_sight sight;
-    vq_kth kth;   /* of whole codes; exact: of rows */
-    vq_status rc; /* of the first row that could not be read, with err */
-    vq_error *err;
+    vq_kth kth;      /* of whole codes; exact: of the least that these may score */
     float y_sq;      /* squared length of the query in the coded space */
     uint32_t *slots; /* of a part, what its heads leave; */
     float *scores;   /* their estimates; */
     float *most;     /* what they may score at best */
     vq_seen *seen;   /* as many as the pool has room for */
     vq_hit *hits;    /* likewise, for sorting */
-    size_t known;    /* the pool's room for rows that are scored */
     size_t done;     /* candidates in front of the pool about which nothing is open */
 };
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
