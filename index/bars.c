@@ -42,8 +42,12 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     l->two = m->codec->two(&m->code) != 0;
     l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
     l->length = turned_length(m, x);
-    l->sight = (vq_sight){.centred = m->metric == VQ_METRIC_L2,
+    l->stretch = m->codec->stretch(&m->code, 1, e->bars);
+    l->away = m->codec->feel(&m->code, w->k, tables, 1, NULL, 0.0f, 0.0f);
+    l->sight = (vq_sight){.away = m->codec->feel(&m->code, w->k, tables, 0, NULL, 0.0f, 0.0f),
+                          .centred = m->metric == VQ_METRIC_L2,
                           .width = e->bars,
+                          .stretch = m->codec->stretch(&m->code, 0, e->bars),
                           .noise = w->s->brief.blur * l->length};
     float *heap = vq_arena_take(arena, e->k, sizeof *heap);
     l->slots = vq_arena_take(arena, room, sizeof *l->slots);
@@ -63,13 +67,20 @@ out:
 static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
 {
     const vq_model *m = &w->s->model;
+    const float *centroid = m->centroids + (size_t)list * m->d_code;
+    const float *weighed = w->s->brief.weighed;
     vq_sight *at = &l->sight;
     if (l->list == list) return;
     l->list = list;
     at->share = share_of(l, w, list);
-    at->base = w->k->dot_f32(l->x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
+    at->base = w->k->dot_f32(l->x->y, centroid, m->d_code);
     at->from = at->centred ? at->base - m->biases[list] : at->base;
-    at->away = at->centred ? sqrtf(VQ_MAX(l->y_sq - 2.0f * at->from, 0.0f)) : 0.0f;
+    if (!at->centred) return;
+    float away = l->y_sq - 2.0f * at->from;
+    for (int whole = 0; whole < (l->exact ? 2 : 1); whole++)
+        *(whole ? &l->away : &at->away) =
+            m->codec->feel(&m->code, w->k, l->tables, whole, centroid, away,
+                           weighed != NULL ? weighed[2 * (size_t)list + (size_t)whole] : 0.0f);
 }
 
 /* What a candidate may score at least and at best, by the estimate of its whole code. */
@@ -80,9 +91,8 @@ static void bounds_of(const vq_look *l, const vq_scan *w, const vq_seen *c, floa
     const vq_sight *at = &l->sight;
     vq_bar bar;
     m->codec->bar(&m->code, l->tables, c->chunk->codes, c->slot, 1, &bar);
-    /* Products that l2 estimates are with the query less the centroid, at this distance. */
     float from = at->centred ? c->base - m->biases[c->list] : c->base;
-    float away = at->centred ? bar.l2 * sqrtf(VQ_MAX(l->y_sq - 2.0f * from, 0.0f)) : bar.ip;
+    float away = l->stretch * bar.error * c->away;
     float product = estimate - from + (at->centred ? bar.half : 0.0f); /* of what is decoded */
     float noise = 2.0f * bar.half * at->noise * at->noise;
     float share = share_of(l, w, c->list);
@@ -159,7 +169,8 @@ size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_par
                                .slot = part.first + l->slots[j],
                                .list = part.list,
                                .estimate = l->scores[j],
-                               .base = l->sight.base};
+                               .base = l->sight.base,
+                               .away = l->away};
     }
     read_best(l, w, pool, first);
     return kept;

@@ -198,6 +198,8 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     size_t of_centroids = take(&all, vq_bytemat_size(m->nlist, m->d_code));
     size_t of_code = take(&all, code), of_centre = take(&all, m->d_code * sizeof(float));
     size_t of_shares = take(&all, m->nlist * sizeof(float));
+    bool weighed = m->bars != NULL && m->metric == VQ_METRIC_L2;
+    size_t of_weighed = take(&all, weighed ? 2 * sizeof(float) * m->nlist : 0);
     VQ_REQUIRE(all < SIZE_MAX / 8, VQ_ENOMEM, "searcher: %u lists", m->nlist);
     b->memory = vq_mem_alloc(all, 1);
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
@@ -209,6 +211,11 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
         b->shares = (float *)(void *)(at + of_shares);
         find_shares(b, m);
         VQ_TRY(find_blur(b, m, err));
+    }
+    if (weighed) {
+        b->weighed = (float *)(void *)(at + of_weighed);
+        for (size_t l = 0; l < m->nlist; l++)
+            m->codec->weigh(&m->code, k, m->centroids + l * m->d_code, b->weighed + 2 * l);
     }
     if (rows > 0 && m->metric == VQ_METRIC_L2 && m->mean != NULL) {
         b->centre = (float *)(void *)(at + of_centre);

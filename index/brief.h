@@ -18,7 +18,8 @@ typedef struct vq_brief {
     float *centre;        /* d_code: what these two make of the mean; NULL: queries keep it */
     float blur;           /* deviation of a product with a residual, over the lengths of both */
     float *shares;        /* nlist: of a product with a centroid, over the query's; or NULL */
-    void *memory;         /* owned */
+    float *weighed; /* nlist x 2: of the centroids, as vq_codec has it; NULL: not for these codes */
+    void *memory;   /* owned */
 } vq_brief;
 
 /* Quantizes the arrays of m, which must outlive b. */

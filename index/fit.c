@@ -30,6 +30,7 @@ void vq_fitted_fini(vq_fitted *f)
     vq_mem_free(f->routes);
     vq_mem_free(f->biases);
     vq_mem_free(f->params);
+    vq_mem_free(f->bars);
     vq_mem_free(f->groups);
     memset(f, 0, sizeof *f);
 }
@@ -166,11 +167,24 @@ static vq_status find_near(vq_fitting *f, vq_near_pairs *near, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
     size_t nq;
-    float *queries;
+    float *queries = NULL, *mean = NULL, *work = NULL;
     VQ_TRY(vq_fit_queries(f, &queries, &nq, err));
-    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n, queries, nq, near, err));
+    if (m->metric != VQ_METRIC_L2) { /* a query of products keeps the mean */
+        const vq_transform t = {.kind = m->transform_kind,
+                                .d = m->d,
+                                .d_out = m->d_code,
+                                .seed = m->seed,
+                                .matrix = f->out->matrix};
+        mean = vq_alloc_f32(1, m->d_code), work = vq_alloc_f32(1, VQ_MAX(m->d, m->d_code));
+        VQ_REQUIRE(mean != NULL && work != NULL, VQ_ENOMEM, "neighbours: %u floats", m->d_code);
+        vq_transform_one(&t, f->k, f->out->mean, work, mean);
+    }
+    VQ_TRY(
+        vq_near_pairs_find(m, f->y, f->lists, f->n, queries, nq, mean, f->p->threads, near, err));
 out:
     vq_mem_free(queries);
+    vq_mem_free(mean);
+    vq_mem_free(work);
     return rc;
 }
 
@@ -220,9 +234,13 @@ static vq_status find_codebooks(vq_fitting *f, vq_error *err)
     f->n = n;
     VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
                            f->out->params, err));
-    if (m->codec->calibrate != NULL)
+    if (m->codec->calibrate != NULL) {
+        f->out->bars = vq_mem_calloc(2 * VQ_BAR_WIDTHS, sizeof *f->out->bars);
+        VQ_REQUIRE(f->out->bars != NULL, VQ_ENOMEM, "error bars: %d widths", VQ_BAR_WIDTHS);
         VQ_TRY(m->codec->calibrate(m->d_code, m->m, near.o, near.q, near.n,
-                                   m->metric == VQ_METRIC_L2, f->out->params, err));
+                                   m->metric == VQ_METRIC_L2, f->out->params, f->out->bars, err));
+        m->bars = f->out->bars, m->nbars = VQ_BAR_WIDTHS;
+    }
     m->params = f->out->params;
 out:
     vq_near_pairs_fini(&near);

@@ -6,7 +6,7 @@
 #include "index/plan.h"
 
 typedef struct vq_fitted { /* owns what the model's pointers point to */
-    float *mean, *matrix, *query_matrix, *centroids, *biases, *routes, *params, *groups;
+    float *mean, *matrix, *query_matrix, *centroids, *biases, *routes, *params, *bars, *groups;
 } vq_fitted;
 
 typedef struct vq_queries { /* training queries, of length 1 for cosine */

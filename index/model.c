@@ -51,6 +51,7 @@ typedef struct field {
 static const field fields[] = {
     {"added", FIELD_COUNT, OFFSET(added), NULL, 0},
     {"added_spread", FIELD_MEAN, OFFSET(added_spread), NULL, 0},
+    {"bars", FIELD_COUNT, OFFSET(nbars), NULL, 0},
     {"codec", FIELD_CODEC, OFFSET(codec), NULL, 0},
     {"copies", FIELD_COUNT, OFFSET(copies), NULL, 0},
     {"d", FIELD_U32, OFFSET(d), NULL, 0},
@@ -104,6 +105,7 @@ static bool is_pq(const vq_model *m)
 size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
 {
     size_t n = 0;
+    if (m->nbars != 0) out[n++] = (vq_model_array){"bars", 2, (uint32_t)m->nbars, &m->bars};
     out[n++] = (vq_model_array){"biases", 1, m->nlist, &m->biases};
     out[n++] = (vq_model_array){"centroids", m->nlist, m->d_code, &m->centroids};
     size_t params = m->codec->nparams(m->d_code, m->m);
@@ -131,7 +133,8 @@ void vq_model_derive(vq_model *m, size_t value_min)
                               .d = m->d_code,
                               .m = m->m,
                               .code_bytes = m->codec->code_bytes(m->d_code, m->m),
-                              .params = m->params};
+                              .params = m->params,
+                              .bars = m->bars};
     m->shape = (vq_shape){.code_bytes = m->code.code_bytes,
                           .row_bytes = m->d * (uint32_t)vq_elem_size(m->store),
                           .factors = m->metric == VQ_METRIC_L2,
@@ -319,6 +322,9 @@ static vq_status check_values(const vq_model *m, vq_error *err)
     VQ_REQUIRE(m->gain == 0.0f || (m->metric != VQ_METRIC_L2 && m->codec->books != NULL),
                VQ_ECORRUPT, "meta: a gain of %g for %s and metric %s, which have none",
                (double)m->gain, m->codec->name, vq_metric_name(m->metric));
+    VQ_REQUIRE(m->nbars == 0 || (m->nbars == VQ_BAR_WIDTHS && m->codec->bar != NULL), VQ_ECORRUPT,
+               "meta: error bars of %" PRIu64 " widths for %s; expected %u or none", m->nbars,
+               m->codec->name, m->codec->bar != NULL ? (unsigned)VQ_BAR_WIDTHS : 0u);
     VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
                m->ngroups, m->nlist);
     bool routed = m->format >= VQ_FORMAT_DOCUMENTS && m->metric != VQ_METRIC_L2;
@@ -445,6 +451,20 @@ vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err
     return write_array(st, VQ_TUNE_KEY, rows, n, VQ_TUNE_COLS, err);
 }
 
+/* A wider bar reaches as far, at least. */
+static vq_status check_bars(const vq_model *m, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    for (size_t i = 0; i < 2 * VQ_BAR_WIDTHS; i++) {
+        float least = i % VQ_BAR_WIDTHS > 0 ? m->bars[i - 1] : 0.0f;
+        VQ_REQUIRE(isfinite(m->bars[i]) && m->bars[i] >= least, VQ_ECORRUPT,
+                   "model: number %zu of the error bars is %g; expected %g or more", i,
+                   (double)m->bars[i], (double)least);
+    }
+out:
+    return rc;
+}
+
 vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -465,6 +485,7 @@ vq_status vq_model_read(vq_model *m, const vq_snapshot *s, const vq_model *known
     }
     VQ_TRY(check_values(m, err));
     VQ_TRY(read_arrays(m, s, known, err));
+    if (m->nbars > 0) VQ_TRY(check_bars(m, err));
     if (m->ngroups > 0) VQ_TRY(vq_grouping_check(m, err));
     if (m->codec->check != NULL) VQ_TRY(m->codec->check(m->d_code, m->m, m->params, err));
     VQ_TRY(read_tune(m, s, err));

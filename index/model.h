@@ -20,6 +20,7 @@ typedef struct vq_model {
     uint64_t added;     /* vectors since the build; 0: none, or not known */
     uint64_t tuned_at;  /* what added was when the curve was measured */
     uint64_t ngroups;   /* groups in which lists lie; 0: none */
+    uint64_t nbars;     /* widths of error bars: VQ_BAR_WIDTHS, or 0: params tell */
     uint64_t nroutes;   /* vectors that lists are chosen by: nlist, or 0: the centroids */
     uint64_t labels;    /* of names: those from here on have not been given; 0: n of them have */
     uint32_t format, metric, d, d_code, nlist, m;
@@ -47,6 +48,7 @@ typedef struct vq_model {
     const float *routes;       /* nlist x d_code: what queries choose lists by; NULL: centroids */
     const float *biases; /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
     const float *params; /* codec's */
+    const float *bars;   /* 2 x nbars, of vq_code_model, if there are any */
     const float *groups; /* VQ_GROUPS_HEAD + ngroups, if there are groups (grouping.h) */
     const float *tune;   /* tune_rows x VQ_TUNE_COLS: recall and effort (relation.h); NULL: none */
     size_t tune_rows;

@@ -293,7 +293,8 @@ typedef struct vq_seen { /* beside a candidate of the pool */
     const vq_chunk_view *chunk;
     uint32_t slot, list;  /* of its code, which may be a copy's */
     float estimate, base; /* by its head; the list's share */
-    bool read;            /* to the end: the pool has the score of the whole code */
+    float away; /* what the query, for l2 less the centroid, feels of a whole code's error */
+    bool read;  /* to the end: the pool has the score of the whole code */
 } vq_seen;
 struct vq_look { /* memory of the arena */
     const vq_query *x;
@@ -302,14 +303,15 @@ struct vq_look { /* memory of the arena */
     float length;    /* of what integers were multiplied by */
     uint32_t list;   /* that sight is of */
     vq_sight sight;
-    vq_kth kth;      /* of whole codes; exact: of the least that these may score */
-    float y_sq;      /* squared length of the query in the coded space */
-    uint32_t *slots; /* of a part, what its heads leave; */
-    float *scores;   /* their estimates; */
-    float *most;     /* what they may score at best */
-    vq_seen *seen;   /* as many as the pool has room for */
-    vq_hit *hits;    /* likewise, for sorting */
-    size_t done;     /* candidates in front of the pool about which nothing is open */
+    float stretch, away; /* what sight has for heads, of whole codes */
+    vq_kth kth;          /* of whole codes; exact: of the least that these may score */
+    float y_sq;          /* squared length of the query in the coded space */
+    uint32_t *slots;     /* of a part, what its heads leave; */
+    float *scores;       /* their estimates; */
+    float *most;         /* what they may score at best */
+    vq_seen *seen;       /* as many as the pool has room for */
+    vq_hit *hits;        /* likewise, for sorting */
+    size_t done;         /* candidates in front of the pool about which nothing is open */
 };
 vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const void *tables,
                         const vq_effort *e, vq_arena *arena, vq_error *err);

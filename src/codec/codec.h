@@ -28,22 +28,26 @@ typedef struct vq_codec vq_codec;
  * An estimate is of the decoded vector, which is shorter than the vector: (1 + turn) times that is
  * unbiased, and then off by a deviation that a normal law describes. */
 typedef struct vq_bar {
-    float turn; /* squared tangent of the angle between vector and code */
-    float ip;   /* deviation of the product with the query */
-    float l2;   /* that of the product with a vector of length 1, spread like residuals */
-    float half; /* half of the vector's own squared length, roughly */
+    float turn;  /* squared tangent of the angle between vector and code */
+    float error; /* length of the error: times what a query feels, the estimate's deviation */
+    float half;  /* half of the vector's own squared length, roughly */
 } vq_bar;
+
+/* Widths at which bars are made right for true neighbours: 1/2, 1, ... deviations. */
+enum { VQ_BAR_WIDTHS = 7 };
+#define VQ_BAR_STEP 0.5f
 
 /* How a query looks at a list whose codes have error bars. */
 typedef struct vq_sight {
-    float base;   /* the list's share of a score */
-    float from;   /* l2: the score of the centroid itself; else base */
-    float away;   /* l2: the query's distance from the centroid; else unused */
-    bool centred; /* l2 */
-    float width;  /* of a bar, in deviations */
-    float noise;  /* where integers have found the query: deviation of a product with a residual of
-                     length 1, */
-    float share;  /* ..and of the list's share */
+    float base;    /* the list's share of a score */
+    float from;    /* l2: the score of the centroid itself; else base */
+    float away;    /* what the query, for l2 less the centroid, feels of a head's error */
+    bool centred;  /* l2 */
+    float width;   /* of a bar, in deviations; */
+    float stretch; /* ..and what those of heads are to be multiplied with */
+    float noise;   /* where integers have found the query: deviation of a product with a residual of
+                      length 1, */
+    float share;   /* ..and of the list's share */
 } vq_sight;
 
 /* A trained codec.  params may lie in the map. */
@@ -56,6 +60,8 @@ typedef struct vq_code_model {
     const float *params; /* nparams(d, m) floats, 64-byte aligned */
     const void *brief;   /* the codewords in bytes: prepare makes its tables of these; or NULL */
     const void *coder;   /* what encode goes faster by (the same codes); or NULL */
+    const float *bars;   /* 2 x VQ_BAR_WIDTHS: how many deviations of a head's, of a whole code's
+                            estimate stand for each width; NULL: params tell, as in older files */
 } vq_code_model;
 
 struct vq_codec {
@@ -84,9 +90,9 @@ struct vq_codec {
                        vq_ticker *ticker, float *params, vq_error *err);
     /* For codes with error bars: makes their bars right for true neighbours, from n pairs of a
      * residual o and what its product counts with (n x d each; centred: for l2, the query less the
-     * centroid).  NULL: nothing to do. */
+     * centroid).  bars: those of vq_code_model, to be filled.  NULL: nothing to do. */
     vq_status (*calibrate)(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
-                           int centred, float *params, vq_error *err);
+                           int centred, float *params, float *bars, vq_error *err);
     /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);
@@ -152,6 +158,17 @@ struct vq_codec {
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
                 int whole, vq_bar *out);
     int (*two)(const vq_code_model *cm);
+    /* What a product with the query of tables feels of an error of length 1, its deviation, by the
+     * heads' errors or the whole codes'.  centroid: for l2, of the query less that, which is so far
+     * away (squared), with the square that `weigh` has for it; else NULL. */
+    float (*feel)(const vq_code_model *cm, const vq_kernels *k, const void *tables, int whole,
+                  const float *centroid, float away_sq, float weighed);
+    /* The squares of what a centroid itself feels: of heads, of whole codes. */
+    void (*weigh)(const vq_code_model *cm, const vq_kernels *k, const float *centroid,
+                  float out[2]);
+    /* What the deviation of a head's or a whole code's estimate is to be multiplied with, so that
+     * bars of this width leave out of true neighbours what a normal law has above it. */
+    float (*stretch)(const vq_code_model *cm, int whole, float width);
     /* For codes with error bars: the mean squares of residuals' coordinates (d); returns the mean
      * squared error of products with what lies as far away as residuals reach.  NULL: the codec has
      * no bars. */

@@ -83,8 +83,9 @@ typedef struct vq_grid_tables {
     size_t leading;               /* groups up to the last that the head has planes of, likewise */
     float offset;                 /* what all-zero codes stand for */
     float felt[2]; /* deviation of a product over the error's length: of the head, of the whole */
-    float along[2], error[2], bend[2], stretch[2], plain, unit; /* of the params, likewise */
-    float sum[2];                                               /* of spread */
+    const float *weighted[2]; /* d: the query times spread / G, likewise; NULL: not asked for */
+    float along[2], error[2], bend[2], plain, unit; /* of the params, likewise */
+    float sum[2];                                   /* of spread */
 } vq_grid_tables;
 
 /* Members of vq_codec. */
@@ -108,6 +109,13 @@ typedef struct vq_grid_bar {
 vq_grid_bar vq_grid_bar_of(float typical, uint8_t length, uint8_t turn);
 vq_grid_bar vq_grid_bar_of_row(const vq_grid_params *p, const vq_grid_shape *s, const uint8_t *row,
                                bool whole);
+/* Half of the vector's squared length, roughly: plain of the params, and the sum of their spread.
+ */
+static inline float vq_grid_half(vq_grid_bar b, float plain, float sum)
+{
+    float sq = b.error * b.error, decoded = b.turn > 0.0f ? sq / b.turn * plain : 0.0f;
+    return 0.5f * (decoded + sq * sum);
+}
 /* Lengths, squared, and turns are twelfths of octaves: what a byte of 2^0 stands for. */
 float vq_grid_byte_error(void);
 float vq_grid_byte_turn(void);
@@ -122,7 +130,8 @@ vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float
                         vq_error *err);
 /* Members of vq_codec. */
 vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
-                            int centred, float *params, vq_error *err);
+                            int centred, float *params, float *bars, vq_error *err);
+float vq_grid_stretch(const vq_code_model *cm, int whole, float width);
 /* The deviation of a product with q over the error's length: spread as in params. */
 float vq_grid_felt(const vq_kernels *k, const float *spread, const float *q, size_t groups);
 /* Mean squares of the coordinates of each group. */

@@ -201,6 +201,8 @@ enum { LEAST_PAIRS = 200 }; /* fewer tell nothing about a tail */
 #define MOST_STRETCH 20.0
 #define WIDTH        2.5 /* deviations that are made right, of the two and three that are usual */
 #define TAIL         0.00621 /* of a normal law above them */
+#define TAIL_FROM    0.05    /* of the errors are looked at as a tail; */
+#define MOST_SHAPE   0.5     /* ..of a law whose variance is finite */
 
 float vq_grid_felt(const vq_kernels *k, const float *spread, const float *q, size_t groups)
 {
@@ -226,9 +228,10 @@ static double product(const vq_code_model *cm, const vq_grid_params *p, const vq
     return sum * (double)vq_grid_rho(s, row, whole);
 }
 
-/* One pair's error: of an estimate, what turn says of it, and its deviation. */
+/* One pair's error: of an estimate, what turn says of it, and its deviation by what the query
+ * feels, and as files without bars of their own have it. */
 typedef struct miss {
-    double error, turned, deviation;
+    double error, turned, deviation, plain;
 } miss;
 
 static int rising(const void *a, const void *b)
@@ -237,36 +240,111 @@ static int rising(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* From n misses: the multiple of what turn says that leaves the least squared error, and how much
- * wider a deviation has to be for WIDTH of them to leave out what they should. */
-static void settle(const miss *misses, size_t n, double *z, float *bend, float *stretch)
+/* The multiple of what turn says that leaves the least squared error. */
+static double bend_of(const miss *misses, size_t n)
 {
     double et = 0.0, tt = 0.0;
-    size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         et += misses[i].error * misses[i].turned;
         tt += misses[i].turned * misses[i].turned;
     }
-    double b = tt > 0.0 ? VQ_MIN(VQ_MAX(et / tt, 0.0), MOST_BEND) : 1.0;
-    for (size_t i = 0; i < n; i++)
-        if (misses[i].deviation > 0.0)
-            z[count++] = (misses[i].error - b * misses[i].turned) / misses[i].deviation;
-    if (count < LEAST_PAIRS) return;
+    return tt > 0.0 ? VQ_MIN(VQ_MAX(et / tt, 0.0), MOST_BEND) : 1.0;
+}
+
+/* Errors in deviations, rising; returns how many there are. */
+static size_t sort_errors(const miss *misses, size_t n, double bend, bool plain, double *z)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        double deviation = plain ? misses[i].plain : misses[i].deviation;
+        if (deviation > 0.0) z[count++] = (misses[i].error - bend * misses[i].turned) / deviation;
+    }
     qsort(z, count, sizeof *z, rising);
+    return count;
+}
+
+/* z has n errors, rising, of which those above TAIL_FROM of them are taken for a sample of a
+ * generalized Pareto law: its shape and scale by probability-weighted moments (Hosking and Wallis
+ * 1987, sec. 3).  The few that lie as far out as wide bars reach tell too little. */
+typedef struct tail {
+    double from, scale, shape;
+} tail;
+
+static tail tail_of(const double *z, size_t n)
+{
+    size_t first = (size_t)((1.0 - TAIL_FROM) * (double)n), m = n - first;
+    tail t = {.from = z[first - 1]};
+    double a = 0.0, b = 0.0;
+    for (size_t i = 0; i < m; i++) {
+        double excess = z[first + i] - t.from;
+        a += excess;
+        b += excess * (1.0 - ((double)i + 0.65) / (double)m);
+    }
+    a /= (double)m, b /= (double)m;
+    double k = a > 2.0 * b ? a / (a - 2.0 * b) - 2.0 : MOST_SHAPE; /* minus the shape */
+    t.shape = VQ_MIN(VQ_MAX(-k, -MOST_SHAPE), MOST_SHAPE);
+    t.scale = a * (1.0 - t.shape);
+    return t;
+}
+
+/* How far out a share of all lies. */
+static double reach_of(const tail *t, double share)
+{
+    double left = share / TAIL_FROM;
+    if (fabs(t->shape) < 1e-6) return t->from - t->scale * log(left);
+    return t->from + t->scale / t->shape * (pow(left, -t->shape) - 1.0);
+}
+
+/* Bars that leave out of n errors, rising, what a normal law has above their widths. */
+static void set_bars(const double *z, size_t n, float *bars)
+{
+    tail t = tail_of(z, n);
+    for (size_t i = 0; i < VQ_BAR_WIDTHS; i++) {
+        double width = VQ_BAR_STEP * (double)(i + 1), above = 0.5 * erfc(width / sqrt(2.0));
+        double at =
+            above > TAIL_FROM ? z[(size_t)((1.0 - above) * (double)(n - 1))] : reach_of(&t, above);
+        double least = i > 0 ? (double)bars[i - 1] : width / MOST_STRETCH;
+        bars[i] = (float)VQ_MIN(VQ_MAX(at, least), width * MOST_STRETCH);
+    }
+}
+
+/* From n misses: what makes bars right for them; and for readers of old the stretch, which leaves
+ * out what it should at one width. */
+static void settle(const miss *misses, size_t n, double *z, float *bend, float *stretch,
+                   float *bars)
+{
+    for (size_t i = 0; i < VQ_BAR_WIDTHS; i++) bars[i] = VQ_BAR_STEP * (float)(i + 1);
+    double b = bend_of(misses, n);
+    size_t count = sort_errors(misses, n, b, true, z);
+    if (count < LEAST_PAIRS) return;
     double at = z[(size_t)((1.0 - TAIL) * (double)(count - 1))];
     *bend = (float)b;
     *stretch = (float)VQ_MIN(VQ_MAX(at / WIDTH, 1.0 / MOST_STRETCH), MOST_STRETCH);
+    count = sort_errors(misses, n, b, false, z);
+    if (count >= LEAST_PAIRS) set_bars(z, count, bars);
+}
+
+float vq_grid_stretch(const vq_code_model *cm, int whole, float width)
+{
+    if (cm->bars == NULL) return vq_grid_params_of(cm->params, cm->d).stretch[whole];
+    const float *bars = cm->bars + (whole ? VQ_BAR_WIDTHS : 0);
+    float at = width / VQ_BAR_STEP - 1.0f;
+    if (at <= 0.0f) return bars[0] / VQ_BAR_STEP;
+    if (at >= (float)(VQ_BAR_WIDTHS - 1))
+        return bars[VQ_BAR_WIDTHS - 1] / (VQ_BAR_STEP * (float)VQ_BAR_WIDTHS);
+    size_t below = (size_t)at;
+    return (bars[below] + (at - (float)below) * (bars[below + 1] - bars[below])) / width;
 }
 
 vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
-                            int centred, float *params, vq_error *err)
+                            int centred, float *params, float *bars, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_kernels *k = vq_kernels_get();
     vq_code_model cm = {.d = d, .m = m, .code_bytes = m, .params = params};
     vq_grid_params p = vq_grid_params_of(params, d);
     vq_grid_shape s = vq_grid_shape_of(d, m);
-    float *last = array(params, p.head_spread) + s.groups;
+    float *last = array(params, p.head_spread) + s.groups, sums[2] = {0.0f, 0.0f};
     miss *misses[2] = {vq_mem_alloc(n, sizeof(miss)), vq_mem_alloc(n, sizeof(miss))};
     double *z = vq_mem_alloc(n, sizeof *z);
     uint8_t *rows = vq_mem_alloc(n, m);
@@ -274,26 +352,31 @@ vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float 
     VQ_REQUIRE(misses[0] != NULL && misses[1] != NULL && z != NULL && rows != NULL && codes != NULL,
                VQ_ENOMEM, "error bars: %zu pairs", n);
     VQ_TRY(vq_grid_encode(&cm, k, o, n, rows, err));
+    for (size_t g = 0; g < s.groups; g++) sums[0] += p.head_spread[g], sums[1] += p.spread[g];
     for (size_t i = 0; i < n; i++, o += d, q += d) {
         const uint8_t *row = rows + i * (size_t)m;
         vq_grid_codes(&cm, row, codes);
-        double truth = 0.0;
+        double truth = 0.0, half = 0.5 * (double)k->dot_f32(o, o, d);
         for (size_t j = 0; j < d; j++) truth += (double)o[j] * (double)q[j];
         for (int whole = 0; whole < 2; whole++) {
             vq_grid_bar b = vq_grid_bar_of_row(&p, &s, row, whole);
             double got = product(&cm, &p, &s, row, codes, q, whole);
-            double felt =
-                centred
-                    ? (double)(whole ? p.along : p.head_along) * sqrt((double)k->dot_f32(q, q, d))
-                    : (double)vq_grid_felt(k, whole ? p.spread : p.head_spread, q, s.groups);
-            misses[whole][i] =
-                (miss){.error = truth - got,
-                       .turned = (double)b.turn * got,
-                       .deviation = (double)b.error * sqrt(1.0 + (double)b.turn) * felt};
+            double felt = (double)vq_grid_felt(k, whole ? p.spread : p.head_spread, q, s.groups);
+            double length = sqrt((double)k->dot_f32(q, q, d));
+            double along = (double)(whole ? p.along : p.head_along) * length;
+            double error = (double)b.error * sqrt(1.0 + (double)b.turn);
+            /* What a search of l2 takes for the product: the length is told by the bar. */
+            double judged = got;
+            if (centred) judged += (double)vq_grid_half(b, p.plain, sums[whole]) - half;
+            misses[whole][i] = (miss){.error = truth - got,
+                                      .turned = (double)b.turn * judged,
+                                      .deviation = error * felt,
+                                      .plain = error * (centred ? along : felt)};
         }
     }
     for (int whole = 0; whole < 2; whole++)
-        settle(misses[whole], n, z, &last[VQ_GRID_BEND + whole], &last[VQ_GRID_STRETCH + whole]);
+        settle(misses[whole], n, z, &last[VQ_GRID_BEND + whole], &last[VQ_GRID_STRETCH + whole],
+               bars + whole * VQ_BAR_WIDTHS);
 out:
     vq_mem_free(misses[0]);
     vq_mem_free(misses[1]);

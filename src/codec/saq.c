@@ -218,6 +218,17 @@ static vq_status train_rabitq(const float *x, size_t n, uint32_t d, uint32_t m, 
 
 /* ---- scores -------------------------------------------------------------------------------- */
 
+/* What sums of entries are counted from, so that on the average over all codes they are right:
+ * entries stand above the least of their table, and of small ones most are rounded to it. */
+static float middle_of(const float *x, const uint8_t *luts, size_t planes, float scale)
+{
+    uint32_t entries = 0;
+    float sum = 0.0f;
+    for (size_t i = 0; i < planes * NIBBLES * 16; i++) entries += luts[i];
+    for (size_t i = 0; i < planes * G; i++) sum += x[i];
+    return 0.5f * sum - scale / 16.0f * (float)entries;
+}
+
 /* The tables of the head's planes; planes that the head has room for but not are zeros. */
 static bool head_tables(vq_grid_tables *t, const vq_grid_params *p, const float *q,
                         const float *sums, const vq_kernels *k, vq_arena *arena)
@@ -237,13 +248,13 @@ static bool head_tables(vq_grid_tables *t, const vq_grid_params *p, const float 
     }
     memset(at, 0, (size_t)(x + planes * G - at) * sizeof *at);
     t->scale = k->subset_luts(x, planes * NIBBLES, luts, &low);
-    t->low += low;
+    t->low += middle_of(x, luts, planes, t->scale);
     t->luts = luts;
     return true;
 }
 
 /* What error bars need of the query; squares: of its groups. */
-static void feel(vq_grid_tables *t, const vq_grid_params *p, const double *squares)
+static void set_felt(vq_grid_tables *t, const vq_grid_params *p, const double *squares)
 {
     double felt[2] = {0.0, 0.0};
     for (size_t g = 0; g < t->shape.groups; g++) {
@@ -254,11 +265,25 @@ static void feel(vq_grid_tables *t, const vq_grid_params *p, const double *squar
     }
     for (int i = 0; i < 2; i++) {
         t->felt[i] = (float)sqrt(felt[i] / G);
-        t->bend[i] = p->bend[i], t->stretch[i] = p->stretch[i];
+        t->bend[i] = p->bend[i];
     }
     t->along[0] = p->head_along, t->along[1] = p->along;
     t->error[0] = p->head_error, t->error[1] = p->error;
     t->plain = p->plain, t->unit = p->unit;
+}
+
+/* What `feel` multiplies centroids with. */
+static bool set_weighted(vq_grid_tables *t, const vq_grid_params *p, const float *q,
+                         vq_arena *arena)
+{
+    size_t groups = t->shape.groups;
+    float *to = vq_arena_take(arena, 2 * groups * G, sizeof *to);
+    for (int whole = 0; to != NULL && whole < 2; whole++, to += groups * G) {
+        const float *spread = whole ? p->spread : p->head_spread;
+        for (size_t j = 0; j < groups * G; j++) to[j] = spread[j / G] * (1.0f / G) * q[j];
+        t->weighted[whole] = to;
+    }
+    return to != NULL;
 }
 
 static int two(const vq_code_model *cm)
@@ -280,14 +305,29 @@ static void bar(const vq_code_model *cm, const void *tables, const uint8_t *bloc
         length = scale[2], turn = scale[3];
     }
     vq_grid_bar b = vq_grid_bar_of(t->error[whole], length, turn);
-    float error = b.error * sqrtf(1.0f + b.turn), sq = b.error * b.error;
-    float decoded = b.turn > 0.0f ? sq / b.turn * t->plain : 0.0f;
-    sq *= t->sum[whole];
-    error *= t->stretch[whole];
     *out = (vq_bar){.turn = b.turn * t->bend[whole],
-                    .ip = error * t->felt[whole],
-                    .l2 = error * t->along[whole],
-                    .half = 0.5f * (decoded + sq)};
+                    .error = b.error * sqrtf(1.0f + b.turn),
+                    .half = vq_grid_half(b, t->plain, t->sum[whole])};
+}
+
+static float feel(const vq_code_model *cm, const vq_kernels *k, const void *tables, int whole,
+                  const float *centroid, float away_sq, float weighed)
+{
+    const vq_grid_tables *t = tables;
+    if (centroid == NULL) return t->felt[whole];
+    if (cm->bars == NULL) return t->along[whole] * sqrtf(VQ_MAX(away_sq, 0.0f));
+    float own = t->felt[whole] * t->felt[whole];
+    float both = k->dot_f32(t->weighted[whole], centroid, cm->d);
+    return sqrtf(VQ_MAX(own - 2.0f * both + weighed, 0.0f));
+}
+
+static void weigh(const vq_code_model *cm, const vq_kernels *k, const float *centroid, float out[2])
+{
+    vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
+    for (int whole = 0; whole < 2; whole++) {
+        float felt = vq_grid_felt(k, whole ? p.spread : p.head_spread, centroid, cm->d / G);
+        out[whole] = felt * felt;
+    }
 }
 
 static float squares(const vq_code_model *cm, float *out)
@@ -390,7 +430,8 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
         t->offset -= 0.5f * (float)((1u << bits) - 1) * p.step[g] * sums[g];
     }
     set_integers(t, &p, squares, k);
-    feel(t, &p, squares);
+    set_felt(t, &p, squares);
+    if (cm->bars != NULL && !set_weighted(t, &p, q, arena)) return NULL;
     return head_tables(t, &p, q, sums, k, arena) ? t : NULL;
 }
 
@@ -409,7 +450,7 @@ static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void
     const vq_grid_tables *t = tables;
     /* An entry of a table is rounded; a plane of bits has G / 4 tables. */
     float blunt = t->scale * t->scale / 12.0f * (float)(t->shape.head * (G / 4));
-    float reach = t->stretch[0] * (at->centred ? t->along[0] * at->away : t->felt[0]);
+    float reach = at->stretch * at->away;
     vq_bars b = {.scale = t->scale,
                  .low = t->low,
                  .base = at->base,
@@ -512,8 +553,8 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
     .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
     .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
-    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .front = front, .fetch = fetch,       \
-    .squares = squares, .two = two
+    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .feel = feel, .weigh = weigh,         \
+    .stretch = vq_grid_stretch, .front = front, .fetch = fetch, .squares = squares, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

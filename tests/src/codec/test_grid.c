@@ -207,11 +207,14 @@ Test(grid, bars_of_an_ugly_set)
         scene s = scene_of(&vq_codec_saq, D, 3.0, ugly_rows(&r, N, D), N);
         size_t pairs = (size_t)N * QUERIES, out = 0, count = 0;
         float *o = vq_alloc_f32(pairs, D), *q = vq_alloc_f32(pairs, D);
+        float bars[2 * VQ_BAR_WIDTHS];
         for (size_t i = 0; i < pairs; i++) {
             memcpy(o + i * D, s.x + vq_rng_below(&r, N) * D, D * sizeof *o);
             memcpy(q + i * D, s.x + vq_rng_below(&r, N) * D, D * sizeof *q);
         }
-        cr_assert_eq(vq_grid_calibrate(D, s.cm.m, o, q, pairs / 2, centred, s.params, &err), VQ_OK);
+        cr_assert_eq(vq_grid_calibrate(D, s.cm.m, o, q, pairs / 2, centred, s.params, bars, &err),
+                     VQ_OK);
+        s.cm.bars = bars;
         uint8_t *row = vq_mem_alloc(1, s.cm.m), *block = vq_mem_alloc(VQ_BLOCK, s.cm.m);
         for (size_t i = pairs / 2; i < pairs; i++) {
             vq_bar bar;
@@ -221,12 +224,14 @@ Test(grid, bars_of_an_ugly_set)
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q + i * D, &arena);
             s.cm.codec->bar(&s.cm, t, block, 0, 1, &bar);
             double got = (double)s.cm.codec->score(&s.cm, vq_kernels_get(), t, block, 0);
-            double length = sqrt(dot(q + i * D, q + i * D, D));
-            double width = centred ? (double)bar.l2 * length : (double)bar.ip;
+            float felt = s.cm.codec->feel(&s.cm, vq_kernels_get(), t, 1, NULL, 0.0f, 0.0f);
+            double width = (double)(bar.error * felt * s.cm.codec->stretch(&s.cm, 1, 2.0f));
             cr_assert(isfinite(got) && isfinite(width));
             if (!(width > 0.0)) continue; /* vectors of nothing have no errors */
             count++;
-            out += dot(o + i * D, q + i * D, D) > got * (1.0 + (double)bar.turn) + 2.0 * width;
+            double length = dot(o + i * D, o + i * D, D); /* which l2 takes from the bar */
+            double judged = centred ? got + (double)bar.half - 0.5 * length : got;
+            out += dot(o + i * D, q + i * D, D) > got + (double)bar.turn * judged + 2.0 * width;
         }
         double share = (double)out / (double)count;
         cr_assert(share > 0.0227 * 0.8 && share < 0.0227 * 1.2, "%g are above two deviations",
@@ -238,6 +243,82 @@ Test(grid, bars_of_an_ugly_set)
         scene_end(&s);
     }
     vq_arena_fini(&arena);
+}
+
+/* What a query less a centroid feels of errors, found from the query's tables and what is known of
+ * the centroid, is what their difference would. */
+Test(grid, distances_are_felt_by_their_coordinates)
+{
+    enum { D = 192, N = 400 };
+    vq_rng r;
+    vq_arena arena;
+    vq_rng_init(&r, test_seed(), 8);
+    vq_arena_init(&arena);
+    const vq_kernels *k = vq_kernels_get();
+    float *x = normal_rows(&r, N, D), less[D], bars[2 * VQ_BAR_WIDTHS];
+    for (size_t i = 0; i < N * D; i++) x[i] /= 1.0f + (float)(i % D) / 16.0f;
+    scene s = scene_of(&vq_codec_saq, D, 6.0, x, N);
+    vq_grid_params p = vq_grid_params_of(s.params, D);
+    for (size_t i = 0; i < VQ_COUNT(bars); i++) bars[i] = 1.0f + (float)(i % VQ_BAR_WIDTHS);
+    for (size_t i = 0; i < 20; i++) {
+        const float *q = s.x + i * D, *c = s.x + (i + 20) * D;
+        float weighed[2];
+        double sq = 0.0;
+        for (size_t j = 0; j < D; j++) less[j] = q[j] - c[j];
+        sq = dot(less, less, D);
+        s.cm.codec->weigh(&s.cm, k, c, weighed);
+        for (int whole = 0; whole < 2; whole++) {
+            vq_arena_reset(&arena);
+            s.cm.bars = bars;
+            const void *t = s.cm.codec->prepare(&s.cm, k, q, &arena);
+            float got = s.cm.codec->feel(&s.cm, k, t, whole, c, (float)sq, weighed[whole]);
+            float want = vq_grid_felt(k, whole ? p.spread : p.head_spread, less, D / 16);
+            cr_assert(fabsf(got - want) < 1e-3f * want, "%g, not %g", (double)got, (double)want);
+            cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.0f), 2.0f);
+            cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.25f), 2.0f); /* 2.5 over it */
+            s.cm.bars = NULL; /* as files have it that know of no bars */
+            float along = whole ? p.along : p.head_along;
+            cr_assert_eq(s.cm.codec->feel(&s.cm, k, t, whole, c, (float)sq, 0.0f),
+                         along * sqrtf((float)sq));
+            cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.0f), p.stretch[whole]);
+        }
+    }
+    vq_arena_fini(&arena);
+    scene_end(&s);
+}
+
+/* Sums of tables are off by nothing on the average, though most entries of small tables are
+ * rounded to the least. */
+Test(grid, tables_round_to_neither_side)
+{
+    enum { D = 256, N = 640 };
+    vq_rng r;
+    vq_arena arena;
+    vq_rng_init(&r, test_seed(), 9);
+    vq_arena_init(&arena);
+    const vq_kernels *k = vq_kernels_get();
+    float *x = normal_rows(&r, N, D), *q = vq_alloc_f32(1, D);
+    scene s = scene_of(&vq_codec_rabitq, D, 1.0, x, N);
+    uint8_t *rows = vq_mem_alloc(N, s.cm.m), *blocks = vq_mem_alloc(N, s.cm.m);
+    void *scratch = vq_mem_alloc(1, vq_scan_scratch(N));
+    float score[N];
+    uint32_t idx[N];
+    encode(&s, s.x, N, rows);
+    vq_grid_pack(&s.cm, rows, N, blocks);
+    for (size_t j = 0; j < D; j++) q[j] = j < 4 ? 100.0f : 0.1f; /* a hundredth of a step */
+    const void *t = s.cm.codec->prepare(&s.cm, k, q, &arena);
+    cr_assert_eq(
+        s.cm.codec->scan(&s.cm, k, t, blocks, NULL, N, 0.0f, -INFINITY, scratch, idx, score), N);
+    double off = 0.0, sizes = 0.0;
+    for (size_t i = 0; i < N; i++) {
+        double exact = (double)s.cm.codec->score(&s.cm, k, t, blocks, i);
+        off += (double)score[i] - exact;
+        sizes += fabs((double)score[i] - exact);
+    }
+    cr_assert(fabs(off) < 0.2 * sizes, "off by %g on the average, of %g", off / N, sizes / N);
+    vq_arena_fini(&arena);
+    vq_mem_free(rows), vq_mem_free(blocks), vq_mem_free(scratch), vq_mem_free(q);
+    scene_end(&s);
 }
 
 /* scan_bars leaves out nothing that the bars of the heads, as `bar` has them, leave. */
@@ -264,6 +345,7 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
                            .away = 9.0f,
                            .centred = centred,
                            .width = 2.5f,
+                           .stretch = 1.25f,
                            .noise = centred ? 0.01f : 0.0f};
             vq_arena_reset(&arena);
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q, &arena);
@@ -273,7 +355,7 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
             for (size_t i = 0; i < N; i++) {
                 vq_bar bar;
                 s.cm.codec->bar(&s.cm, t, blocks, i, 0, &bar);
-                float width = centred ? bar.l2 * at.away : bar.ip;
+                float width = at.stretch * bar.error * at.away;
                 float noise = 2.0f * bar.half * at.noise * at.noise;
                 want[i] = plain[i] + bar.turn * (plain[i] - at.from + (centred ? bar.half : 0.0f)) +
                           at.width * sqrtf(width * width + noise);
@@ -332,7 +414,9 @@ Test(grid, shapes)
                 double got = (double)s.cm.codec->score(&s.cm, vq_kernels_get(), t, blocks, v);
                 vq_bar bar; /* whose deviation is ten times that of what integers round at most */
                 s.cm.codec->bar(&s.cm, t, blocks, v, 1, &bar);
-                cr_assert(fabs(got - want) <= 1e-5 * length * length + 0.5 * (double)bar.ip,
+                float felt = s.cm.codec->feel(&s.cm, vq_kernels_get(), t, 1, NULL, 0.0f, 0.0f);
+                cr_assert(fabs(got - want) <=
+                              1e-5 * length * length + 0.5 * (double)(bar.error * felt),
                           "%g, not %g", got, want);
                 for (size_t j = v * d; j < (v + 1) * d; j++) {
                     double e = (double)back[j] - (double)x[j];

@@ -203,9 +203,10 @@ Test(saq, bars_leave_out_what_they_should)
     enum { QUERIES = 40 };
     for (int alike = 0; alike < 2; alike++) { /* queries at random, and near the vectors */
         scene s = scene_new(&vq_codec_saq, 128, 3.0, 600, 0.7);
-        size_t d = s.cm.d, pairs = s.n * QUERIES, out = 0;
+        size_t d = s.cm.d, pairs = s.n * QUERIES, out[3] = {0, 0, 0};
         vq_error err;
         float *o = vq_alloc_f32(pairs, d), *q = vq_alloc_f32(pairs, d);
+        float bars[2 * VQ_BAR_WIDTHS];
         vq_rng r;
         vq_rng_init(&r, test_seed(), 5);
         for (size_t i = 0; i < pairs; i++) {
@@ -215,8 +216,10 @@ Test(saq, bars_leave_out_what_they_should)
                 q[i * d + j] = other[j] + (alike ? row[j] : 0.0f);
             }
         }
-        cr_assert_eq(vq_grid_calibrate((uint32_t)d, s.cm.m, o, q, pairs / 2, 0, s.params, &err),
-                     VQ_OK);
+        cr_assert_eq(
+            vq_grid_calibrate((uint32_t)d, s.cm.m, o, q, pairs / 2, 0, s.params, bars, &err),
+            VQ_OK);
+        s.cm.bars = bars;
         uint8_t *rows = vq_mem_alloc(1, s.cm.m), *block = vq_mem_alloc(VQ_BLOCK, s.cm.m);
         float *back = vq_alloc_f32(1, d);
         vq_arena arena;
@@ -229,12 +232,20 @@ Test(saq, bars_leave_out_what_they_should)
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q + i * d, &arena);
             s.cm.codec->bar(&s.cm, t, block, 0, 1, &bar);
             double got = (double)s.cm.codec->score(&s.cm, vq_kernels_get(), t, block, 0);
-            double most = got * (1.0 + (double)bar.turn) + 2.0 * (double)bar.ip;
-            out += dot(o + i * d, q + i * d, d) > most;
+            float felt = s.cm.codec->feel(&s.cm, vq_kernels_get(), t, 1, NULL, 0.0f, 0.0f);
+            for (size_t w = 0; w < 3; w++) {
+                float width = (float)(w + 1) * s.cm.codec->stretch(&s.cm, 1, (float)(w + 1));
+                double most = got * (1.0 + (double)bar.turn) + (double)(width * bar.error * felt);
+                out[w] += dot(o + i * d, q + i * d, d) > most;
+            }
         }
-        double share = 2.0 * (double)out / (double)pairs;
-        cr_assert(share > 0.0227 * 0.8 && share < 0.0227 * 1.2, "%g are above two deviations",
-                  share);
+        for (size_t w = 0; w < 3; w++) {
+            double share = 2.0 * (double)out[w] / (double)pairs;
+            double tail = 0.5 * erfc((double)(w + 1) / sqrt(2.0));
+            double slack = w < 2 ? 0.2 : 0.6; /* a few of a thousand */
+            cr_assert(fabs(share - tail) < slack * tail, "%g are above %zu deviations", share,
+                      w + 1);
+        }
         vq_arena_fini(&arena);
         vq_mem_free(o);
         vq_mem_free(q);
