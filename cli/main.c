@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c -- the table of commands, and the way from argv to one of them. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,23 @@ static int version(void)
     return CLI_DONE;
 }
 
+/* OpenBLAS has chosen its kernels before main: where others are faster, commands that multiply
+ * large matrices start anew.  Whatever hinders that makes them slow, no more. */
+static void choose_core(const cmd *c, char **argv)
+{
+    static const char *const large[] = {"build", "retrain", "add", "gt"};
+    char exe[4096];
+    bool wants = false;
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
+        wants |= strcmp(c->name, large[i]) == 0;
+    const char *core = wants && getenv("OPENBLAS_CORETYPE") == NULL ? vq_blas_core() : NULL;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (core == NULL || n < 0) return;
+    exe[n] = '\0';
+    if (strstr(exe, "/ld-") != NULL || setenv("OPENBLAS_CORETYPE", core, 0) != 0) return;
+    (void)execv(exe, argv);
+}
+
 static int run(int argc, char **argv)
 {
     if (argc < 2) {
@@ -143,20 +161,12 @@ static int run(int argc, char **argv)
     if (word[0] == '-') return fail(CLI_USAGE, "unknown option '%s'; see 'vq --help'", word);
     const cmd *c = find(word);
     if (c == NULL) return fail(CLI_USAGE, "no command '%s'; 'vq --help' lists them", word);
+    choose_core(c, argv);
     fail_as(c->name);
     return c->run(c, argc - 1, argv + 1);
 }
 
-/* OpenBLAS has chosen its kernels before main: where others are faster, vq starts anew. */
-static void choose_core(char **argv)
-{
-    const char *core = getenv("OPENBLAS_CORETYPE") == NULL ? vq_blas_core() : NULL;
-    if (core == NULL || setenv("OPENBLAS_CORETYPE", core, 0) != 0) return;
-    (void)execv("/proc/self/exe", argv); /* it returns if that cannot be: then slower */
-}
-
 int main(int argc, char **argv)
 {
-    choose_core(argv);
     return flushed(run(argc, argv));
 }

@@ -18,6 +18,12 @@
 enum { AHEAD = 4 };    /* codes that the memory is asked for before they are read */
 #define SLACK 0x1p-18f /* that floats of estimates may be off by, of what they are sums of */
 
+/* Far from its lists a query's estimates are differences of large numbers. */
+static float slack_of(const vq_query *x, float score)
+{
+    return SLACK * (fabsf(score) + (float)fabs(x->offset));
+}
+
 /* The length of what integers were multiplied by, which is what they blur. */
 static float turned_length(const vq_model *m, const vq_query *x)
 {
@@ -98,7 +104,7 @@ static void bounds_of(const vq_look *l, const vq_scan *w, const vq_seen *c, floa
     float share = share_of(l, w, c->list);
     float middle = estimate + bar.turn * product;
     float half = at->width * sqrtf(away * away + noise + share * share);
-    *least = middle - half;
+    *least = middle - half - slack_of(l->x, middle);
     *most = middle + half;
 }
 
@@ -242,8 +248,10 @@ static vq_status take_rows(ranking *r, uint32_t want, vq_arena *arena, vq_reserv
     vq_hit *hits = vq_arena_take(arena, pool->n + 1, sizeof *hits);
     VQ_REQUIRE(heap != NULL && hits != NULL, VQ_ENOMEM, "search: %zu candidates", pool->n);
     vq_kth_init(&r->kth, heap, want);
-    for (; n < pool->n; n++)
-        hits[n] = (vq_hit){.score = handed_out(&r->s->model, r->x, pool->most[n]), .id = n};
+    for (; n < pool->n; n++) {
+        float most = handed_out(&r->s->model, r->x, pool->most[n]);
+        hits[n] = (vq_hit){.score = most + slack_of(r->x, most), .id = n};
+    }
     vq_hits_select(hits, n, first);
     for (; i < first; i++) VQ_TRY(take_row(r, pool->places[hits[i].id], best, err));
     n = first;

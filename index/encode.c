@@ -93,7 +93,7 @@ static vq_status want_coder(encoder *e, uint64_t vectors, int threads, vq_error 
     vq_status rc = VQ_OK;
     const vq_model *m = e->job->model;
     if (m->codec->coder == NULL || e->coder != NULL || vectors < CODER_PAYS) goto out;
-    size_t size = m->codec->coder_size(m->d_code, m->m);
+    size_t size = m->codec->coder_size(e->k, m->d_code, m->m);
     if (size == SIZE_MAX) goto out;
     e->coder = vq_mem_alloc(size, 1);
     VQ_REQUIRE(e->coder != NULL, VQ_ENOMEM, "encoding: %u books as bytes", m->m);

@@ -30,6 +30,7 @@ static vq_status same_facts(const vq_model *a, const vq_model *b, vq_error *err)
         {"lists", a->nlist, b->nlist},
         {"groups of lists", a->ngroups, b->ngroups},
         {"routes", a->nroutes, b->nroutes},
+        {"error bars", a->nbars, b->nbars},
         {"coded dimensions", a->d_code, b->d_code},
         {"sub-quantizers", a->m, b->m},
         {"kinds of rotation", a->transform_kind, b->transform_kind},

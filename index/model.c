@@ -2,6 +2,7 @@
 /* model.c -- see model.h. */
 #include "index/model.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -118,6 +119,7 @@ size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
     if (m->query_map)
         out[n++] = (vq_model_array){"query_matrix", m->d_code, m->d, &m->query_matrix};
     if (m->nroutes != 0) out[n++] = (vq_model_array){"routes", m->nroutes, m->d_code, &m->routes};
+    assert(n <= VQ_MODEL_ARRAYS);
     return n;
 }
 
@@ -327,10 +329,11 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                m->codec->name, m->codec->bar != NULL ? (unsigned)VQ_BAR_WIDTHS : 0u);
     VQ_REQUIRE(m->ngroups <= m->nlist, VQ_ECORRUPT, "meta: %" PRIu64 " groups of %u lists",
                m->ngroups, m->nlist);
-    bool routed = m->format >= VQ_FORMAT_DOCUMENTS && m->metric != VQ_METRIC_L2;
+    bool routed = m->format >= VQ_FORMAT_DOCUMENTS && m->metric != VQ_METRIC_L2 &&
+                  m->codec->books != NULL; /* which are what learns */
     VQ_REQUIRE(m->nroutes == 0 || (m->nroutes == m->nlist && routed), VQ_ECORRUPT,
-               "meta: %" PRIu64 " routes of %u lists in format %u, metric %s", m->nroutes, m->nlist,
-               m->format, vq_metric_name(m->metric));
+               "meta: %" PRIu64 " routes of %u lists in format %u, metric %s, codec %s", m->nroutes,
+               m->nlist, m->format, vq_metric_name(m->metric), m->codec->name);
     VQ_REQUIRE(m->tuned_at <= m->added, VQ_ECORRUPT,
                "meta: tuned after %" PRIu64 " of %" PRIu64 " vectors were added", m->tuned_at,
                m->added);

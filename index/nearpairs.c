@@ -21,7 +21,7 @@ void vq_near_pairs_fini(vq_near_pairs *p)
     memset(p, 0, sizeof *p);
 }
 
-/* The sample, list by list, and room for one query. */
+/* The sample, list by list, and room for a query a thread. */
 typedef struct near_work {
     const vq_model *m;
     const vq_kernels *k;

@@ -232,9 +232,10 @@ static inline uint64_t vq_copies_place(uint64_t place)
 {
     return place & ~(UINT64_C(1) << 63);
 }
-typedef struct vq_marks { /* NULL: no copies are scanned */
-    uint64_t *done;       /* a bit a list: its vectors need no copies: scanned, or sure to be */
-    uint64_t *met;        /* bits by a hash of places that copies have found */
+typedef struct vq_marks { /* a bit a list; NULL: no copies are scanned */
+    uint64_t *done;       /* lists whose vectors need no copies: scanned, or sure to be */
+    uint64_t *met;        /* lists of which a vector has been found by its copy.. */
+    uint64_t *places;     /* ..and a bit by a hash of that vector's place */
 } vq_marks;
 /* No copies are scanned where there are none, or where all lists will be.  ahead: all lists of x
  * will be scanned; else they are done one by one (vq_copies_done). */

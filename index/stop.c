@@ -171,7 +171,7 @@ bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
     for (size_t some = VQ_MAX((size_t)t->effort->k, (size_t)SOME_ROWS); taken == n; some *= 4) {
         /* As a rule few are taken: the others need not be sorted. */
         float cut = some < pool->n ? t->k->kth_f32(pool->scores, pool->n, some) : -INFINITY;
-        bool all = cut <= floor;
+        bool all = !(cut > floor);
         cut = VQ_MAX(cut, floor);
         n = 0;
         for (size_t i = 0; i < pool->n; i++) {

@@ -34,20 +34,24 @@ static uint64_t row_bytes(const vq_model *m)
 }
 
 /* A query: as given, in the coded space, and the row it lends; its teacher's answers, its
- * candidates, what the live codes answer; products with the codewords of one book. */
+ * candidates, what the live codes answer; products with the codewords of one book, and as bytes. */
 static uint64_t query_bytes(const vq_model *m)
 {
     uint64_t candidates = 8 * (VQ_TEACHER_K + VQ_LIVE) + 4 * VQ_LIVE;
     return 4 * ((uint64_t)m->d + 3 * (uint64_t)m->d_code) + 8 * VQ_TEACHER_K + candidates +
-           4 * (uint64_t)m->codec->codewords;
+           5 * (uint64_t)m->codec->codewords;
 }
 
 static uint64_t model_bytes(const vq_model *m)
 {
     uint64_t floats =
         m->codec->nparams(m->d_code, m->m) + (uint64_t)m->d_code * (m->nlist + (uint64_t)m->d_code);
-    uint64_t routes = 4 * (uint64_t)m->d_code * m->nlist;
-    return 4 * STATES * floats + routes;
+    uint64_t routes = 4 * (uint64_t)m->d_code * m->nlist, books = 0;
+    if (m->codec->coder_size != NULL) {
+        size_t size = m->codec->coder_size(vq_kernels_get(), m->d_code, m->m);
+        books = size < SIZE_MAX ? size : 0;
+    }
+    return 4 * STATES * floats + routes + books;
 }
 
 uint64_t vq_taught_bytes(const vq_plan *p, uint64_t n, size_t nq)

@@ -101,8 +101,9 @@ out:
     return rc;
 }
 
-static size_t coder_size(uint32_t d, uint32_t m)
+static size_t coder_size(const vq_kernels *k, uint32_t d, uint32_t m)
 {
+    if (!vq_bytewords_pay(k)) return SIZE_MAX;
     return vq_bytewords_size(m, d);
 }
 

@@ -59,7 +59,7 @@ typedef struct vq_code_model {
     uint32_t code_bytes; /* per vector, without the factor */
     const float *params; /* nparams(d, m) floats, 64-byte aligned */
     const void *brief;   /* the codewords in bytes: prepare makes its tables of these; or NULL */
-    const void *coder;   /* what encode goes faster by (the same codes); or NULL */
+    const void *coder;   /* what encode goes faster by; or NULL */
     const float *bars;   /* 2 x VQ_BAR_WIDTHS: how many deviations of a head's, of a whole code's
                             estimate stand for each width; NULL: params tell, as in older files */
 } vq_code_model;
@@ -96,10 +96,11 @@ struct vq_codec {
     /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);
-    /* For who encodes many vectors: memory of coder_size bytes, 64-byte aligned, filled by a call
+    /* For who encodes many vectors: memory of coder_size bytes (SIZE_MAX: it does not pay here, or
+     * cannot be), 64-byte aligned, filled by a call
      * for each of the m books, which threads may share.  SIZE_MAX: not for this shape; NULL: the
      * codec has nothing of the kind. */
-    size_t (*coder_size)(uint32_t d, uint32_t m);
+    size_t (*coder_size)(const vq_kernels *k, uint32_t d, uint32_t m);
     void (*coder)(const vq_code_model *cm, const vq_kernels *k, size_t book, void *memory);
     /* Notes in a row what it needs of the vector's centroid (d) for metric l2; NULL: nothing. */
     void (*centre)(const vq_code_model *cm, const vq_kernels *k, const float *centroid,

@@ -23,8 +23,9 @@ enum {
     AHEAD = 3,       /* codewords: where the next lies is no pattern that the machine sees */
     MEAN_SWEEPS = 2, /* a round */
     COLUMNS = 16,    /* coordinates of a task of means: those of step_sums */
-    GROUP = 16,      /* tiles of a thread between two questions to the ticker, */
-    MEAN_GROUP = 4   /* ..and such tasks */
+    MEAN_WORKERS = 8,
+    GROUP = 16,    /* tiles of a thread between two questions to the ticker, */
+    MEAN_GROUP = 4 /* ..and such tasks */
 };
 
 /* ---- books ----------------------------------------------------------------------------------- */
@@ -128,17 +129,18 @@ static size_t mean_tasks(const job *b)
     return (b->d + COLUMNS - 1) / COLUMNS;
 }
 
-/* Workers in means. */
+/* Workers in means: each has COLUMNS floats a vector. */
 static int mean_team(const job *b)
 {
-    return vq_team((uint32_t)b->threads, mean_tasks(b));
+    return vq_team(VQ_MIN((uint32_t)b->threads, (uint32_t)MEAN_WORKERS), mean_tasks(b));
 }
 
 static vq_status job_init(job *b, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t workers = (size_t)b->threads, books, size = vq_bytewords_size(b->m, b->d);
+    size_t workers = (size_t)b->threads, books, size = SIZE_MAX;
     bool room = true;
+    if (vq_bytewords_pay(b->modes.k)) size = vq_bytewords_size(b->m, b->d);
     VQ_REQUIRE(vq_mul_size(b->m, WORDS, &books), VQ_EINVAL, "additive: %zu books", b->m);
     if (size < SIZE_MAX) b->byte_memory = vq_mem_alloc(size, 1);
     b->turned = vq_mem_alloc(b->n, b->m);

@@ -20,7 +20,7 @@
 #define NORM_MIN   1e-10f
 #define NORM_MAX   1e18f
 #define SPARE      1.001f /* bounds are computed in floats themselves */
-#define DEVIATIONS 4.0f
+#define DEVIATIONS 4.0f   /* of a score: eight of the difference of two */
 
 enum { MIDDLE = 128, MOST = 127, QUAD = 4, LANES = 4 };
 
@@ -198,6 +198,7 @@ float vq_bytewords_off(const vq_bytewords *w, size_t j, const vq_byterow *r)
     if (!(r->error < INFINITY && b->length < INFINITY)) return INFINITY;
     float of_row = r->error * b->length, of_word = (r->length + r->error) * b->error;
     float bound = SPARE * (of_row + of_word);
+    /* A loss of length e has the deviation e |c| / sqrt(d) in a product with c. */
     float usual = DEVIATIONS * sqrtf((of_row * of_row + of_word * of_word) / (float)w->d);
     return fminf(bound, usual) + vq_gemm_off(w->d, r->length, b->length);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bytewords.h -- codewords of additive books as bytes, to find by integers which of a book's 256
  * is nearest to what the other books leave of a vector: products in integers are several times as
- * fast as a GEMM of floats, and what both sides lose as bytes bounds how far they may be off.
+ * fast as a GEMM of floats, and what both sides lose as bytes tells how far they may be off.
  *
  * With r what all books leave and b the vector's own codeword of a book, codeword c has the score
  * (r + b) . c - |c|^2 / 2 = r . c + pair(b, c): the first by bytes, the second from a table. */
 #ifndef VQ_TRAIN_BYTEWORDS_H
 #define VQ_TRAIN_BYTEWORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,12 @@
 #include "src/math/panels.h"
 
 enum { VQ_BYTEWORDS = 256 }; /* codewords of a book */
+
+/* Whether all this is faster than a GEMM: not with plain loops over integers. */
+static inline bool vq_bytewords_pay(const vq_kernels *k)
+{
+    return (k->needs & (VQ_CPU_AVX2 | VQ_CPU_NEON)) != 0;
+}
 
 typedef struct vq_byteword_book { /* codewords are unit times their bytes, more or less */
     float unit, error;            /* error: the length of what is lost, at most */
@@ -59,7 +66,10 @@ enum { VQ_BYTEWORD_ROWS = 32 };
 void vq_bytewords_dots(const vq_bytewords *w, const vq_kernels *k, size_t j, const int8_t *rows,
                        const vq_byterow *of, size_t first, size_t n, float *scores);
 /* How far a score of vq_bytewords_dots, with its pair added in floats, may be off from one of
- * floats: dot_f32 of r + b, rounded to floats, with c.  INFINITY: no matter how far. */
+ * floats: dot_f32 of r + b, rounded to floats, with c.  INFINITY: no matter how far.  Of what bytes
+ * lose it takes four deviations, where that is less than the bound: in the turned axes losses have
+ * no direction, but those of vectors with very few coordinates that are not 0 may.  Who is missed
+ * for that is second best by less than the losses. */
 float vq_bytewords_off(const vq_bytewords *w, size_t j, const vq_byterow *r);
 /* The same for a GEMM of vectors of that length with codewords up to `longest` of d coordinates. */
 float vq_gemm_off(size_t d, float length, float longest);

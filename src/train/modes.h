@@ -4,8 +4,8 @@
  * to what the others leave.
  *
  * Which codewords can be nearest is found by integers (bytewords.h) or a GEMM; where there is more
- * than one, dot_f32 decides.  So codes depend neither on which of the two it was, nor on how many
- * vectors are coded together. */
+ * than one, dot_f32 decides.  So as a rule codes depend neither on which of the two it was, nor on
+ * how many vectors are coded together; bytewords.h tells of exceptions. */
 #ifndef VQ_TRAIN_MODES_H
 #define VQ_TRAIN_MODES_H
 

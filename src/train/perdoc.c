@@ -191,9 +191,10 @@ static double gain_of(const chunk *c, size_t i, size_t best, size_t own, const f
     const float *words = words_of(p, c->book), *norms = c->norms + c->book * p->kk;
     const uint32_t *near = p->near + (c->first + i) * p->count;
     double felt = 0.0;
-    for (size_t s = 0; s < p->count && near[s] != NONE; s++)
-        VQ_PREFETCH(c->table + near[s] * p->kk + best),
-            VQ_PREFETCH(c->table + near[s] * p->kk + own);
+    for (size_t s = 0; s < p->count && near[s] != NONE; s++) {
+        VQ_PREFETCH(c->table + near[s] * p->kk + best);
+        VQ_PREFETCH(c->table + near[s] * p->kk + own);
+    }
     double plain = (double)c->k->dot_f32(y, words + best * p->len, p->len) -
                    (double)c->k->dot_f32(y, words + own * p->len, p->len) + (double)norms[best] -
                    (double)norms[own];
@@ -262,7 +263,7 @@ static void choose(const chunk *c, size_t i, float *score, const float *bias, fl
     if (c->word_memory != NULL) without(c, i, y);
     if (c->byte_table != NULL && !(gain_of(c, i, best, own, y, here) > 0.0)) return;
     move_row(c, i, best, y, here);
-    put_row(c, i, y + p->len); /* where it is used y is but one row of a tile */
+    put_row(c, i, y + p->len); /* only with bytes, where all of a tile's y behind one row is free */
 }
 
 static vq_status modes_task(void *ctx, size_t task, int worker, vq_error *err)
@@ -306,7 +307,7 @@ static vq_status init_bytes(chunk *c, size_t rows, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_perdoc *p = c->p;
-    if (p->kk != VQ_BYTEWORDS) goto out;
+    if (p->kk != VQ_BYTEWORDS || !vq_bytewords_pay(c->k)) goto out;
     size_t size = p->len == p->d ? vq_bytewords_size(p->m, p->d) : SIZE_MAX;
     c->byte_table = vq_mem_alloc(p->nq, p->kk);
     c->unit = vq_alloc_f32(p->nq, 1);

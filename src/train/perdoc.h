@@ -31,7 +31,8 @@ typedef struct vq_perdoc {
     vq_ticker *ticker;
 } vq_perdoc;
 
-/* codes (n x m, one a byte): start in, result out.  Takes 64 MiB and kk floats a query, about. */
+/* codes (n x m, one a byte): start in, result out.  Takes 64 MiB and kk floats a query, about, and
+ * as many bytes. */
 vq_status vq_perdoc_encode(const vq_perdoc *p, uint8_t *codes, vq_error *err);
 
 /* For each of n rows the `count` queries that rank it best, of nq queries with k answers each (rows

@@ -146,6 +146,7 @@ Test(model, values_that_cannot_be)
         {VQ_ECORRUPT, "format", "1x", "format"},
         {VQ_ECORRUPT, "format", "", "format"},
         {VQ_EUNSUPPORTED, "codec", "pq9", "pq9"},
+        {VQ_ECORRUPT, "bars", "7", "error bars"},        /* a codec that has none */
         {VQ_ECORRUPT, "copies", "4000000000", "copies"}, /* more than vectors */
         {VQ_ECORRUPT, "copies", "-1", "copies"},
         {VQ_ECORRUPT, "d", "0", ""},
@@ -210,6 +211,41 @@ Test(model, values_that_cannot_be)
     write_model(path, &m, "n", "100", false);
     FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
     cr_assert(strstr(err.text, "checksum") != NULL);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Error bars rise with their widths, are numbers, and come with their array. */
+Test(model, error_bars)
+{
+    enum { BARS = 2 * VQ_BAR_WIDTHS };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    float *x = floats_new(), bars[BARS];
+    vq_model m = sample_model(&vq_codec_saq, VQ_TRANSFORM_DENSE, x);
+    const struct {
+        size_t at;
+        float value;
+    } wrong[] = {{0, -1.0f}, {3, NAN}, {BARS - 1, INFINITY}, {2, 0.0f}};
+    for (size_t i = 0; i < BARS; i++) bars[i] = 1.0f + (float)(i % VQ_BAR_WIDTHS);
+    m.bars = bars, m.nbars = VQ_BAR_WIDTHS;
+    write_model(path, &m, NULL, NULL, true);
+    OK(read_model(path, NULL, &m));
+    write_model(path, &m, "bars", "6", true);
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    write_model(path, &m, "routes", "3", true); /* of codes that learn */
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    for (size_t i = 0; i < VQ_COUNT(wrong); i++) {
+        float right = bars[wrong[i].at];
+        bars[wrong[i].at] = wrong[i].value;
+        write_model(path, &m, NULL, NULL, true);
+        FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+        cr_assert(strstr(err.text, "error bars") != NULL, "%s", err.text);
+        bars[wrong[i].at] = right;
+    }
+    m.nbars = 0;
+    write_model(path, &m, "bars", "7", true); /* and no array */
+    FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
     vq_mem_free(x);
     free(path);
     test_rmdir(dir);

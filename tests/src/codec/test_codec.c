@@ -242,9 +242,10 @@ Test(codec, a_coder_changes_no_code)
     for (size_t i = 0; i < vq_codec_count; i++) {
         const vq_codec *codec = vq_codecs[i];
         if (codec->coder == NULL) continue;
+        if (codec->coder_size(vq_kernels_get(), 24, 1) == SIZE_MAX) cr_skip("not on this machine");
         coded c = code(codec, 24, few_bytes(codec), MOST);
         uint8_t *rows = vq_mem_alloc(MOST, c.cm.code_bytes);
-        void *memory = vq_mem_alloc(codec->coder_size(c.cm.d, c.cm.m), 1);
+        void *memory = vq_mem_alloc(codec->coder_size(vq_kernels_get(), c.cm.d, c.cm.m), 1);
         for (size_t book = 0; book < c.cm.m; book++)
             codec->coder(&c.cm, vq_kernels_get(), book, memory);
         c.cm.coder = memory;
