@@ -152,7 +152,7 @@ vq_status vq_gain_find(vq_plan *p, const float *rows, const uint32_t *lists, siz
     double all = (double)t.nq * BEST;
     if ((double)found[best] < (double)found[0] + VQ_GAIN_WORTH * all) goto out;
     m->gain = 1.0f + (float)best * VQ_GAIN_STEP;
-    vq_plan_note(p, "gain %.1f: the codes find %.3f of neighbours in a sample instead of %.3f",
+    vq_plan_note(p, "gain %.1f: with it codes find %.3f of neighbours in a sample, without %.3f",
                  (double)m->gain, found[best] / all, found[0] / all);
 out:
     end(&t);
