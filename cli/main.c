@@ -140,8 +140,9 @@ static void choose_core(const cmd *c, char **argv)
     for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
         wants |= strcmp(c->name, large[i]) == 0;
     const char *core = wants && getenv("OPENBLAS_CORETYPE") == NULL ? vq_blas_core() : NULL;
+    if (core == NULL) return;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (core == NULL || n < 0) return;
+    if (n < 0) return;
     exe[n] = '\0';
     if (strstr(exe, "/ld-") != NULL || setenv("OPENBLAS_CORETYPE", core, 0) != 0) return;
     (void)execv(exe, argv);

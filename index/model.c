@@ -2,7 +2,6 @@
 /* model.c -- see model.h. */
 #include "index/model.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -119,7 +118,6 @@ size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS])
     if (m->query_map)
         out[n++] = (vq_model_array){"query_matrix", m->d_code, m->d, &m->query_matrix};
     if (m->nroutes != 0) out[n++] = (vq_model_array){"routes", m->nroutes, m->d_code, &m->routes};
-    assert(n <= VQ_MODEL_ARRAYS);
     return n;
 }
 

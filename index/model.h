@@ -116,7 +116,7 @@ typedef struct vq_model_array {
     uint64_t rows, cols;
     const float **place; /* in the model */
 } vq_model_array;
-enum { VQ_MODEL_ARRAYS = 9 };
+enum { VQ_MODEL_ARRAYS = 9 }; /* that vq_model_arrays knows */
 /* The arrays that this model has, and their shapes; returns their number. */
 size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS]);
 

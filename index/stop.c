@@ -149,9 +149,7 @@ float vq_stop_floor(const vq_stop *t)
     return t->kth.worst - t->effort->gap * t->unit; /* rounded the same everywhere */
 }
 
-/* Of hits (n, in order) those that are worth their rows; n: all of them, and who knows what is
- * next.
- */
+/* How many of n hits, in order, are worth their rows; n: of those behind them some may be, too. */
 static size_t worth(const vq_stop *t, const vq_hit *hits, size_t n)
 {
     size_t k = t->effort->k, taken = VQ_MIN(n, k);

@@ -96,10 +96,9 @@ struct vq_codec {
     /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);
-    /* For who encodes many vectors: memory of coder_size bytes (SIZE_MAX: it does not pay here, or
-     * cannot be), 64-byte aligned, filled by a call
-     * for each of the m books, which threads may share.  SIZE_MAX: not for this shape; NULL: the
-     * codec has nothing of the kind. */
+    /* For who encodes many vectors: memory of coder_size bytes, 64-byte aligned, filled by a call
+     * for each of the m books, which threads may share.  SIZE_MAX: not for this shape, or it does
+     * not pay by these kernels; NULL: the codec has nothing of the kind. */
     size_t (*coder_size)(const vq_kernels *k, uint32_t d, uint32_t m);
     void (*coder)(const vq_code_model *cm, const vq_kernels *k, size_t book, void *memory);
     /* Notes in a row what it needs of the vector's centroid (d) for metric l2; NULL: nothing. */

@@ -84,8 +84,7 @@ static void butterflies4(float *restrict a, float *restrict b, float *restrict c
     }
 }
 
-/* The orthonormal Hadamard transform of n = 2^k coordinates. */
-static void hadamard(float *x, size_t n)
+void vq_hadamard(float *x, size_t n)
 {
     size_t half = 1; /* stages below it are done */
     if (n >= TILE) {
@@ -109,8 +108,8 @@ void vq_hadamard_rotate(float *x, size_t d, uint64_t seed)
         vq_rng rng;
         vq_rng_init(&rng, seed, round);
         flip_signs(x, d, &rng);
-        hadamard(x, n);
-        if (n < d) hadamard(x + (d - n), n);
+        vq_hadamard(x, n);
+        if (n < d) vq_hadamard(x + (d - n), n);
     }
 }
 

@@ -32,6 +32,8 @@ void vq_transform_centre(const vq_transform *t, const float *x, float *out);
 /* n vectors (n x d -> n x d_out) by GEMM (dense); x is overwritten (the mean is taken off). */
 void vq_transform_many(const vq_transform *t, const vq_kernels *k, float *x, size_t n, float *y);
 
+/* The orthonormal Hadamard transform of n = 2^k floats, in place. */
+void vq_hadamard(float *x, size_t n);
 /* The structured rotation itself, in place, over d floats: three rounds of random signs and
  * orthonormal fast Hadamard transforms over the first and the last 2^floor(log2 d) coordinates. */
 void vq_hadamard_rotate(float *x, size_t d, uint64_t seed);

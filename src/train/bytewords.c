@@ -14,6 +14,7 @@
 
 #include "src/base/mem.h"
 #include "src/math/blas.h"
+#include "src/math/transform.h"
 #include "vq/vq.h"
 
 #define WORDS      ((size_t)VQ_BYTEWORDS)
@@ -22,35 +23,18 @@
 #define SPARE      1.001f /* bounds are computed in floats themselves */
 #define DEVIATIONS 4.0f   /* of a score: eight of the difference of two */
 
-enum { MIDDLE = 128, MOST = 127, QUAD = 4, LANES = 4 };
+enum { MIDDLE = 128, MOST = 127, QUAD = 4 };
 
 /* Codewords hold most of their length in a few coordinates, which bytes of one unit serve badly.
- * So both sides of the products are rotated: by Hadamard's matrix over every fourth of the first P
- * coordinates, P the largest power of two up to d, then over every fourth of the last P. */
-static void butterfly(float *restrict low, float *restrict high, size_t h)
-{
-    for (size_t t = 0; t < h; t++) {
-        float a = low[t], b = high[t];
-        low[t] = a + b, high[t] = a - b;
-    }
-}
-
-static void hadamard(float *x, size_t p)
-{
-    for (size_t h = LANES; h < p; h *= 2)
-        for (size_t i = 0; i < p; i += 2 * h) butterfly(x + i, x + i + h, h);
-    float scale = 1.0f / sqrtf((float)(p / LANES));
-    for (size_t j = 0; j < p; j++) x[j] *= scale;
-}
-
+ * So both sides of the products are rotated: by Hadamard's matrix over the first P coordinates, P
+ * the largest power of two up to d, then over the last P. */
 static void turn(const float *x, size_t d, float *restrict out)
 {
-    size_t p = LANES;
+    size_t p = 1;
     memcpy(out, x, d * sizeof *out);
-    if (d < 2 * LANES) return;
     while (2 * p <= d) p *= 2;
-    hadamard(out, p);
-    if (p < d) hadamard(out + d - p, p);
+    vq_hadamard(out, p);
+    if (p < d) vq_hadamard(out + d - p, p);
 }
 
 /* Bytes of one book's panels.  While they are made its pairs hold a panel of floats and bytes. */

@@ -63,8 +63,10 @@ static double dot(const float *x, const float *y, size_t d)
     return sum;
 }
 
+/* What is said are four deviations: a score in ten thousand may lie outside, and none far. */
 Test(bytewords, scores_are_within_what_is_said)
 {
+    size_t all = 0, outside = 0;
     static const size_t dims[] = {1, 2, 7, 8, 9, 31, 64, 100, 231};
     static const float scales[][2] = {{1.0f, 1.0f}, {1e-9f, 1e-3f}, {1e12f, 1e-30f}, {3.0f, 1e9f}};
     for (size_t s = 0; s < VQ_COUNT(dims) * VQ_COUNT(scales); s++) {
@@ -84,12 +86,15 @@ Test(bytewords, scores_are_within_what_is_said)
                 double want =
                     dot(w.rows + i * d, word, d) + dot(own, word, d) - 0.5 * (double)w.norms[K + c];
                 double got = (double)(w.scores[i * K + c] + pairs[c]);
-                cr_assert_leq(fabs(got - want), (double)off, "d %zu, row %zu, codeword %zu", d, i,
-                              c);
+                cr_assert_leq(fabs(got - want), 1.5 * (double)off, "d %zu, row %zu, codeword %zu",
+                              d, i, c);
+                outside += fabs(got - want) > (double)off;
+                all++;
             }
         }
         world_fini(&w);
     }
+    cr_assert(outside * 10000 <= all, "%zu of %zu", outside, all);
 }
 
 Test(bytewords, the_bound_is_a_small_part_of_the_lengths)
