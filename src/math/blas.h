@@ -28,8 +28,8 @@ vq_status vq_cholesky(double *a, size_t d, double *inverse, vq_error *err);
 /* The orthogonal d x d matrix R nearest to a: R = U V^T of a = U S V^T (Procrustes). */
 vq_status vq_procrustes(const double *a, size_t d, double *r, vq_error *err);
 
-/* The core type that OpenBLAS (its name for this one, its configuration) had better be told in
- * OPENBLAS_CORETYPE; NULL: none. */
-const char *vq_blas_better_core(const char *core, const char *config);
+/* The core type that OpenBLAS had better be told in OPENBLAS_CORETYPE, where it has chosen `core`
+ * and the processor has `cpu` (VQ_CPU_* bits); NULL: none. */
+const char *vq_blas_better_core(const char *core, uint32_t cpu);
 
 #endif
