@@ -8,7 +8,7 @@
 
 #include "index/calibrate.h"
 #include "index/pagecheck.h"
-#include "index/stored.h"
+#include "index/placed.h"
 #include "src/base/bytes.h"
 #include "src/eval/exact.h"
 
@@ -145,20 +145,19 @@ static vq_status find_truth(tuner *t, vq_error *err)
     vq_status rc = VQ_OK;
     vq_probes *p = &t->probes;
     vq_source *src = NULL;
-    vq_build_opts ids = VQ_BUILD_OPTS_INIT;
+    const uint64_t *labels;
     uint32_t most = t->ks[t->nks - 1], k = most + (t->job->queries == NULL);
     uint64_t *found = NULL;
     p->truth_k = most;
     if (t->shard.model.store == VQ_ELEM_NONE) return VQ_OK;
-    VQ_TRY(vq_stored_open(&src, t->file, NULL, err));
-    vq_stored_defaults(src, &ids);
+    VQ_TRY(vq_placed_open(&src, &t->shard, &labels, err));
     found = vq_mem_alloc(p->n, (size_t)k * sizeof *found);
     p->truth = vq_mem_alloc(p->n, (size_t)most * sizeof *p->truth);
     VQ_REQUIRE(found != NULL && p->truth != NULL, VQ_ENOMEM, "tune: %zu queries", p->n);
     vq_exact_opts o = {.metric = t->shard.model.metric,
                        .k = k,
                        .threads = (uint32_t)t->job->threads,
-                       .ids = ids.ids,
+                       .ids = labels,
                        .progress = on_progress,
                        .progress_ctx = t->job->ticker};
     VQ_TRY(vq_exact(src, p->x, p->n, &o, found, NULL, err));

@@ -183,6 +183,41 @@ static size_t points_of(const char *path, vq_tune_point *points, size_t max)
     return n;
 }
 
+/* Names that came late have labels of no order; what is found is still held against what is right.
+ */
+Test(tune, of_names_that_came_late, .timeout = 600)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq"),
+         (*text)[16] = malloc(N * sizeof *text);
+    const char **names = malloc(N * sizeof *names);
+    float *x = scattered(1, N);
+    vq_tune_point points[96];
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_writer *w = NULL;
+    vq_source *late = NULL;
+    float best = 0;
+    for (size_t i = 0; i < N; i++) {
+        (void)snprintf(text[i], sizeof text[i], "n%05zu", i * 7919 % 100003);
+        names[i] = text[i];
+    }
+    o.names = names, o.nids = N / 2, o.no_tune = 1;
+    build(path, x, N / 2, D, VQ_F32, &o);
+    OK(vq_source_open_array(&late, x + (size_t)N / 2 * D, N - N / 2, D, VQ_F32, &err));
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_add(w, late, NULL, names + N / 2, N - N / 2, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    vq_source_close(late);
+    OK(vq_tune(path, NULL, &err));
+    size_t n = points_of(path, points, VQ_COUNT(points));
+    for (size_t i = 0; i < n; i++)
+        if (points[i].k == K) best = VQ_MAX(best, points[i].recall);
+    cr_assert_gt(best, 0.98f, "%g", (double)best);
+    vq_mem_free(x);
+    free(text), free(names), free(path);
+    test_rmdir(dir);
+}
+
 /* One thread or three, at the end of a build or later: the same numbers.  The digest is that of the
  * content. */
 Test(tune, the_same_for_any_threads, .timeout = 600)
