@@ -50,6 +50,7 @@ void vq_mask_free(vq_mask *m)
     vq_mem_free(m->bits);
     vq_mem_free(m->counts);
     vq_mem_free(m->sizes);
+    vq_mem_free(m->places);
     vq_mem_free(m);
 }
 
@@ -119,6 +120,20 @@ out:
     return rc;
 }
 
+/* Where those lie that may be answered. */
+static vq_status list_places(vq_mask *m, vq_error *err)
+{
+    size_t n = 0;
+    m->places = vq_mem_alloc((size_t)m->matches + 1, sizeof *m->places);
+    if (m->places == NULL)
+        return vq_fail(err, VQ_ENOMEM, "filter: %llu places", (unsigned long long)m->matches);
+    for (uint32_t l = 0; l < m->nlist; l++)
+        for (uint32_t at = 0; m->counts[l] > 0 && at < m->sizes[l]; at += 64)
+            for (uint64_t bits = m->bits[l][at / 64]; bits != 0; bits &= bits - 1)
+                m->places[n++] = (uint64_t)l << 32 | (at + (uint32_t)__builtin_ctzll(bits));
+    return VQ_OK;
+}
+
 vq_status vq_mask_make(vq_shard *s, const vq_filter *f, const vq_expr *e, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -132,6 +147,7 @@ vq_status vq_mask_make(vq_shard *s, const vq_filter *f, const vq_expr *e, vq_err
                "filter: %u lists", m->nlist);
     if (f != NULL) VQ_TRY(choose_ids(m, s, f, err));
     if (e != NULL) VQ_TRY(vq_select(m, f == NULL, s, e, err));
+    if (m->matches <= VQ_MASK_LISTED) VQ_TRY(list_places(m, err));
     vq_mask_free(s->mask);
     s->mask = m;
     m = NULL;
@@ -188,14 +204,9 @@ vq_status vq_mask_all(const vq_mask *m, vq_pool *pool, vq_arena *arena, vq_error
     pool->places = vq_arena_take(arena, all + 1, sizeof *pool->places);
     VQ_REQUIRE(pool->scores != NULL && pool->places != NULL, VQ_ENOMEM, "filter: %zu candidates",
                all);
-    for (uint32_t l = 0; l < m->nlist; l++)
-        for (uint32_t slot = 0, left = m->counts[l]; left > 0; slot++) {
-            uint64_t place = (uint64_t)l << 32 | slot;
-            if (!vq_mask_has(m, place)) continue;
-            left--;
-            pool->scores[pool->n] = 0.0f;
-            pool->places[pool->n++] = place;
-        }
+    memset(pool->scores, 0, all * sizeof *pool->scores);
+    memcpy(pool->places, m->places, all * sizeof *pool->places);
+    pool->n = all;
 out:
     return rc;
 }

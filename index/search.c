@@ -374,7 +374,7 @@ static vq_status search_tile(vq_searcher *s, const float *q, size_t n, uint32_t 
         t.effort = vq_searcher_effort_of(s, t.shard, k);
         t.batch = batch_of(s, &t.effort, t.shard, n);
         const vq_mask *mask = t.shard->mask;
-        t.few = mask != NULL && t.effort.exact &&
+        t.few = mask != NULL && mask->places != NULL && t.effort.exact &&
                 mask->matches <= VQ_MAX(t.effort.candidates, (uint32_t)FEW);
         VQ_TRY(search_shard(&t, err));
     }
