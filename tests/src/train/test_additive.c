@@ -219,7 +219,7 @@ Test(additive, sweeps_only_lower_the_error)
             cr_assert_leq(error_of_row(&w, i, codes + i * w.m), was * (1.0 + 1e-4) + 1e-5);
         }
         double now = error_of(&w, codes);
-        cr_assert_lt(now, before);
+        cr_assert_leq(now, before * (sweeps == 1 ? 0.999 : 1.0 + 1e-6), "sweep %u", sweeps);
         before = now;
         memcpy(start, codes, w.n * w.m);
     }
@@ -334,9 +334,9 @@ Test(additive, codewords_that_nobody_uses_stay)
     for (size_t i = 0; i < 2 * K * D; i++) books[i] = 1e6f + (float)i; /* too far to be chosen */
     memcpy(was, books, 2 * K * D * sizeof *was);
     cr_assert_eq(vq_aq_train(x, N, D, 2, 1, 1, NULL, books, codes, NULL, NULL), VQ_OK);
+    cr_assert(memcmp(books, was, D * sizeof *was) != 0); /* the other may be right as it was */
     for (size_t c = 0; c < 2 * K; c++)
-        cr_assert_eq(memcmp(books + c * D, was + c * D, D * sizeof *was) != 0, c % K == 0, "%zu",
-                     c);
+        cr_assert(c % K == 0 || memcmp(books + c * D, was + c * D, D * sizeof *was) == 0, "%zu", c);
     vq_mem_free(books), vq_mem_free(was);
 }
 
