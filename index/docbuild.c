@@ -233,6 +233,7 @@ static vq_status take(vq_doc_build *b, const vq_idmap *im, size_t rank, uint32_t
     *from_stored = false;
     uint64_t at = im->rows != NULL ? im->rows[i] : i; /* bad rows counted */
     if (b->src != NULL) VQ_TRY(vq_stored_document(b->src, at, &stored, err));
+    b->found += !vq_doc_empty(&stored);
     VQ_TRY(take_tags(b, rank, &stored, list, &n, err));
     VQ_TRY(vq_docs_numbers(&b->docs, list, n, &e.tags, &e.ntags, err));
     a = given(b, TIME, rank, &row);
@@ -266,6 +267,7 @@ vq_status vq_doc_build_write(vq_doc_build *b, const vq_idmap *im, vq_store *st, 
         VQ_TRY(take(b, im, rank, list, &u, &from_stored, err));
         if (b->docs.nedits > before) stored[before] = from_stored;
     }
+    if (b->src != NULL) VQ_TRY(vq_stored_documents_found(b->src, b->found, err));
     for (size_t i = 0; i < b->docs.nedits; i++) { /* the bytes do not move any more */
         vq_doc_edit *e = &b->docs.edits[i];
         if (stored[i]) e->payload = u.bytes + e->packed, e->packed = 0;

@@ -11,6 +11,7 @@
 
 typedef struct vq_doc_build { /* all zero: there are none */
     const vq_source *src;     /* of an index with attributes, or NULL */
+    uint64_t found;           /* vectors of it that have some */
     vq_attributes *given;     /* ngiven, owned; what they point to is borrowed */
     size_t ngiven;
     uint64_t

@@ -2,6 +2,7 @@
 /* docs.c -- see docs.h; reading. */
 #include "index/docs.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "index/layout.h"
@@ -88,6 +89,17 @@ vq_status vq_docs_count(const vq_snapshot *s, uint64_t *n, vq_error *err)
     vq_status rc = vq_snapshot_get(s, VQ_DB_DOCUMENTS, VQ_DICTIONARY, 1, &value, &len, err);
     if (rc == VQ_OK || rc == VQ_ENOENT) *n = s->db[VQ_DB_DOCUMENTS].entries - (rc == VQ_OK);
     return rc == VQ_ENOENT ? VQ_OK : rc;
+}
+
+vq_status vq_docs_all_found(const vq_snapshot *s, uint64_t n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    uint64_t all;
+    VQ_TRY(vq_docs_count(s, &all, err));
+    VQ_REQUIRE(n == all, VQ_ECORRUPT,
+               "documents: %" PRIu64 " of %" PRIu64 " are of an id; vq check tells more", n, all);
+out:
+    return rc;
 }
 
 vq_status vq_docs_walk_tags(const vq_snapshot *s, vq_tag_fn fn, void *ctx, vq_error *err)

@@ -74,6 +74,9 @@ size_t vq_tag_key(uint8_t key[5], uint32_t number); /* of its text; returns 5 */
 bool vq_docs_any(const vq_snapshot *s); /* are there records? else no vector has attributes */
 /* How many have. */
 vq_status vq_docs_count(const vq_snapshot *s, uint64_t *n, vq_error *err);
+/* After all ids have been asked: VQ_ECORRUPT unless n of them had a document.  No checksum covers
+ * the keys of documents, and what no id finds would be lost. */
+vq_status vq_docs_all_found(const vq_snapshot *s, uint64_t n, vq_error *err);
 vq_status vq_docs_walk_tags(const vq_snapshot *s, vq_tag_fn fn, void *ctx, vq_error *err);
 /* How many tags have been given numbers, from 0. */
 uint32_t vq_docs_tags(const vq_snapshot *s);

@@ -24,8 +24,9 @@ typedef struct vq_merge_part { /* an index that goes in */
     uint64_t nlabels;
     uint32_t *tags; /* the numbers of its tags in the new index; UINT32_MAX: not met yet */
     uint32_t ntags;
-    vq_packer *packer; /* of its payloads; NULL until one is unpacked */
-    bool repack;       /* they were packed with another dictionary */
+    uint64_t documents; /* found by ids */
+    vq_packer *packer;  /* of its payloads; NULL until one is unpacked */
+    bool repack;        /* they were packed with another dictionary */
 } vq_merge_part;
 
 typedef struct vq_merger {

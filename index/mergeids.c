@@ -323,14 +323,23 @@ out:
     return rc;
 }
 
-static vq_status write_document(out_ids *o, vq_merge_part *p, uint64_t old, uint64_t label,
+static vq_status find_document(vq_merge_part *p, uint64_t label, vq_doc *d, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    *d = VQ_DOC_NONE;
+    if (!vq_docs_any(&p->shard.snapshot)) goto out;
+    VQ_TRY(vq_doc_find(&p->shard.snapshot, label, d, err));
+    p->documents += !vq_doc_empty(d);
+out:
+    return rc;
+}
+
+static vq_status write_document(out_ids *o, vq_merge_part *p, const vq_doc *found, uint64_t label,
                                 uint64_t place, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_doc d;
+    vq_doc d = *found;
     vq_doc_edit e = {.label = label};
-    if (!vq_docs_any(&p->shard.snapshot)) goto out;
-    VQ_TRY(vq_doc_find(&p->shard.snapshot, old, &d, err));
     if (vq_doc_empty(&d)) goto out;
     e.time = d.time;
     VQ_TRY(take_tags(o, p, &d, &e, err));
@@ -377,9 +386,11 @@ static vq_status write_id(void *ctx, size_t part, const vq_node *id, uint64_t pa
     out_ids *o = ctx;
     vq_merge_part *p = &o->m->parts[part];
     uint64_t from = 0, old = 0, to = 0, copy = 0, copied = VQ_NO_ID;
+    vq_doc d;
     uint8_t *room;
-    if (!wins) goto out;
     VQ_TRY(look_up(p, id, passed, &from, &old, err));
+    VQ_TRY(find_document(p, old, &d, err));
+    if (!wins) goto out;
     VQ_TRY(vq_merge_moved(p, false, from, &to, err));
     if (id->len == 16) {
         VQ_TRY(vq_shard_copy(&p->shard, id->value + 8, from, &copy, err));
@@ -394,7 +405,7 @@ static vq_status write_id(void *ctx, size_t part, const vq_node *id, uint64_t pa
         vq_put_le32(room + 12, (uint32_t)copied);
     }
     if (o->names != NULL) VQ_TRY(write_name(o, id, rank, err));
-    VQ_TRY(write_document(o, p, old, o->names != NULL ? rank : old, to, err));
+    VQ_TRY(write_document(o, p, &d, o->names != NULL ? rank : old, to, err));
 out:
     return rc;
 }
@@ -436,6 +447,12 @@ vq_status vq_merge_write_ids(vq_merger *m, vq_error *err)
     o.sink = (vq_sink){.store = m->store, .capacity = vq_chunk_capacity(&m->model.shape)};
     VQ_TRY(out_begin(&o, err));
     VQ_TRY(walk_all(m, "write ids", write_id, &o, &n, err));
+    for (size_t i = 0; i < m->n; i++) {
+        vq_merge_part *p = &m->parts[i];
+        rc = vq_docs_all_found(&p->shard.snapshot, p->documents, err);
+        if (rc != VQ_OK) rc = vq_fail_context(err, rc, "%s", vq_file_path(p->file));
+        if (rc != VQ_OK) goto out;
+    }
     if (o.nnames > 0) VQ_TRY(write_block(&o, n / VQ_NAMES_PER_BLOCK, err));
     VQ_TRY(vq_docs_write(&m->docs, &o.sink, err));
     if (o.documents > 0 || o.dictionary != NULL) m->model.format = VQ_FORMAT_DOCUMENTS;

@@ -232,6 +232,12 @@ out:
     return rc;
 }
 
+vq_status vq_stored_documents_found(const vq_source *src, uint64_t n, vq_error *err)
+{
+    vq_status rc = vq_docs_all_found(vq_stored_snapshot(src), n, err);
+    return rc == VQ_OK ? rc : vq_fail_context(err, rc, "%s", src->name);
+}
+
 vq_status vq_stored_attributes(vq_source *src, uint64_t row, vq_document *out, vq_error *err)
 {
     vq_status rc = VQ_OK;

@@ -28,6 +28,8 @@ vq_status vq_stored_attributes(vq_source *src, uint64_t row, vq_document *out, v
 bool vq_stored_described(const vq_source *src);
 vq_status vq_stored_document(const vq_source *src, uint64_t row, vq_doc *out, vq_error *err);
 const vq_snapshot *vq_stored_snapshot(const vq_source *src);
+/* After all rows have been asked for: VQ_ECORRUPT unless n of them had attributes. */
+vq_status vq_stored_documents_found(const vq_source *src, uint64_t n, vq_error *err);
 /* What floats were multiplied by to be stored as i8 rows; 0 where src's rows were not. */
 float vq_stored_scale(const vq_source *src);
 

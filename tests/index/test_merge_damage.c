@@ -77,6 +77,48 @@ static void value_of(const char *path, const void *key, size_t len, uint8_t valu
     free(bytes);
 }
 
+/* A document's key says that it is longer than it is, by its node's head. */
+static size_t lengthen_keys(const char *path)
+{
+    size_t size, n = 0;
+    uint8_t *bytes = test_read(path, &size);
+    for (uint64_t label = 200; label < UNIVERSE; label++) { /* no list has chunks of such numbers */
+        uint8_t head[2 + 8] = {8, 0};                       /* the key's bytes, the key */
+        vq_put_be64(head + 2, label);
+        for (uint8_t *at = bytes; (at = memmem(at, (size_t)(bytes + size - at), head, 10)) != NULL;
+             at += 10)
+            if (at - 6 > bytes && vq_le32(at - 6) > 16 && vq_le32(at - 6) < 200) at[0] = 12, n++;
+        if (n > 0) break;
+    }
+    test_write(path, bytes, size);
+    free(bytes);
+    return n;
+}
+
+/* What an id carries must not be lost without a word. */
+Test(merge_damage, a_document_that_no_id_finds, .timeout = 120)
+{
+    char *dir = test_tmpdir(), *a = test_path(dir, "a"), *b = test_path(dir, "b");
+    char *out = test_path(dir, "out");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_source *src = NULL;
+    state of_a, of_b;
+    build_range(a, &number_ids, 0, 200, 1, NULL, &of_a);
+    build_range(b, &number_ids, 200, 400, 2, a, &of_b);
+    OK(merge(a, b, out, VQ_KEEP_NONE));
+    cr_assert(unlink(out) == 0 && lengthen_keys(b) > 0 && problems_of(b) > 0);
+    FAILS(VQ_ECORRUPT, merge(a, b, out, VQ_KEEP_NONE));
+    cr_assert(strstr(err.text, b) != NULL && access(out, F_OK) != 0, "%s", err.text);
+    vq_index *ix = open_index(b);
+    OK(vq_source_open_index(&src, ix, &err));
+    FAILS(VQ_ECORRUPT, vq_build(out, src, &o, &err));
+    cr_assert(strstr(err.text, b) != NULL && access(out, F_OK) != 0, "%s", err.text);
+    vq_source_close(src);
+    vq_close(ix);
+    free(a), free(b), free(out);
+    test_rmdir(dir);
+}
+
 /* No checksum covers the keys and values of `ids`; those of names and lists tell what they are. */
 Test(merge_damage, damaged_names, .timeout = 120)
 {
