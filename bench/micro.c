@@ -325,6 +325,17 @@ static void bench_subsets(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, s->m * 16);
 }
 
+/* Rows in panels; numbers of which a third are zeros, four at a time. */
+static void bench_panel_matvec(const vq_kernels *k, const memory *mem, shape *s)
+{
+    enum { MOST = 1024 };
+    const float *steps = (const float *)mem->table;
+    int16_t x[MOST];
+    for (size_t j = 0; j < MOST; j++) x[j] = (int16_t)(j / 4 % 3 == 0 ? 0 : 7 * j % 256);
+    k->panel_matvec(mem->in, s->n, s->d, x, steps, steps + s->n, 1.0f, 1.0f, mem->out);
+    units(s, s->n, s->d);
+}
+
 /* The query side in integers: d bytes a row, with a 16-bit query. */
 static void bench_matvec_u8(const vq_kernels *k, const memory *mem, shape *s)
 {
@@ -438,6 +449,7 @@ static const slot slots[] = {
     { "lut_f32 K=16", bench_lut16, true, { { .n = 20, .m = 192, .d = 768 }, { .n = 20, .m = 64, .d = 256 } } },
     { "lut_f32 K=256", bench_lut256, true, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
     { "quantize_i16", bench_quantize_i16, true, { { .n = 100, .d = 768 } } },
+    { "panel_matvec", bench_panel_matvec, false, { { .n = 192, .d = 768 }, { .n = 768, .d = 768 } } },
     { "matvec_u8", bench_matvec_u8, false, { { .n = 256, .d = 768 }, { .n = 512, .d = 256 }, { .n = 768, .d = 768 } } },
     { "lut_u8 K=256", bench_lut_u8, false, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
     { "near_row_i8", bench_near_i8, false, { { .n = 100, .d = 768 } } },

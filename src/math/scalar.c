@@ -391,6 +391,22 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
     }
 }
 
+static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                         const float *step, const float *low, float unit, float sum,
+                         float *restrict out)
+{
+    for (size_t i = 0; i < rows; i += 16) {
+        uint32_t s[16] = {0};
+        for (size_t j = 0; j < d; j += 4) {
+            const uint8_t *four = panels + vq_in_panels(rows, d, i, j);
+            for (size_t t = 0; t < 4 && j + t < d; t++)
+                for (size_t r = 0; r < 16; r++) s[r] += (uint32_t)(four[4 * r + t] * x[j + t]);
+        }
+        for (size_t r = i; r < rows && r < i + 16; r++)
+            out[r] = fmaf(step[r] * unit, (float)(int32_t)s[r - i], low[r] * sum);
+    }
+}
+
 static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
                    float *restrict out)
 {
