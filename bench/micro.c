@@ -304,15 +304,16 @@ static void bench_planes(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, groups * s->m * 2);
 }
 
-static void bench_planes_i16(const vq_kernels *k, const memory *mem, shape *s)
+static void bench_planes_sum(const vq_kernels *k, const memory *mem, shape *s)
 {
     static uint8_t count[64];
     size_t groups = s->d / 16 / 4 * 4;
     memset(count, (int)s->m, groups);
     int32_t sum = 0;
+    vq_planes_plan plan[16];
+    k->planes_plan((const int16_t *)mem->table, count, groups, plan);
     for (size_t i = 0; i < s->n; i++)
-        sum ^= k->planes_i16((const int16_t *)mem->table, mem->in + i * groups * s->m * 2, count,
-                             groups);
+        sum ^= k->planes_sum(plan, mem->in + i * groups * s->m * 2, groups);
     sink = (double)sum;
     units(s, s->n, groups * s->m * 2);
 }
@@ -464,7 +465,7 @@ static const slot slots[] = {
     { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },
     { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
     { "select_bars", bench_select_bars, false, { { .n = 128, .m = 70 }, { .n = 1024, .m = 70 } } },
-    { "planes_i16", bench_planes_i16, false, { { .n = 50, .m = 5, .d = 768 }, { .n = 50, .m = 2, .d = 768 } } },
+    { "planes_sum", bench_planes_sum, false, { { .n = 50, .m = 5, .d = 768 }, { .n = 50, .m = 2, .d = 768 } } },
     { "planes_f32", bench_planes, false, { { .n = 50, .m = 5, .d = 784 }, { .n = 50, .m = 2, .d = 768 } } },
     { "subset_luts", bench_subsets, true, { { .n = 50, .m = 128 } } },
     { "probe", bench_probe, true, { { .n = 512, .d = 256 }, { .n = 8192, .d = 256 }, { .n = 65536, .d = 256 }, { .n = 262144, .d = 256 }, { .n = 512, .d = 768 }, { .n = 65536, .d = 768 } } },

@@ -339,16 +339,15 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
 {
     size_t padded = vq_round_up(s->groups, FOUR), n = padded * G;
     vq_grid_tables *t = vq_arena_take(arena, 1, sizeof *t);
-    int16_t *fixed = vq_arena_take(arena, 2 * n, sizeof *fixed);
+    vq_planes_plan *plan = vq_arena_take(arena, padded / FOUR, 2 * sizeof *plan);
     *lead = vq_arena_take(arena, n, sizeof **lead);
     *rest = vq_arena_take(arena, n, sizeof **rest);
     *counts = vq_arena_take(arena, 2 * padded, 1);
-    if (t == NULL || fixed == NULL || *lead == NULL || *rest == NULL || *counts == NULL)
-        return NULL;
+    if (t == NULL || plan == NULL || *lead == NULL || *rest == NULL || *counts == NULL) return NULL;
     *t = (vq_grid_tables){.shape = *s,
                           .lead = *lead,
                           .rest = *rest,
-                          .fixed = {{.x = fixed}, {.x = fixed + n}},
+                          .plan = {plan, plan + padded / FOUR},
                           .leads = *counts,
                           .rests = *counts + padded};
     memset(*lead + s->groups * G, 0, (n - s->groups * G) * sizeof **lead);
@@ -357,17 +356,23 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
     return t;
 }
 
-/* What codes in the middle of their range add up to, and the squared error of what codes do that
- * lie around it, a sixth of the range off, where x stands for what it does to half a unit; each
- * over 1 / 12.  ones: as many planes as the codes have. */
-static double around_middle(const vq_fixed *x, const uint8_t *planes, size_t groups,
-                            const uint8_t *ones, const vq_kernels *k, double *blur)
+/* Makes integers of what units of a part's codes add.  Returns what codes in the middle of their
+ * range add up to, and the squared error of what codes do that lie around it, a sixth of the range
+ * off, where an integer stands for what it does to half a unit; each over 1 / 12.  ones: as many
+ * planes as the codes have; room: an integer a coordinate. */
+static double plan_part(vq_grid_tables *t, int part, const vq_kernels *k, const uint8_t *ones,
+                        int16_t *room, double *blur)
 {
+    size_t groups = vq_round_up(t->shape.groups, FOUR);
+    const uint8_t *count = part == 0 ? t->leads : t->rests;
+    vq_fixed x = {.x = room};
     double squares = 0.0;
-    for (size_t g = 0; g < groups; g++) squares += (double)(1u << planes[g] << planes[g]);
-    *blur += squares * G / 36.0 * (double)x->unit * (double)x->unit;
-    int32_t most = k->planes_i16(x->x, ones, planes, vq_round_up(groups, FOUR));
-    return 0.5 * (double)most * (double)x->unit;
+    vq_fixed_set(&x, k, part == 0 ? t->lead : t->rest, groups * G);
+    k->planes_plan(x.x, count, groups, t->plan[part]);
+    t->integer[part] = x.unit;
+    for (size_t g = 0; g < t->shape.groups; g++) squares += (double)(1u << count[g] << count[g]);
+    *blur += squares * G / 36.0 * (double)x.unit * (double)x.unit;
+    return 0.5 * (double)k->planes_sum(t->plan[part], ones, groups) * (double)x.unit;
 }
 
 /* Makes integers of what units add, if these will do: if what their rounding does to a score is
@@ -377,20 +382,18 @@ static double around_middle(const vq_fixed *x, const uint8_t *planes, size_t gro
 static bool set_integers(vq_grid_tables *t, const vq_grid_params *p, const double *squares,
                          const vq_kernels *k, vq_arena *arena)
 {
-    size_t groups = t->shape.groups, n = vq_round_up(groups, FOUR) * G;
-    size_t planes = VQ_MAX(t->shape.head, t->shape.tail);
+    size_t groups = t->shape.groups, planes = VQ_MAX(t->shape.head, t->shape.tail);
     double codes = 0.0, blur = 0.0;
     for (size_t g = 0; g < groups; g++) {
         if (t->leads[g] > 8 || t->rests[g] > 8) return true;
         codes += (double)p->step[g] * (double)p->step[g] * squares[g];
     }
     uint8_t *ones = vq_arena_take(arena, planes, 2);
-    if (ones == NULL) return false;
+    int16_t *room = vq_arena_take(arena, vq_round_up(groups, FOUR) * G, sizeof *room);
+    if (ones == NULL || room == NULL) return false;
     memset(ones, 0xff, 2 * planes);
-    vq_fixed_set(&t->fixed[0], k, t->lead, n);
-    vq_fixed_set(&t->fixed[1], k, t->rest, n);
-    double middle = around_middle(&t->fixed[0], t->leads, groups, ones, k, &blur);
-    middle += around_middle(&t->fixed[1], t->rests, groups, ones, k, &blur);
+    double middle = plan_part(t, 0, k, ones, room, &blur);
+    middle += plan_part(t, 1, k, ones, room, &blur);
     t->integers = blur <= LITTLE * codes;
     if (t->integers) t->offset = -(float)middle;
     return true;
@@ -528,7 +531,7 @@ static float of_planes(const vq_grid_tables *t, const vq_kernels *k, int part,
 {
     const uint8_t *count = part == 0 ? t->leads : t->rests;
     if (!t->integers) return k->planes_f32(part == 0 ? t->lead : t->rest, planes, count, groups);
-    return t->fixed[part].unit * (float)k->planes_i16(t->fixed[part].x, planes, count, groups);
+    return t->integer[part] * (float)k->planes_sum(t->plan[part], planes, groups);
 }
 
 static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,

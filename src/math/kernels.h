@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/compiler.h"
+
 #define VQ_BLOCK 32u /* vectors in a block of codes */
 
 /* What select_bars makes of a code's sum and factors.  Factors of a block: 32 scales (f16), with
@@ -224,10 +226,19 @@ typedef struct vq_panel_scale {
      * lane is then fma(2^s, sum s, .) over s rising from 0, starting at +0 */                     \
     K(float, planes_f32,                                                                           \
       (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))                \
-    /* the same sum of integers, for counts of at most 8; groups is a multiple of 4, and the       \
-     * magnitudes of x sum up to VQ_FIXED_MOST at most */                                          \
-    K(int32_t, planes_i16,                                                                         \
-      (const int16_t *x, const uint8_t *planes, const uint8_t *count, size_t groups))
+    /* the same sum of integers, for counts of at most 8, and for many codes: planes_plan brings x \
+     * and count into the form in which planes_sum reads them, a secret of the two of one level.   \
+     * groups is a multiple of 4; x lies within +-16383, and its magnitudes sum up to              \
+     * VQ_FIXED_MOST at most */                                                                    \
+    K(void, planes_plan,                                                                           \
+      (const int16_t *x, const uint8_t *count, size_t groups, vq_planes_plan *restrict plan))      \
+    K(int32_t, planes_sum, (const vq_planes_plan *plan, const uint8_t *planes, size_t groups))
+
+/* Of four groups: by most levels the numbers and the planes of each. */
+typedef struct vq_planes_plan {
+    int16_t x[4 * 16];
+    uint8_t count[4], other[124];
+} VQ_ALIGNED(64) vq_planes_plan;
 
 /* Rows of bytes in panels: of 16 rows four columns stand together, row by row, and those of up to
  * VQ_BESIDE panels beside each other, before the next four columns. */

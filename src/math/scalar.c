@@ -317,14 +317,24 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     return reduce_f32(lane);
 }
 
-static int32_t planes_i16(const int16_t *x, const uint8_t *planes, const uint8_t *count,
-                          size_t groups)
+static void planes_plan(const int16_t *x, const uint8_t *count, size_t groups,
+                        vq_planes_plan *restrict plan)
+{
+    for (size_t j = 0; j < groups; j += 4, plan++) {
+        memcpy(plan->x, x + 16 * j, sizeof plan->x);
+        memcpy(plan->count, count + j, sizeof plan->count);
+    }
+}
+
+static int32_t planes_sum(const vq_planes_plan *plan, const uint8_t *planes, size_t groups)
 {
     int32_t sum = 0;
-    for (size_t j = 0; j < groups; j++, x += F32_LANES)
-        for (size_t s = count[j]; s-- > 0; planes += 2)
-            for (size_t i = 0; i < F32_LANES; i++)
-                sum += (planes[i / 8] >> i % 8 & 1) * (x[i] * (1 << s));
+    for (size_t j = 0; j < groups; j++) {
+        const vq_planes_plan *at = plan + j / 4;
+        const int16_t *x = at->x + j % 4 * 16;
+        for (size_t s = at->count[j % 4]; s-- > 0; planes += 2)
+            for (size_t i = 0; i < 16; i++) sum += (planes[i / 8] >> i % 8 & 1) * (x[i] * (1 << s));
+    }
     return sum;
 }
 
