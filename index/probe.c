@@ -70,7 +70,7 @@ static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *wo
         }
         q = work;
     }
-    if (s->brief.memory == NULL) return;
+    if (s->brief.memory == NULL || x->fixed.x == NULL) return;
     vq_fixed_set(&x->fixed, k, q, m->d);
     x->whole = scale == 1.0 && is_whole(m, x);
 }
