@@ -432,9 +432,11 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
         }
     }
     if (!set_integers(t, &p, squares, k, arena)) return NULL;
-    for (size_t g = 0; g < s.groups && !t->integers; g++)
-        for (size_t i = g * G; i < (g + 1) * G; i++)
-            t->offset -= 0.5f * (float)((1u << (unsigned)p.bits[g]) - 1) * p.step[g] * q[i];
+    for (size_t g = 0; g < s.groups && !t->integers; g++) {
+        float sum = 0.0f;
+        for (size_t i = g * G; i < (g + 1) * G; i++) sum += q[i];
+        t->offset -= 0.5f * (float)((1u << (unsigned)p.bits[g]) - 1) * p.step[g] * sum;
+    }
     set_felt(t, &p, squares);
     if (cm->bars != NULL && !set_weighted(t, &p, q, arena)) return NULL;
     return head_tables(t, &p, q, k, arena) ? t : NULL;
