@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v1-saq,
-# v1-bars, v2-copies, v3-changed, v4-attributes, v4-dictionary) and their answers anew, by the program VQ.
-# Only for a format that no release has written yet: after that they stay as they are.  Those of v1
-# to v3, but for v1-bars, cannot be made any more, nor v4-attributes, which one of v3 became: what is built now with
-# stored rows has chunks of rows of their own size, and so format 4.
+# v1-bars, v1-rabitq, v2-copies, v3-changed, v4-attributes, v4-dictionary) and their answers anew, by
+# the program VQ.  Only for a format that no release has written yet: after that they stay as they
+# are.  Those of v1 to v3, but for v1-bars and v1-rabitq, cannot be made any more, nor v4-attributes,
+# which one of v3 became: what is built now with stored rows has chunks of rows of their own size, and
+# so format 4.
 set -eu
 vq=$1
 shift
@@ -96,10 +97,12 @@ for name, n in ("wide", 120), ("queries-wide", 4):
 PY
 "$vq" build "$dir/wide.fvecs" -o "$dir/v1-bars.vq" --codec saq --bits 9 --nlist 3 --metric l2 \
     --store none --quiet
+"$vq" build "$dir/wide.fvecs" -o "$dir/v1-rabitq.vq" --codec rabitq --bits 9 --nlist 3 \
+    --metric ip --store none --quiet
 for name; do
     effort= filter= queries=queries
     case $name in # where all lists are read no copy is
-    v1-bars) queries=queries-wide ;;
+    v1-bars | v1-rabitq) queries=queries-wide ;;
     v2-copies | v3-changed) effort="--nprobe 2" ;;
     v4-dictionary) filter='tag:odd' ;;
     v4-attributes) filter='tag:en & time>=-10 | tag:"the other half" & !(time<20)' ;;
