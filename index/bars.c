@@ -142,8 +142,9 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
     if (most > 0 && kept > most) least = w->k->kth_f32(pool->most + first, kept, most);
     for (size_t i = first; i < pool->n; i++) {
         bool sure = most > 0 ? pool->most[i] >= least : l->seen[i].estimate > l->kth.worst;
+        if (l->two && (sure || most == 0))
+            code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
         if (!sure) continue;
-        if (l->two) code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
         l->hits[n++].id = i;
     }
     for (size_t i = 0; i < n; i++) { /* those before may have left no place for it */
