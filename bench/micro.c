@@ -304,15 +304,16 @@ static void bench_planes(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, groups * s->m * 2);
 }
 
-static void bench_planes_i16(const vq_kernels *k, const memory *mem, shape *s)
+static void bench_planes_sum(const vq_kernels *k, const memory *mem, shape *s)
 {
     static uint8_t count[64];
     size_t groups = s->d / 16 / 4 * 4;
     memset(count, (int)s->m, groups);
     int32_t sum = 0;
+    vq_planes_plan plan[16];
+    k->planes_plan((const int16_t *)mem->table, count, groups, plan);
     for (size_t i = 0; i < s->n; i++)
-        sum ^= k->planes_i16((const int16_t *)mem->table, mem->in + i * groups * s->m * 2, count,
-                             groups);
+        sum ^= k->planes_sum(plan, mem->in + i * groups * s->m * 2, groups);
     sink = (double)sum;
     units(s, s->n, groups * s->m * 2);
 }
@@ -323,6 +324,17 @@ static void bench_subsets(const vq_kernels *k, const memory *mem, shape *s)
     for (size_t i = 0; i < s->n; i++)
         sink = (double)k->subset_luts((const float *)mem->table, s->m, (uint8_t *)mem->out, &low);
     units(s, s->n, s->m * 16);
+}
+
+/* Rows in panels; numbers of which a third are zeros, four at a time. */
+static void bench_panel_matvec(const vq_kernels *k, const memory *mem, shape *s)
+{
+    enum { MOST = 1024 };
+    const float *steps = (const float *)mem->table;
+    int16_t x[MOST];
+    for (size_t j = 0; j < MOST; j++) x[j] = (int16_t)(j / 4 % 3 == 0 ? 0 : 7 * j % 256);
+    k->panel_matvec(mem->in, s->n, s->d, x, steps, steps + s->n, 1.0f, 1.0f, mem->out);
+    units(s, s->n, s->d);
 }
 
 /* The query side in integers: d bytes a row, with a 16-bit query. */
@@ -438,6 +450,7 @@ static const slot slots[] = {
     { "lut_f32 K=16", bench_lut16, true, { { .n = 20, .m = 192, .d = 768 }, { .n = 20, .m = 64, .d = 256 } } },
     { "lut_f32 K=256", bench_lut256, true, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
     { "quantize_i16", bench_quantize_i16, true, { { .n = 100, .d = 768 } } },
+    { "panel_matvec", bench_panel_matvec, false, { { .n = 192, .d = 768 }, { .n = 768, .d = 768 } } },
     { "matvec_u8", bench_matvec_u8, false, { { .n = 256, .d = 768 }, { .n = 512, .d = 256 }, { .n = 768, .d = 768 } } },
     { "lut_u8 K=256", bench_lut_u8, false, { { .n = 10, .m = 32, .d = 768 }, { .n = 10, .m = 32, .d = 256 } } },
     { "near_row_i8", bench_near_i8, false, { { .n = 100, .d = 768 } } },
@@ -452,7 +465,7 @@ static const slot slots[] = {
     { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },
     { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
     { "select_bars", bench_select_bars, false, { { .n = 128, .m = 70 }, { .n = 1024, .m = 70 } } },
-    { "planes_i16", bench_planes_i16, false, { { .n = 50, .m = 5, .d = 768 }, { .n = 50, .m = 2, .d = 768 } } },
+    { "planes_sum", bench_planes_sum, false, { { .n = 50, .m = 5, .d = 768 }, { .n = 50, .m = 2, .d = 768 } } },
     { "planes_f32", bench_planes, false, { { .n = 50, .m = 5, .d = 784 }, { .n = 50, .m = 2, .d = 768 } } },
     { "subset_luts", bench_subsets, true, { { .n = 50, .m = 128 } } },
     { "probe", bench_probe, true, { { .n = 512, .d = 256 }, { .n = 8192, .d = 256 }, { .n = 65536, .d = 256 }, { .n = 262144, .d = 256 }, { .n = 512, .d = 768 }, { .n = 65536, .d = 768 } } },

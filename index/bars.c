@@ -142,8 +142,9 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
     if (most > 0 && kept > most) least = w->k->kth_f32(pool->most + first, kept, most);
     for (size_t i = first; i < pool->n; i++) {
         bool sure = most > 0 ? pool->most[i] >= least : l->seen[i].estimate > l->kth.worst;
+        if (l->two && (sure || most == 0))
+            code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
         if (!sure) continue;
-        if (l->two) code->codec->fetch(code, l->seen[i].chunk->codes, l->seen[i].slot);
         l->hits[n++].id = i;
     }
     for (size_t i = 0; i < n; i++) { /* those before may have left no place for it */
@@ -152,26 +153,22 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
     }
 }
 
-size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
-                    vq_pool *pool)
+/* What the scan has left of a part and may score `least` or more, but not `taken` or more (NaN: no
+ * such limit), goes to the pool; returns how many. */
+static size_t take(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part, size_t left,
+                   float least, float taken, vq_pool *pool)
 {
-    const vq_code_model *code = &w->s->model.code;
-    const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
-    size_t first = pool->n;
-    turn_to(l, w, part.list);
-    size_t kept =
-        code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part),
-                               v->factors != NULL ? v->factors + part.first : NULL, part.n,
-                               &l->sight, l->kth.worst, w->scratch, l->slots, l->scores, l->most);
-    for (size_t j = 0; j < kept; j++) {
-        w->idx[j] = l->slots[j];
-        pool->scores[first + j] = (float)j; /* their numbers: some will be left out */
+    size_t first = pool->n, kept = 0;
+    for (size_t j = 0; j < left; j++) { /* no branch */
+        w->idx[kept] = l->slots[j];
+        pool->scores[first + kept] = (float)j; /* their numbers: some will be left out */
+        kept += (l->most[j] >= least) & !(l->most[j] >= taken);
     }
     kept = vq_scan_keep(w, copies, part, kept, pool);
     for (size_t i = first; i < pool->n; i++) {
         size_t j = (size_t)pool->scores[i];
         pool->most[i] = l->most[j];
-        l->seen[i] = (vq_seen){.chunk = v,
+        l->seen[i] = (vq_seen){.chunk = &w->s->lists[part.list].chunks[part.chunk],
                                .slot = part.first + l->slots[j],
                                .list = part.list,
                                .estimate = l->scores[j],
@@ -180,6 +177,25 @@ size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_par
     }
     read_best(l, w, pool, first);
     return kept;
+}
+
+size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part,
+                    vq_pool *pool)
+{
+    const vq_code_model *code = &w->s->model.code;
+    const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
+    size_t more = l->kth.k - VQ_MIN(l->kth.n, l->kth.k), kept = 0;
+    turn_to(l, w, part.list);
+    size_t left =
+        code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part),
+                               v->factors != NULL ? v->factors + part.first : NULL, part.n,
+                               &l->sight, l->kth.worst, w->scratch, l->slots, l->scores, l->most);
+    float best = NAN;
+    if (more > 0 && left > more) { /* the best first: then there is something to measure by */
+        best = w->k->kth_f32(l->most, left, more);
+        kept = take(l, w, copies, part, left, best, NAN, pool);
+    }
+    return kept + take(l, w, copies, part, left, l->kth.worst, best, pool);
 }
 
 void vq_look_finish(vq_look *l, const vq_scan *w, vq_pool *pool)

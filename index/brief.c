@@ -7,6 +7,12 @@
 
 enum { LITTLE = 2 }; /* blur's share of a squared error is one in so many */
 
+/* The queries' matrix while it becomes bytes. */
+typedef struct turning {
+    vq_bytemat first, second; /* second: what first lacks in its first rows */
+    void *memory[2];          /* owned */
+} turning;
+
 /* A byte is off by up to half a step, evenly. */
 static double blur_of(const vq_bytemat *a, size_t row)
 {
@@ -26,21 +32,21 @@ static void add_centroids(const vq_model *m, float *squares)
 
 /* Rows that need a second byte: a product is with a centroid and a residual, and a query, less the
  * mean, is typically as long as these. */
-static vq_status second_rows(const vq_brief *b, const vq_model *m, size_t *rows, vq_error *err)
+static vq_status second_rows(const turning *t, const vq_model *m, size_t *rows, vq_error *err)
 {
     vq_status rc = VQ_OK;
     double blurred = 0.0, all = 0.0;
     float *squares = NULL;
     *rows = 0;
-    if (m->codec->squares == NULL || b->matrix.rows == 0) goto out;
+    if (m->codec->squares == NULL || t->first.rows == 0) goto out;
     squares = vq_alloc_f32(1, m->d_code);
     VQ_REQUIRE(squares != NULL, VQ_ENOMEM, "searcher: %u dimensions", m->d_code);
     double error = (double)m->codec->squares(&m->code, squares);
     add_centroids(m, squares);
     for (size_t j = 0; j < m->d_code; j++) all += (double)squares[j];
     double most = error / LITTLE / all;
-    for (*rows = b->matrix.rows; *rows > 0; --*rows) {
-        blurred += (double)squares[*rows - 1] * blur_of(&b->matrix, *rows - 1);
+    for (*rows = t->first.rows; *rows > 0; --*rows) {
+        blurred += (double)squares[*rows - 1] * blur_of(&t->first, *rows - 1);
         if (blurred > most) break;
     }
 out:
@@ -48,22 +54,49 @@ out:
     return rc;
 }
 
-/* matrix as first has it, taken from what it is. */
-static vq_status make_second(vq_brief *b, const vq_kernels *k, const float *matrix, size_t rows,
-                             void *memory, vq_error *err)
+/* What first lacks of the matrix's first rows. */
+static vq_status make_second(turning *t, const vq_kernels *k, const float *matrix, size_t rows,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t d = b->matrix.d;
+    const vq_bytemat *first = &t->first;
+    size_t d = first->d;
     float *rest = vq_alloc_f32(rows, d);
-    VQ_REQUIRE(rest != NULL, VQ_ENOMEM, "searcher: %zu x %zu floats", rows, d);
+    t->memory[1] = vq_mem_alloc(vq_bytemat_size(rows, d), 1);
+    VQ_REQUIRE(rest != NULL && t->memory[1] != NULL, VQ_ENOMEM, "searcher: %zu x %zu floats", rows,
+               d);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < d; j++)
-            rest[i * d + j] = matrix[i * d + j] - b->matrix.low[i] -
-                              b->matrix.step[i] * (float)b->matrix.a[i * b->matrix.stride + j];
-    vq_bytemat_make(&b->second, k, rest, rows, d, memory);
+            rest[i * d + j] = matrix[i * d + j] - first->low[i] -
+                              first->step[i] * (float)first->a[i * first->stride + j];
+    vq_bytemat_make(&t->second, k, rest, rows, d, t->memory[1]);
 out:
     vq_mem_free(rest);
     return rc;
+}
+
+static vq_status turning_init(turning *t, const vq_model *m, const vq_kernels *k, size_t rows,
+                              vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const float *matrix = m->query_map ? m->query_matrix : m->matrix;
+    size_t second;
+    memset(t, 0, sizeof *t);
+    t->first.d = t->second.d = m->d;
+    if (rows == 0) goto out;
+    t->memory[0] = vq_mem_alloc(vq_bytemat_size(rows, m->d), 1);
+    VQ_REQUIRE(t->memory[0] != NULL, VQ_ENOMEM, "searcher: %zu x %u bytes", rows, m->d);
+    vq_bytemat_make(&t->first, k, matrix, rows, m->d, t->memory[0]);
+    VQ_TRY(second_rows(t, m, &second, err));
+    if (second > 0) VQ_TRY(make_second(t, k, matrix, second, err));
+out:
+    return rc;
+}
+
+static void turning_fini(turning *t)
+{
+    vq_mem_free(t->memory[0]);
+    vq_mem_free(t->memory[1]);
 }
 
 /* Adds to out what a makes of x. */
@@ -80,27 +113,27 @@ static void add_product(const vq_bytemat *a, const float *x, float *out)
 }
 
 /* What is left of the blur in coordinate j, squared. */
-static double left_of(const vq_brief *b, size_t j)
+static double left_of(const turning *t, size_t j)
 {
-    return blur_of(j < b->second.rows ? &b->second : &b->matrix, j);
+    return blur_of(j < t->second.rows ? &t->second : &t->first, j);
 }
 
 /* ..and in products with centroids. */
-static void find_shares(vq_brief *b, const vq_model *m)
+static void find_shares(vq_brief *b, const turning *t, const vq_model *m)
 {
     size_t d = m->d_code;
     for (size_t l = 0; l < m->nlist; l++) {
         double blurred = 0.0;
         for (size_t j = 0; j < d; j++) {
             double c = (double)m->centroids[l * d + j];
-            blurred += c * c * left_of(b, j);
+            blurred += c * c * left_of(t, j);
         }
         b->shares[l] = (float)sqrt(blurred);
     }
 }
 
 /* ..and with residuals. */
-static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
+static vq_status find_blur(vq_brief *b, const turning *t, const vq_model *m, vq_error *err)
 {
     vq_status rc = VQ_OK;
     double blurred = 0.0, all = 0.0;
@@ -109,7 +142,7 @@ static vq_status find_blur(vq_brief *b, const vq_model *m, vq_error *err)
     (void)m->codec->squares(&m->code, squares);
     for (size_t j = 0; j < m->d_code; j++) {
         all += (double)squares[j];
-        blurred += (double)squares[j] * left_of(b, j);
+        blurred += (double)squares[j] * left_of(t, j);
     }
     b->blur = all > 0.0 ? (float)sqrt(blurred / all) : 0.0f;
 out:
@@ -189,12 +222,14 @@ static size_t take(size_t *all, size_t bytes)
 vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    const float *matrix = m->query_map ? m->query_matrix : m->matrix;
-    size_t rows = m->transform_kind == VQ_TRANSFORM_DENSE ? m->d_code : 0, all = 0, more;
+    turning t;
+    const vq_bytemat *const parts[2] = {&t.first, &t.second};
+    size_t rows = m->transform_kind == VQ_TRANSFORM_DENSE ? m->d_code : 0, all = 0;
     size_t code = m->codec->brief_size != NULL ? m->codec->brief_size(m->d_code, m->m) : 0;
     memset(b, 0, sizeof *b);
-    size_t of_matrix = take(&all, vq_bytemat_size(rows, m->d));
-    size_t of_second = take(&all, m->codec->squares != NULL ? vq_bytemat_size(rows, m->d) : 0);
+    VQ_TRY(turning_init(&t, m, k, rows, err));
+    b->second = t.second.rows;
+    size_t of_matrix = take(&all, vq_bytepanels_size(rows + b->second, m->d));
     size_t of_centroids = take(&all, vq_bytemat_size(m->nlist, m->d_code));
     size_t of_code = take(&all, code), of_centre = take(&all, m->d_code * sizeof(float));
     size_t of_shares = take(&all, m->nlist * sizeof(float));
@@ -204,13 +239,11 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     b->memory = vq_mem_alloc(all, 1);
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
     char *at = b->memory;
-    if (rows > 0) vq_bytemat_make(&b->matrix, k, matrix, rows, m->d, at + of_matrix);
-    VQ_TRY(second_rows(b, m, &more, err));
-    if (more > 0) VQ_TRY(make_second(b, k, matrix, more, at + of_second, err));
+    if (rows > 0) vq_bytepanels_make(&b->matrix, parts, 2, at + of_matrix);
     if (m->codec->squares != NULL) {
         b->shares = (float *)(void *)(at + of_shares);
-        find_shares(b, m);
-        VQ_TRY(find_blur(b, m, err));
+        find_shares(b, &t, m);
+        VQ_TRY(find_blur(b, &t, m, err));
     }
     if (weighed) {
         b->weighed = (float *)(void *)(at + of_weighed);
@@ -220,8 +253,8 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     if (rows > 0 && m->metric == VQ_METRIC_L2 && m->mean != NULL) {
         b->centre = (float *)(void *)(at + of_centre);
         memset(b->centre, 0, m->d_code * sizeof *b->centre);
-        add_product(&b->matrix, m->mean, b->centre);
-        add_product(&b->second, m->mean, b->centre);
+        add_product(&t.first, m->mean, b->centre);
+        add_product(&t.second, m->mean, b->centre);
     }
     VQ_TRY(make_centroids(b, m, k, at + of_centroids, err));
     b->code = m->code;
@@ -230,6 +263,7 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
         b->code.brief = at + of_code;
     }
 out:
+    turning_fini(&t);
     if (rc != VQ_OK) vq_brief_free(b);
     return rc;
 }

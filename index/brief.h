@@ -11,8 +11,9 @@
 #include "src/math/fixed.h"
 
 typedef struct vq_brief {
-    vq_bytemat matrix;    /* what a query is multiplied by; no rows unless the transform is dense */
-    vq_bytemat second;    /* what it lacks in its first rows, for codes with error bars */
+    vq_bytepanels matrix; /* what a query is multiplied by; no rows unless the transform is dense */
+    size_t second;        /* its last rows: what the first of the others lack, for codes with error
+                             bars */
     vq_bytemat centroids; /* or, for codes with error bars, their first columns: what counts */
     vq_code_model code;   /* the model's, with codewords in bytes where the codec has them */
     float *centre;        /* d_code: what these two make of the mean; NULL: queries keep it */

@@ -6,8 +6,9 @@
 
 #include "index/searcher.h"
 
-/* prepare: two vectors, and one of 16 bits; probe: scores and hits of all lists, one of 16 bits,
- * and where lists have groups what these need and the lists that they tell of. */
+/* prepare: a vector as given, what the brief's rows make of it, and one of 16 bits; probe: scores
+ * and hits of all lists, one of 16 bits, and where lists have groups what these need and the lists
+ * that they tell of. */
 typedef struct rooms { /* of scratch, in bytes */
     size_t scores, hits, search, rows, some, all;
 } rooms;
@@ -15,7 +16,7 @@ typedef struct rooms { /* of scratch, in bytes */
 static rooms rooms_of(const vq_model *m)
 {
     rooms r = {0};
-    size_t n = m->nlist, wide = (size_t)m->d + VQ_MAX(m->d, m->d_code), all;
+    size_t n = m->nlist, wide = (size_t)m->d + VQ_MAX((size_t)m->d, 2 * (size_t)m->d_code), all;
     r.scores = vq_round_up((size_t)VQ_MAX(m->d, m->d_code) * sizeof(int16_t), VQ_CACHELINE);
     r.hits = r.scores + vq_round_up(n * sizeof(float), VQ_CACHELINE);
     all = r.hits + n * sizeof(vq_hit);
@@ -69,7 +70,7 @@ static void widen(const vq_shard *s, const vq_kernels *k, vq_query *x, float *wo
         }
         q = work;
     }
-    if (s->brief.memory == NULL) return;
+    if (s->brief.memory == NULL || x->fixed.x == NULL) return;
     vq_fixed_set(&x->fixed, k, q, m->d);
     x->whole = scale == 1.0 && is_whole(m, x);
 }
@@ -99,10 +100,11 @@ static void turn_briefly(const vq_brief *b, const vq_kernels *k, const vq_transf
         vq_transform_centre(t, q, work);
         vq_fixed_set(fixed, k, work, t->d);
     }
-    vq_bytemat_times(&b->matrix, k, fixed, y);
-    if (b->second.rows > 0) vq_bytemat_times(&b->second, k, fixed, work);
-    for (size_t j = 0; j < b->second.rows; j++) y[j] += work[j];
-    for (size_t j = 0; bytes && j < b->matrix.rows; j++) y[j] -= b->centre[j];
+    size_t rows = b->matrix.rows - b->second;
+    vq_bytepanels_times(&b->matrix, k, fixed, work);
+    memcpy(y, work, rows * sizeof *y);
+    for (size_t j = 0; j < b->second; j++) y[j] += work[rows + j];
+    for (size_t j = 0; bytes && j < rows; j++) y[j] -= b->centre[j];
 }
 
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch)

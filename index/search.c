@@ -320,12 +320,13 @@ static vq_status search_shard(tile *t, vq_error *err)
         vq_query *x = &t->queries[i];
         x->y = t->few ? NULL : vq_arena_take(shared, m->d_code, sizeof *x->y);
         x->wide = vq_arena_take(shared, m->d, sizeof *x->wide);
-        x->fixed.x = vq_arena_take(shared, m->d, sizeof *x->fixed.x);
+        x->fixed.x = t->effort.exact ? vq_arena_take(shared, m->d, sizeof *x->fixed.x) : NULL;
         x->lists = vq_arena_take(shared, first_lists(t), sizeof *x->lists);
         x->rest = all ? vq_arena_take(shared, m->nlist, sizeof *x->rest) : NULL;
         x->open = open;
-        VQ_REQUIRE((x->y != NULL || t->few) && x->wide != NULL && x->fixed.x != NULL &&
-                       x->lists != NULL && (x->rest != NULL || !all),
+        VQ_REQUIRE((x->y != NULL || t->few) && x->wide != NULL &&
+                       (x->fixed.x != NULL || !t->effort.exact) && x->lists != NULL &&
+                       (x->rest != NULL || !all),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));

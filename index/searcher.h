@@ -154,7 +154,7 @@ typedef struct vq_query {
     const float *q; /* d, as given */
     float *y;       /* d_code: in coded space; NULL: rows alone are scored */
     double *wide;   /* d */
-    vq_fixed fixed; /* d: wide in integers, for rows of bytes */
+    vq_fixed fixed; /* d: wide in integers, for rows of bytes; x NULL: no rows are scored */
     bool whole;     /* fixed is wide, and small enough that no product of it is ever rounded */
     double q_sq;    /* sum of squares of q */
     double unit;    /* of vq_exact_score */

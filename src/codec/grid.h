@@ -77,7 +77,8 @@ typedef struct vq_grid_tables {
     const uint8_t *luts;          /* 4 x planes of the head, 16 entries each; 64-byte aligned */
     float scale, low;             /* a sum of the head is low + scale * (sum of entries) */
     const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
-    vq_fixed fixed[2];            /* these two in integers; groups padded to a multiple of 4 */
+    vq_planes_plan *plan[2];      /* these two in integers; groups padded to a multiple of 4 */
+    float integer[2];             /* their units */
     bool integers;                /* whole codes are scored by them, else by floats */
     const uint8_t *leads, *rests; /* groups, padded likewise: planes in head and tail */
     size_t leading;               /* groups up to the last that the head has planes of, likewise */

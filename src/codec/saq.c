@@ -218,37 +218,26 @@ static vq_status train_rabitq(const float *x, size_t n, uint32_t d, uint32_t m, 
 
 /* ---- scores -------------------------------------------------------------------------------- */
 
-/* What sums of entries are counted from, so that on the average over all codes they are right:
- * entries stand above the least of their table, and of small ones most are rounded to it. */
-static float middle_of(const float *x, const uint8_t *luts, size_t planes, float scale)
-{
-    uint32_t entries = 0;
-    float sum = 0.0f;
-    for (size_t i = 0; i < planes * NIBBLES * 16; i++) entries += luts[i];
-    for (size_t i = 0; i < planes * G; i++) sum += x[i];
-    return 0.5f * sum - scale / 16.0f * (float)entries;
-}
-
-/* The tables of the head's planes; planes that the head has room for but not are zeros. */
+/* The tables of the head's planes; planes that the head has room for but not are zeros.  Sums of
+ * entries are counted from what they are on the average over all codes, which stands for 0: entries
+ * stand above the least of their table, and of small ones most are rounded to it. */
 static bool head_tables(vq_grid_tables *t, const vq_grid_params *p, const float *q,
-                        const float *sums, const vq_kernels *k, vq_arena *arena)
+                        const vq_kernels *k, vq_arena *arena)
 {
     size_t planes = t->shape.head;
-    float *x = vq_arena_take(arena, planes * G, sizeof *x), *at = x, low;
+    float *x = vq_arena_take(arena, planes * G, sizeof *x), *at = x, least;
     uint8_t *luts = vq_arena_take(arena, planes * NIBBLES, 16);
+    uint32_t entries = 0;
     if (x == NULL || luts == NULL) return false;
-    t->low = 0.0f;
-    for (size_t g = 0; g < t->shape.groups; g++) {
-        unsigned lead = (unsigned)p->head_bits[g];
-        t->low -= 0.5f * (float)((1u << lead) - 1) * p->head_step[g] * sums[g];
-        for (unsigned b = lead; b-- > 0; at += G) {
+    for (size_t g = 0; g < t->shape.groups; g++)
+        for (unsigned b = (unsigned)p->head_bits[g]; b-- > 0; at += G) {
             float step = p->head_step[g] * (float)(1u << b);
             for (size_t i = 0; i < G; i++) at[i] = step * q[g * G + i];
         }
-    }
     memset(at, 0, (size_t)(x + planes * G - at) * sizeof *at);
-    t->scale = k->subset_luts(x, planes * NIBBLES, luts, &low);
-    t->low += middle_of(x, luts, planes, t->scale);
+    t->scale = k->subset_luts(x, planes * NIBBLES, luts, &least);
+    for (size_t i = 0; i < planes * NIBBLES * 16; i++) entries += luts[i];
+    t->low = -t->scale / 16.0f * (float)entries;
     t->luts = luts;
     return true;
 }
@@ -279,8 +268,10 @@ static bool set_weighted(vq_grid_tables *t, const vq_grid_params *p, const float
     size_t groups = t->shape.groups;
     float *to = vq_arena_take(arena, 2 * groups * G, sizeof *to);
     for (int whole = 0; to != NULL && whole < 2; whole++, to += groups * G) {
-        const float *spread = whole ? p->spread : p->head_spread;
-        for (size_t j = 0; j < groups * G; j++) to[j] = spread[j / G] * (1.0f / G) * q[j];
+        for (size_t g = 0; g < groups; g++) {
+            float factor = (whole ? p->spread : p->head_spread)[g] * (1.0f / G);
+            for (size_t i = g * G; i < (g + 1) * G; i++) to[i] = factor * q[i];
+        }
         t->weighted[whole] = to;
     }
     return to != NULL;
@@ -348,16 +339,15 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
 {
     size_t padded = vq_round_up(s->groups, FOUR), n = padded * G;
     vq_grid_tables *t = vq_arena_take(arena, 1, sizeof *t);
-    int16_t *fixed = vq_arena_take(arena, 2 * n, sizeof *fixed);
+    vq_planes_plan *plan = vq_arena_take(arena, padded / FOUR, 2 * sizeof *plan);
     *lead = vq_arena_take(arena, n, sizeof **lead);
     *rest = vq_arena_take(arena, n, sizeof **rest);
     *counts = vq_arena_take(arena, 2 * padded, 1);
-    if (t == NULL || fixed == NULL || *lead == NULL || *rest == NULL || *counts == NULL)
-        return NULL;
+    if (t == NULL || plan == NULL || *lead == NULL || *rest == NULL || *counts == NULL) return NULL;
     *t = (vq_grid_tables){.shape = *s,
                           .lead = *lead,
                           .rest = *rest,
-                          .fixed = {{.x = fixed}, {.x = fixed + n}},
+                          .plan = {plan, plan + padded / FOUR},
                           .leads = *counts,
                           .rests = *counts + padded};
     memset(*lead + s->groups * G, 0, (n - s->groups * G) * sizeof **lead);
@@ -366,41 +356,56 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
     return t;
 }
 
-/* What codes in the middle of their range add up to, and the squared error of what codes do that
- * lie around it, a sixth of the range off, where x stands for what it does to half a unit; each
- * over 1 / 12. */
-static double around_middle(const vq_fixed *x, const uint8_t *planes, size_t groups, double *blur)
+/* Makes integers of what units of a part's codes add.  Returns what codes in the middle of their
+ * range add up to, and the squared error of what codes do that lie around it, a sixth of the range
+ * off, where an integer stands for what it does to half a unit; each over 1 / 12.  ones: as many
+ * planes as the codes have; room: an integer a coordinate. */
+static double plan_part(vq_grid_tables *t, int part, const vq_kernels *k, const uint8_t *ones,
+                        int16_t *room, double *blur)
 {
-    double sum = 0.0, squares = 0.0;
-    for (size_t g = 0; g < groups; g++) {
-        double range = (double)(1u << planes[g]);
-        int32_t all = 0;
-        for (size_t i = g * G; i < (g + 1) * G; i++) all += x->x[i];
-        sum += 0.5 * (range - 1.0) * (double)all;
-        squares += range * range;
-    }
-    *blur += squares * G / 36.0 * (double)x->unit * (double)x->unit;
-    return sum * (double)x->unit;
+    size_t groups = vq_round_up(t->shape.groups, FOUR);
+    const uint8_t *count = part == 0 ? t->leads : t->rests;
+    vq_fixed x = {.x = room};
+    double squares = 0.0;
+    vq_fixed_set(&x, k, part == 0 ? t->lead : t->rest, groups * G);
+    k->planes_plan(x.x, count, groups, t->plan[part]);
+    t->integer[part] = x.unit;
+    for (size_t g = 0; g < t->shape.groups; g++) squares += (double)(1u << count[g] << count[g]);
+    *blur += squares * G / 36.0 * (double)x.unit * (double)x.unit;
+    return 0.5 * (double)k->planes_sum(t->plan[part], ones, groups) * (double)x.unit;
 }
 
 /* Makes integers of what units add, if these will do: if what their rounding does to a score is
  * little beside what the codes' own does (squares: of the query's groups).  It is not where codes
- * have many bits in some groups and few in others, whose units are then far apart. */
-static void set_integers(vq_grid_tables *t, const vq_grid_params *p, const double *squares,
-                         const vq_kernels *k)
+ * have many bits in some groups and few in others, whose units are then far apart.  false: no
+ * memory. */
+static bool set_integers(vq_grid_tables *t, const vq_grid_params *p, const double *squares,
+                         const vq_kernels *k, vq_arena *arena)
 {
-    size_t groups = t->shape.groups, n = vq_round_up(groups, FOUR) * G;
+    size_t groups = t->shape.groups, planes = VQ_MAX(t->shape.head, t->shape.tail);
     double codes = 0.0, blur = 0.0;
     for (size_t g = 0; g < groups; g++) {
-        if (t->leads[g] > 8 || t->rests[g] > 8) return;
+        if (t->leads[g] > 8 || t->rests[g] > 8) return true;
         codes += (double)p->step[g] * (double)p->step[g] * squares[g];
     }
-    vq_fixed_set(&t->fixed[0], k, t->lead, n);
-    vq_fixed_set(&t->fixed[1], k, t->rest, n);
-    double middle = around_middle(&t->fixed[0], t->leads, groups, &blur);
-    middle += around_middle(&t->fixed[1], t->rests, groups, &blur);
+    uint8_t *ones = vq_arena_take(arena, planes, 2);
+    int16_t *room = vq_arena_take(arena, vq_round_up(groups, FOUR) * G, sizeof *room);
+    if (ones == NULL || room == NULL) return false;
+    memset(ones, 0xff, 2 * planes);
+    double middle = plan_part(t, 0, k, ones, room, &blur);
+    middle += plan_part(t, 1, k, ones, room, &blur);
     t->integers = blur <= LITTLE * codes;
     if (t->integers) t->offset = -(float)middle;
+    return true;
+}
+
+/* What a group of the query holds, squared: four sums, which need not wait for each other. */
+static double square_of(const float *q)
+{
+    double sums[4] = {0.0, 0.0, 0.0, 0.0};
+    for (size_t i = 0; i < G; i += 4)
+        for (size_t l = 0; l < 4; l++) sums[l] += (double)q[i + l] * (double)q[i + l];
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
@@ -408,11 +413,11 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
 {
     vq_grid_shape s = vq_grid_shape_of(cm->d, cm->m);
     vq_grid_params p = vq_grid_params_of(cm->params, cm->d);
-    float *lead, *rest, *sums = vq_arena_take(arena, s.groups, sizeof *sums);
+    float *lead, *rest;
     uint8_t *counts;
     vq_grid_tables *t = new_tables(&s, &lead, &rest, &counts, arena);
     double *squares = vq_arena_take(arena, s.groups, sizeof *squares);
-    if (t == NULL || sums == NULL || squares == NULL) return NULL;
+    if (t == NULL || squares == NULL) return NULL;
     for (size_t g = 0; g < s.groups; g++) {
         unsigned bits = (unsigned)p.bits[g], head = (unsigned)p.head_bits[g];
         float of_head = head > 0 ? p.step[g] * (float)(1u << (bits - head)) : 0.0f;
@@ -420,19 +425,21 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
         counts[g] = (uint8_t)head,
         counts[t->rests - t->leads + (ptrdiff_t)g] = (uint8_t)(bits - head);
         if (head > 0) t->leading = vq_round_up(g + 1, FOUR);
-        sums[g] = 0.0f, squares[g] = 0.0;
+        squares[g] = square_of(q + g * G);
         for (size_t i = g * G; i < (g + 1) * G; i++) {
-            sums[g] += q[i];
-            squares[g] += (double)q[i] * (double)q[i];
             lead[i] = of_head * q[i];
             rest[i] = of_tail * q[i];
         }
-        t->offset -= 0.5f * (float)((1u << bits) - 1) * p.step[g] * sums[g];
     }
-    set_integers(t, &p, squares, k);
+    if (!set_integers(t, &p, squares, k, arena)) return NULL;
+    for (size_t g = 0; g < s.groups && !t->integers; g++) {
+        float sum = 0.0f;
+        for (size_t i = g * G; i < (g + 1) * G; i++) sum += q[i];
+        t->offset -= 0.5f * (float)((1u << (unsigned)p.bits[g]) - 1) * p.step[g] * sum;
+    }
     set_felt(t, &p, squares);
     if (cm->bars != NULL && !set_weighted(t, &p, q, arena)) return NULL;
-    return head_tables(t, &p, q, sums, k, arena) ? t : NULL;
+    return head_tables(t, &p, q, k, arena) ? t : NULL;
 }
 
 /* Sums of the heads' bits of all blocks, in tables' entries. */
@@ -526,7 +533,7 @@ static float of_planes(const vq_grid_tables *t, const vq_kernels *k, int part,
 {
     const uint8_t *count = part == 0 ? t->leads : t->rests;
     if (!t->integers) return k->planes_f32(part == 0 ? t->lead : t->rest, planes, count, groups);
-    return t->fixed[part].unit * (float)k->planes_i16(t->fixed[part].x, planes, count, groups);
+    return t->integer[part] * (float)k->planes_sum(t->plan[part], planes, groups);
 }
 
 static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void *tables,

@@ -70,6 +70,37 @@ void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *
     k->matvec_u8(m->a, m->rows, m->d, m->stride, x->x, m->step, m->low, x->unit, x->sum, out);
 }
 
+size_t vq_bytepanels_size(size_t rows, size_t d)
+{
+    size_t bytes;
+    if (rows > SIZE_MAX - 15 || d > SIZE_MAX - 3) return SIZE_MAX;
+    size_t whole = vq_round_up(rows, (size_t)16);
+    if (!vq_mul_size(whole, vq_round_up(d, (size_t)4) + 2 * sizeof(float), &bytes)) return SIZE_MAX;
+    return bytes;
+}
+
+void vq_bytepanels_make(vq_bytepanels *p, const vq_bytemat *const *parts, size_t n, void *memory)
+{
+    size_t rows = 0, d = parts[0]->d, at = 0;
+    for (size_t i = 0; i < n; i++) rows += parts[i]->rows;
+    size_t bytes = vq_round_up(rows, (size_t)16) * vq_round_up(d, (size_t)4);
+    uint8_t *a = memory;
+    float *step = (float *)(void *)(a + bytes), *low = step + rows;
+    memset(a, 0, bytes);
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = 0; r < parts[i]->rows; r++, at++) {
+            const uint8_t *row = parts[i]->a + r * parts[i]->stride;
+            for (size_t j = 0; j < d; j++) a[vq_in_panels(rows, d, at, j)] = row[j];
+            step[at] = parts[i]->step[r], low[at] = parts[i]->low[r];
+        }
+    *p = (vq_bytepanels){.a = a, .step = step, .low = low, .rows = rows, .d = d};
+}
+
+void vq_bytepanels_times(const vq_bytepanels *p, const vq_kernels *k, const vq_fixed *x, float *out)
+{
+    k->panel_matvec(p->a, p->rows, p->d, x->x, p->step, p->low, x->unit, x->sum, out);
+}
+
 size_t vq_bytemat_some_size(size_t d)
 {
     return vq_bytemat_size(TOGETHER, d);

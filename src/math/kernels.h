@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/compiler.h"
+
 #define VQ_BLOCK 32u /* vectors in a block of codes */
 
 /* What select_bars makes of a code's sum and factors.  Factors of a block: 32 scales (f16), with
@@ -124,6 +126,12 @@ typedef struct vq_panel_scale {
     K(void, matvec_u8,                                                                             \
       (const uint8_t *a, size_t rows, size_t d, size_t stride, const int16_t *x,                   \
        const float *step, const float *low, float unit, float sum, float *restrict out))           \
+    /* the same where row i lies in panels, as vq_in_panels tells: whole ones, of which what is no \
+     * row and no column is zero.  Columns whose x is zero cost less.  panels is 64-byte aligned   \
+     */                                                                                            \
+    K(void, panel_matvec,                                                                          \
+      (const uint8_t *panels, size_t rows, size_t d, const int16_t *x, const float *step,          \
+       const float *low, float unit, float sum, float *restrict out))                              \
     /* tables: out[j*kk + c] = sum over p < pairs of the products of x[2*(j*pairs+p)] and its      \
      * right neighbour with the two bytes at cb[2*((j*pairs+p)*kk + c)], an i32 rounded to f32;    \
      * j < m; kk is 16 or 256 */                                                                   \
@@ -218,10 +226,36 @@ typedef struct vq_panel_scale {
      * lane is then fma(2^s, sum s, .) over s rising from 0, starting at +0 */                     \
     K(float, planes_f32,                                                                           \
       (const float *x, const uint8_t *planes, const uint8_t *count, size_t groups))                \
-    /* the same sum of integers, for counts of at most 8; groups is a multiple of 4, and the       \
-     * magnitudes of x sum up to VQ_FIXED_MOST at most */                                          \
-    K(int32_t, planes_i16,                                                                         \
-      (const int16_t *x, const uint8_t *planes, const uint8_t *count, size_t groups))
+    /* the same sum of integers, for counts of at most 8, and for many codes: planes_plan brings x \
+     * and count into the form in which planes_sum reads them, a secret of the two of one level.   \
+     * groups is a multiple of 4; x lies within +-16383, and its magnitudes sum up to              \
+     * VQ_FIXED_MOST at most */                                                                    \
+    K(void, planes_plan,                                                                           \
+      (const int16_t *x, const uint8_t *count, size_t groups, vq_planes_plan *restrict plan))      \
+    K(int32_t, planes_sum, (const vq_planes_plan *plan, const uint8_t *planes, size_t groups))
+
+/* Of four groups: by most levels the numbers and the planes of each. */
+typedef struct vq_planes_plan {
+    int16_t x[4 * 16];
+    uint8_t count[4], other[124];
+} VQ_ALIGNED(64) vq_planes_plan;
+
+/* Rows of bytes in panels: of 16 rows four columns stand together, row by row, and those of up to
+ * VQ_BESIDE panels beside each other, before the next four columns. */
+enum { VQ_BESIDE = 8 };
+/* The panels of the rows that stand beside row r. */
+static inline size_t vq_panels_beside(size_t rows, size_t r)
+{
+    size_t left = (rows - r / (16 * VQ_BESIDE) * (16 * VQ_BESIDE) + 15) / 16;
+    return left < VQ_BESIDE ? left : VQ_BESIDE;
+}
+/* Where column j of row r is. */
+static inline size_t vq_in_panels(size_t rows, size_t d, size_t r, size_t j)
+{
+    size_t before = r / (16 * VQ_BESIDE) * (16 * VQ_BESIDE) * ((d + 3) / 4 * 4);
+    size_t panel = j / 4 * vq_panels_beside(rows, r) + r % (16 * VQ_BESIDE) / 16;
+    return before + panel * 64 + r % 16 * 4 + j % 4;
+}
 
 typedef struct vq_kernels {
     const char *isa; /* "scalar", "avx2", "avx512", "avx512vbmi"; "neon" */

@@ -317,14 +317,24 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     return reduce_f32(lane);
 }
 
-static int32_t planes_i16(const int16_t *x, const uint8_t *planes, const uint8_t *count,
-                          size_t groups)
+static void planes_plan(const int16_t *x, const uint8_t *count, size_t groups,
+                        vq_planes_plan *restrict plan)
+{
+    for (size_t j = 0; j < groups; j += 4, plan++) {
+        memcpy(plan->x, x + 16 * j, sizeof plan->x);
+        memcpy(plan->count, count + j, sizeof plan->count);
+    }
+}
+
+static int32_t planes_sum(const vq_planes_plan *plan, const uint8_t *planes, size_t groups)
 {
     int32_t sum = 0;
-    for (size_t j = 0; j < groups; j++, x += F32_LANES)
-        for (size_t s = count[j]; s-- > 0; planes += 2)
-            for (size_t i = 0; i < F32_LANES; i++)
-                sum += (planes[i / 8] >> i % 8 & 1) * (x[i] * (1 << s));
+    for (size_t j = 0; j < groups; j++) {
+        const vq_planes_plan *at = plan + j / 4;
+        const int16_t *x = at->x + j % 4 * 16;
+        for (size_t s = at->count[j % 4]; s-- > 0; planes += 2)
+            for (size_t i = 0; i < 16; i++) sum += (planes[i / 8] >> i % 8 & 1) * (x[i] * (1 << s));
+    }
     return sum;
 }
 
@@ -388,6 +398,22 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
         uint32_t s = 0;
         for (size_t j = 0; j < d; j++) s += (uint32_t)(a[i * stride + j] * x[j]);
         out[i] = fmaf(step[i] * unit, (float)(int32_t)s, low[i] * sum);
+    }
+}
+
+static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                         const float *step, const float *low, float unit, float sum,
+                         float *restrict out)
+{
+    for (size_t i = 0; i < rows; i += 16) {
+        uint32_t s[16] = {0};
+        for (size_t j = 0; j < d; j += 4) {
+            const uint8_t *four = panels + vq_in_panels(rows, d, i, j);
+            for (size_t t = 0; t < 4 && j + t < d; t++)
+                for (size_t r = 0; r < 16; r++) s[r] += (uint32_t)(four[4 * r + t] * x[j + t]);
+        }
+        for (size_t r = i; r < rows && r < i + 16; r++)
+            out[r] = fmaf(step[r] * unit, (float)(int32_t)s[r - i], low[r] * sum);
     }
 }
 

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v1-saq,
-# v2-copies, v3-changed, v4-attributes, v4-dictionary) and their answers anew, by the program VQ.
-# Only for a format that no release has written yet: after that they stay as they are.  Those of v1
-# to v3 cannot be made any more, nor v4-attributes, which one of v3 became: what is built now with
-# stored rows has chunks of rows of their own size, and so format 4.
+# v1-bars, v1-rabitq, v2-copies, v3-changed, v4-attributes, v4-dictionary) and their answers anew, by
+# the program VQ.  Only for a format that no release has written yet: after that they stay as they
+# are.  Those of v1 to v3, but for v1-bars and v1-rabitq, cannot be made any more, nor v4-attributes,
+# which one of v3 became: what is built now with stored rows has chunks of rows of their own size, and
+# so format 4.
 set -eu
 vq=$1
 shift
@@ -82,16 +83,33 @@ with open(dir + "/many.jsonl", "w") as p, open(dir + "/many.tags", "w") as t:
 PY
 "$vq" build "$dir/many.fvecs" -o "$dir/v4-dictionary.vq" --codec sq8 --nlist 3 --metric l2 --quiet \
     --tags "$dir/many.tags" --payload "$dir/many.jsonl"
+# Codes with a tail, and error bars that are right for neighbours.
+python3 - "$dir" <<'PY'
+import random, struct, sys
+random.seed(9)
+dir, d = sys.argv[1], 112
+middles = [[random.gauss(0, 2) for j in range(d)] for i in range(5)]
+for name, n in ("wide", 120), ("queries-wide", 4):
+    with open("%s/%s.fvecs" % (dir, name), "wb") as f:
+        for i in range(n):
+            row = [x + random.gauss(0, 1) for x in middles[i % 5]]
+            f.write(struct.pack("<i%df" % d, d, *[round(x * 64) / 64 for x in row]))
+PY
+"$vq" build "$dir/wide.fvecs" -o "$dir/v1-bars.vq" --codec saq --bits 9 --nlist 3 --metric l2 \
+    --store none --quiet
+"$vq" build "$dir/wide.fvecs" -o "$dir/v1-rabitq.vq" --codec rabitq --bits 9 --nlist 3 \
+    --metric ip --store none --quiet
 for name; do
-    effort= filter=
+    effort= filter= queries=queries
     case $name in # where all lists are read no copy is
+    v1-bars | v1-rabitq) queries=queries-wide ;;
     v2-copies | v3-changed) effort="--nprobe 2" ;;
     v4-dictionary) filter='tag:odd' ;;
     v4-attributes) filter='tag:en & time>=-10 | tag:"the other half" & !(time<20)' ;;
     esac
-    "$vq" search "$dir/$name.vq" "$dir/queries.fvecs" -k 5 $effort ${filter:+--filter "$filter"} --format tsv >"$name.tsv"
+    "$vq" search "$dir/$name.vq" "$dir/$queries.fvecs" -k 5 $effort ${filter:+--filter "$filter"} --format tsv >"$name.tsv"
     "$vq" info --digest "$dir/$name.vq" >>"$name.tsv"
     zstd -q -19 -f "$dir/$name.vq" -o "$name.vq.zst"
 done
-cp "$dir/queries.fvecs" queries.fvecs
+cp "$dir/queries.fvecs" "$dir/queries-wide.fvecs" .
 ls -l

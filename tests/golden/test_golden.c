@@ -6,7 +6,7 @@
 
 #define FOLDER VQ_SOURCE_DIR "/tests/golden/"
 
-enum { D = 6, NQ = 4, K = 5 };
+enum { D = 6, WIDE = 112, NQ = 4, K = 5 };
 
 /* Unpacks NAME.vq.zst to path. */
 static void unpack(const char *name, const char *path)
@@ -66,6 +66,36 @@ static void compare(const char *name, vq_index *ix, const float *q, uint32_t npr
     free(text);
 }
 
+static void read_queries(const char *path, float *q)
+{
+    size_t got;
+    vq_source *src;
+    OK(vq_source_open_file(&src, path, 0, &err));
+    OK(vq_source_read_f32(src, q, NQ, &got, &err));
+    cr_assert_eq(got, NQ);
+    vq_source_close(src);
+}
+
+/* Codes are read to the end as error bars of their own tell, wide and narrow. */
+static void has_bars(vq_index *ix, const float *q)
+{
+    uint64_t ids[K], same[K];
+    float scores[K];
+    vq_search_stats stats = VQ_SEARCH_STATS_INIT;
+    vq_search_opts o = VQ_SEARCH_OPTS_INIT;
+    for (int wide = 0; wide < 2; wide++) {
+        vq_searcher *s;
+        o.bars = wide ? 100.0f : 3.0f;
+        OK(vq_searcher_open(&s, ix, &o, &err));
+        cr_assert(s->shards[0].model.bars != NULL);
+        OK(vq_search(s, q, 1, K, wide ? ids : same, scores, &err));
+        OK(vq_searcher_stats(s, &stats, &err));
+        cr_assert(wide ? stats.codes == 120 : stats.codes >= K && stats.codes < 120);
+        vq_searcher_close(s);
+    }
+    cr_assert(memcmp(ids, same, sizeof ids) == 0);
+}
+
 /* A payload that was packed with a dictionary. */
 static void unpacks(vq_index *ix)
 {
@@ -104,35 +134,36 @@ Test(golden, files_of_each_format)
 {
     static const struct {
         const char *name;
-        uint32_t format, strings, nprobe;
+        uint32_t d, format, strings, nprobe;
         bool copies;
         const char *filter;
         uint64_t n;
-    } files[] = {{"v1-strings", 1, 1, 0, false, NULL, 96},
-                 {"v1-numbers", 1, 0, 0, false, NULL, 96},
-                 {"v1-saq", 1, 0, 0, false, NULL, 96},
-                 {"v2-copies", 2, 1, 2, true, NULL, 96},
-                 {"v3-changed", 3, 1, 2, true, NULL, 96},
-                 {"v4-attributes", 4, 1, 0, true,
+    } files[] = {{"v1-strings", D, 1, 1, 0, false, NULL, 96},
+                 {"v1-numbers", D, 1, 0, 0, false, NULL, 96},
+                 {"v1-saq", D, 1, 0, 0, false, NULL, 96},
+                 {"v1-bars", WIDE, 1, 0, 0, false, NULL, 120},
+                 {"v1-rabitq", WIDE, 1, 0, 0, false, NULL, 120},
+                 {"v2-copies", D, 2, 1, 2, true, NULL, 96},
+                 {"v3-changed", D, 3, 1, 2, true, NULL, 96},
+                 {"v4-attributes", D, 4, 1, 0, true,
                   "tag:en & time>=-10 | tag:\"the other half\" & !(time<20)", 93},
-                 {"v4-dictionary", 4, 0, 0, false, "tag:odd", 200}};
+                 {"v4-dictionary", D, 4, 0, 0, false, "tag:odd", 200}};
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
-    float q[NQ * D];
-    size_t got;
-    vq_source *src;
-    OK(vq_source_open_file(&src, FOLDER "queries.fvecs", 0, &err));
-    OK(vq_source_read_f32(src, q, NQ, &got, &err));
-    cr_assert_eq(got, NQ);
-    vq_source_close(src);
+    float narrow[NQ * D], wide[NQ * WIDE];
+    read_queries(FOLDER "queries.fvecs", narrow);
+    read_queries(FOLDER "queries-wide.fvecs", wide);
     for (size_t i = 0; i < VQ_COUNT(files); i++) {
         vq_info info = VQ_INFO_INIT;
+        const float *q = files[i].d == D ? narrow : wide;
         unpack(files[i].name, path);
         cr_assert_eq(problems_of(path), 0, "%s: %s", files[i].name, err.text);
         vq_index *ix = open_index(path);
         OK(vq_index_info(ix, &info, &err));
-        cr_assert(info.format_version == files[i].format && info.n == files[i].n && info.d == D);
+        cr_assert(info.format_version == files[i].format && info.n == files[i].n);
+        cr_assert_eq(info.d, files[i].d);
         cr_assert(info.string_ids == files[i].strings && (info.copies > 0) == files[i].copies);
         compare(files[i].name, ix, q, files[i].nprobe, files[i].filter);
+        if (files[i].d == WIDE) has_bars(ix, q);
         if (strcmp(files[i].name, "v4-attributes") == 0) carries(ix);
         if (strcmp(files[i].name, "v4-dictionary") == 0) unpacks(ix);
         vq_close(ix);

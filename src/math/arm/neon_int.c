@@ -103,6 +103,39 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
     }
 }
 
+/* Adds to sums (16) the products of a panel with four columns. */
+INLINE void add_four(const uint8_t *panel, int16x4_t v, int32x4_t sums[16])
+{
+    for (int r = 0; r < 16; r += 4) {
+        uint8x16_t rows = vld1q_u8(panel + 4 * r);
+        int16x8_t a = widen_u8(vget_low_u8(rows)), b = widen_u8(vget_high_u8(rows));
+        sums[r] = vmlal_s16(sums[r], vget_low_s16(a), v);
+        sums[r + 1] = vmlal_s16(sums[r + 1], vget_high_s16(a), v);
+        sums[r + 2] = vmlal_s16(sums[r + 2], vget_low_s16(b), v);
+        sums[r + 3] = vmlal_s16(sums[r + 3], vget_high_s16(b), v);
+    }
+}
+
+static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                         const float *step, const float *low, float unit, float sum,
+                         float *restrict out)
+{
+    for (size_t i = 0; i < rows; i += 16) {
+        const uint8_t *panel = panels + vq_in_panels(rows, d, i, 0);
+        size_t beside = vq_panels_beside(rows, i);
+        int32x4_t sums[16];
+        for (int r = 0; r < 16; r++) sums[r] = vdupq_n_s32(0);
+        for (size_t j = 0; j < d; j += 4, panel += 64 * beside) {
+            int16_t four[4] = {0};
+            __builtin_memcpy(four, x + j, (d - j < 4 ? d - j : 4) * sizeof *x);
+            int16x4_t v = vld1_s16(four);
+            if (vget_lane_u64(vreinterpret_u64_s16(v), 0) != 0) add_four(panel, v, sums);
+        }
+        for (size_t r = 0; r < 16 && i + r < rows; r++)
+            out[i + r] = fmaf(step[i + r] * unit, (float)vaddvq_s32(sums[r]), low[i + r] * sum);
+    }
+}
+
 /* Sixteen entries at a time; a load takes the two bytes of each apart. */
 static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
                    float *restrict out)
@@ -236,6 +269,7 @@ const vq_kernels vq_kernels_neon_int = {
     .quantize_u8 = quantize_u8,
     .quantize_i16 = quantize_i16,
     .matvec_u8 = matvec_u8,
+    .panel_matvec = panel_matvec,
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,

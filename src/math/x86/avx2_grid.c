@@ -188,22 +188,21 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     return reduce_f32(all);
 }
 
-static int32_t planes_i16(const int16_t *x, const uint8_t *planes, const uint8_t *count,
-                          size_t groups)
+static int32_t planes_sum(const vq_planes_plan *plan, const uint8_t *planes, size_t groups)
 {
     const __m256i places = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048,
                                              4096, 8192, 16384, INT16_MIN);
     __m256i sum = _mm256_setzero_si256();
-    for (size_t j = 0; j < groups; j++, x += 16) {
+    for (size_t j = 0; j < groups; j++) {
         __m256i code = _mm256_setzero_si256();
-        for (size_t s = count[j]; s-- > 0; planes += 2) {
+        for (size_t s = plan[j / 4].count[j % 4]; s-- > 0; planes += 2) {
             int16_t plane;
             __builtin_memcpy(&plane, planes, sizeof plane);
             __m256i bits = _mm256_and_si256(_mm256_set1_epi16(plane), places);
             code = _mm256_add_epi16(code, code);
             code = _mm256_sub_epi16(code, _mm256_cmpeq_epi16(bits, places));
         }
-        __m256i v = _mm256_loadu_si256((const __m256i *)x);
+        __m256i v = _mm256_loadu_si256((const __m256i *)plan[j / 4].x + j % 4);
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(code, v));
     }
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
@@ -261,6 +260,6 @@ const vq_kernels vq_kernels_avx2_grid = {
     .select_bars = select_bars,
     .grid_sums = grid_sums,
     .planes_f32 = planes_f32,
-    .planes_i16 = planes_i16,
+    .planes_sum = planes_sum,
     .subset_luts = subset_luts,
 };

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
+#include "src/math/x86/fours.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -103,6 +104,49 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
             uint32_t dot = (uint32_t)reduce(s[r]) + (uint32_t)tail(row[r], x, j, d);
             out[i + r] = __builtin_fmaf(step[i + r] * unit, (float)(int32_t)dot, low[i + r] * sum);
         }
+    }
+}
+
+/* Adds to sums (16) the products with a panel, whose fours of columns are so many bytes apart. */
+INLINE void panel_sums(const uint8_t *panel, size_t apart, const vq_fours *f, int32_t *sums)
+{
+    __m256i s[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) s[r] = _mm256_setzero_si256();
+    for (size_t i = 0; i < f->n; i++) {
+        const uint8_t *four = panel + f->at[i] * apart;
+        const __m256i v = _mm256_set1_epi64x(f->x[i]);
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) s[r] = madd(s[r], u8_at(four + 16 * r), v);
+    }
+#pragma GCC unroll 2
+    for (int r = 0; r < 2; r++) { /* rows 0, 1, 4, 5, 2, 3, 6, 7 */
+        __m256i *to = (__m256i *)(sums + 8 * r);
+        __m256i all = _mm256_hadd_epi32(s[2 * r], s[2 * r + 1]);
+        all = _mm256_permute4x64_epi64(all, 0xd8);
+        _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), all));
+    }
+}
+
+static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                         const float *step, const float *low, float unit, float sum,
+                         float *restrict out)
+{
+    vq_fours f;
+    for (size_t first = 0, end = 0; first == 0 || first < d; first = end) {
+        end = vq_fours_find(&f, x, d, first);
+        for (size_t i = 0; i < rows; i += 16) {
+            int32_t sums[16] = {0};
+            size_t n = rows - i < 16 ? rows - i : 16;
+            /* out holds the sums of the columns before */
+            if (first > 0) __builtin_memcpy(sums, out + i, n * sizeof *sums);
+            panel_sums(panels + vq_in_panels(rows, d, i, 0), 64 * vq_panels_beside(rows, i), &f,
+                       sums);
+            if (end < d) __builtin_memcpy(out + i, sums, n * sizeof *sums);
+            for (size_t r = i; end == d && r < i + n; r++)
+                out[r] = __builtin_fmaf(step[r] * unit, (float)sums[r - i], low[r] * sum);
+        }
+        if (end == d) break;
     }
 }
 
@@ -286,6 +330,7 @@ const vq_kernels vq_kernels_avx2_int = {
     .isa = "avx2",
     .quantize_i16 = quantize_i16,
     .matvec_u8 = matvec_u8,
+    .panel_matvec = panel_matvec,
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,

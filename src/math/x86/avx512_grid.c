@@ -182,20 +182,19 @@ static float planes_f32(const float *x, const uint8_t *planes, const uint8_t *co
     return reduce_f32(all);
 }
 
-static int32_t planes_i16(const int16_t *x, const uint8_t *planes, const uint8_t *count,
-                          size_t groups)
+static int32_t planes_sum(const vq_planes_plan *plan, const uint8_t *planes, size_t groups)
 {
     const __m256i one = _mm256_set1_epi16(1);
     __m256i sum = _mm256_setzero_si256();
-    for (size_t j = 0; j < groups; j++, x += 16) {
+    for (size_t j = 0; j < groups; j++) {
         __m256i code = _mm256_setzero_si256();
-        for (size_t s = count[j]; s-- > 0; planes += 2) {
+        for (size_t s = plan[j / 4].count[j % 4]; s-- > 0; planes += 2) {
             __mmask16 bits;
             __builtin_memcpy(&bits, planes, sizeof bits);
             code = _mm256_add_epi16(code, code);
             code = _mm256_mask_add_epi16(code, bits, code, one);
         }
-        __m256i v = _mm256_loadu_si256((const __m256i *)x);
+        __m256i v = _mm256_loadu_si256((const __m256i *)plan[j / 4].x + j % 4);
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(code, v));
     }
     return reduce_i32(sum);
@@ -243,6 +242,6 @@ const vq_kernels vq_kernels_avx512_grid = {
     .select_bars = select_bars,
     .grid_sums = grid_sums,
     .planes_f32 = planes_f32,
-    .planes_i16 = planes_i16,
+    .planes_sum = planes_sum,
     .subset_luts = subset_luts,
 };

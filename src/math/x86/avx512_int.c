@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
+#include "src/math/x86/fours.h"
 #include "src/math/x86/lanes512.h"
 
 extern const vq_kernels vq_kernels_avx512_int;
@@ -108,6 +109,47 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
         dots(a + i * stride, d, stride, x, s, 1);
         float dot = (float)reduce(s[0]);
         out[i] = __builtin_fmaf(step[i] * unit, dot, low[i] * sum);
+    }
+}
+
+/* Adds to sums (16) the products with a panel, whose fours of columns are so many bytes apart. */
+INLINE void panel_sums(const uint8_t *panel, size_t apart, const vq_fours *f, int32_t *sums)
+{
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    __m512i s = _mm512_setzero_si512(), t = s;
+    for (size_t i = 0; i < f->n; i++) {
+        const uint8_t *four = panel + f->at[i] * apart;
+        const __m512i v = _mm512_set1_epi64(f->x[i]);
+        s = madd(s, u8_at(four), v);
+        t = madd(t, u8_at(four + 32), v);
+    }
+    __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    odd = _mm512_permutex2var_epi32(s, odd, t);
+    s = _mm512_add_epi32(_mm512_permutex2var_epi32(s, even, t), odd);
+    _mm512_storeu_si512(sums, _mm512_add_epi32(s, _mm512_loadu_si512(sums)));
+}
+
+static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                         const float *step, const float *low, float unit, float sum,
+                         float *restrict out)
+{
+    vq_fours f;
+    for (size_t first = 0, end = 0; first == 0 || first < d; first = end) {
+        end = vq_fours_find(&f, x, d, first);
+        for (size_t i = 0; i < rows; i += 16) {
+            int32_t sums[16] = {0};
+            size_t n = rows - i < 16 ? rows - i : 16;
+            /* out holds the sums of the columns before */
+            if (first > 0) __builtin_memcpy(sums, out + i, n * sizeof *sums);
+            panel_sums(panels + vq_in_panels(rows, d, i, 0), 64 * vq_panels_beside(rows, i), &f,
+                       sums);
+            if (end == d)
+                panel_scale(sums, n, step + i, low + i, unit, sum, out + i);
+            else
+                __builtin_memcpy(out + i, sums, n * sizeof *sums);
+        }
+        if (end == d) break;
     }
 }
 
@@ -309,6 +351,7 @@ const vq_kernels vq_kernels_avx512_int = {
     .isa = "avx512",
     .quantize_i16 = quantize_i16,
     .matvec_u8 = matvec_u8,
+    .panel_matvec = panel_matvec,
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,

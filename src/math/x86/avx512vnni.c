@@ -129,6 +129,101 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
     }
 }
 
+/* The fours of columns of a query of which any is not zero: where they stand among all, and what
+ * they are, as in halves. */
+typedef struct fours {
+    size_t n;
+    uint32_t at[COLUMNS / 4], high[COLUMNS / 4], low[COLUMNS / 4];
+} fours;
+
+static void find_fours(const halves *h, size_t d, fours *out)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    out->n = 0;
+    for (size_t j = 0; j < d; j += 64) { /* full stores: what is behind is written over, or room */
+        __m512i low = _mm512_load_si512(h->low + j), high = _mm512_setzero_si512();
+        if (!h->plain) high = _mm512_load_si512(h->high + j);
+        __mmask16 k = _mm512_test_epi32_mask(_mm512_or_si512(low, high), _mm512_set1_epi32(-1));
+        __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)(j / 4)), lanes);
+        _mm512_storeu_si512(out->at + out->n, _mm512_maskz_compress_epi32(k, at));
+        _mm512_storeu_si512(out->low + out->n, _mm512_maskz_compress_epi32(k, low));
+        _mm512_storeu_si512(out->high + out->n, _mm512_maskz_compress_epi32(k, high));
+        out->n += (size_t)__builtin_popcount(k);
+    }
+}
+
+/* Adds to sums (16 a panel) the products with P panels that stand beside each other; P and plain
+ * are constant where this is inlined. */
+INLINE void panel_sums(const uint8_t *panels, const fours *q, uint32_t of_plain, int32_t *sums,
+                       const int P, const bool plain)
+{
+    __m512i high[VQ_BESIDE], low[VQ_BESIDE];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) high[p] = low[p] = _mm512_setzero_si512();
+    for (size_t i = 0; i < q->n; i++) {
+        const uint8_t *at = panels + (size_t)q->at[i] * (size_t)P * 64;
+        const __m512i y = _mm512_set1_epi32((int)q->low[i]);
+        const __m512i x = plain ? y : _mm512_set1_epi32((int)q->high[i]);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++)
+            add_products(&high[p], &low[p], _mm512_load_si512(at + 64 * p), x, y, plain);
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) {
+        __m512i s = _mm512_add_epi32(_mm512_slli_epi32(high[p], 7), low[p]);
+        if (plain) s = _mm512_add_epi32(s, _mm512_set1_epi32((int)of_plain));
+        s = _mm512_add_epi32(s, _mm512_loadu_si512(sums + 16 * p));
+        _mm512_storeu_si512(sums + 16 * p, s);
+    }
+}
+
+/* The same; `beside` panels. */
+static void some_panels(const uint8_t *panels, size_t beside, const fours *q, const halves *h,
+                        int32_t *sums)
+{
+    switch (beside + (h->plain ? 0 : VQ_BESIDE)) {
+#define BESIDE(n)                                                                                  \
+    case n: panel_sums(panels, q, h->sum, sums, n, true); break;                                   \
+    case n + VQ_BESIDE: panel_sums(panels, q, 0, sums, n, false); break
+        BESIDE(1);
+        BESIDE(2);
+        BESIDE(3);
+        BESIDE(4);
+        BESIDE(5);
+        BESIDE(6);
+        BESIDE(7);
+        BESIDE(8);
+#undef BESIDE
+    default: break;
+    }
+}
+
+static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                         const float *step, const float *low, float unit, float sum,
+                         float *restrict out)
+{
+    enum { ROWS = 16 * VQ_BESIDE };
+    halves h;
+    fours q;
+    for (size_t first = 0; first == 0 || first < d; first += COLUMNS) {
+        size_t count = d - first < COLUMNS ? d - first : COLUMNS;
+        bool last = first + count == d;
+        split(x + first, count, &h);
+        find_fours(&h, count, &q);
+        for (size_t i = 0; i < rows; i += ROWS) { /* out holds the sums of the columns before */
+            int32_t sums[ROWS] = {0};
+            size_t n = rows - i < ROWS ? rows - i : ROWS;
+            if (first > 0) __builtin_memcpy(sums, out + i, n * sizeof *sums);
+            some_panels(panels + vq_in_panels(rows, d, i, first), vq_panels_beside(rows, i), &q, &h,
+                        sums);
+            if (last)
+                panel_scale(sums, n, step + i, low + i, unit, sum, out + i);
+            else
+                __builtin_memcpy(out + i, sums, n * sizeof *sums);
+        }
+    }
+}
+
 /* Eight queries and P panels; P is constant where this is inlined. */
 INLINE void panel_block(const uint8_t *panels, const int32_t *sums, size_t quads, const int8_t *q,
                         const vq_panel_scale *scale, size_t n, float *out, size_t stride,
@@ -180,5 +275,6 @@ static void panel_dots(const uint8_t *panels, const int32_t *sums, size_t count,
 const vq_kernels vq_kernels_avx512vnni = {
     .isa = "avx512vbmi",
     .matvec_u8 = matvec_u8,
+    .panel_matvec = panel_matvec,
     .panel_dots = panel_dots,
 };

@@ -38,4 +38,17 @@ INLINE void panel_store(float *out, __m512i sum, const int32_t *sums, const vq_p
     _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(scale->unit)));
 }
 
+/* n sums of integers as matvec_u8 hands them out. */
+INLINE void panel_scale(const int32_t *sums, size_t n, const float *step, const float *low,
+                        float unit, float sum, float *out)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
+        __m512 factor = _mm512_mul_ps(_mm512_maskz_loadu_ps(k, step + i), _mm512_set1_ps(unit));
+        __m512 term = _mm512_mul_ps(_mm512_maskz_loadu_ps(k, low + i), _mm512_set1_ps(sum));
+        __m512 v = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(k, sums + i));
+        _mm512_mask_storeu_ps(out + i, k, _mm512_fmadd_ps(factor, v, term));
+    }
+}
+
 #endif

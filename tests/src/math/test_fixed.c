@@ -6,6 +6,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/mem.h"
 #include "tests/harness/harness.h"
@@ -100,6 +101,38 @@ Test(fixed, products_are_near)
     }
     cr_assert_eq(vq_bytemat_size(SIZE_MAX / 8, D), SIZE_MAX);
     vq_mem_free(memory);
+}
+
+/* Two matrices in panels give what each gives. */
+Test(fixed, panels_of_two)
+{
+    enum { ROWS = 150, MORE = 37, D = 78 };
+    static float a[ROWS * D], x[D], want[ROWS + MORE], out[ROWS + MORE];
+    static int16_t room[D];
+    vq_fixed f = {.x = room};
+    vq_bytemat m[2];
+    const vq_bytemat *const parts[2] = {&m[0], &m[1]};
+    vq_bytepanels p;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 4);
+    fill_normal(&r, a, ROWS * D);
+    fill_normal(&r, x, D);
+    memset(x + 4, 0, 30 * sizeof *x);
+    void *first = vq_mem_alloc(vq_bytemat_size(ROWS, D), 1);
+    void *second = vq_mem_alloc(vq_bytemat_size(MORE, D), 1);
+    void *both = vq_mem_alloc(vq_bytepanels_size(ROWS + MORE, D), 1);
+    vq_bytemat_make(&m[0], vq_kernels_get(), a, ROWS, D, first);
+    vq_bytemat_make(&m[1], vq_kernels_get(), a + 3 * D, MORE, D, second);
+    vq_bytepanels_make(&p, parts, 2, both);
+    vq_fixed_set(&f, vq_kernels_get(), x, D);
+    vq_bytemat_times(&m[0], vq_kernels_get(), &f, want);
+    vq_bytemat_times(&m[1], vq_kernels_get(), &f, want + ROWS);
+    vq_bytepanels_times(&p, vq_kernels_get(), &f, out);
+    cr_assert(memcmp(out, want, sizeof out) == 0);
+    cr_assert_eq(vq_bytepanels_size(SIZE_MAX / 8, D), SIZE_MAX);
+    vq_mem_free(first);
+    vq_mem_free(second);
+    vq_mem_free(both);
 }
 
 /* Rows that lie apart give the bits that all of them give, in pieces and on every machine. */

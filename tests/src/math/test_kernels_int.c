@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "src/base/mem.h"
 #include "tests/src/math/levels.h"
 #include "vq/vq.h"
 
@@ -95,6 +96,49 @@ Test(kernels_int, matvec_of_many_columns)
             k->matvec_u8(a, ROWS, D, D, x, steps, steps + ROWS, 0.25f, 7.5f, got);
             cr_assert(memcmp(want_out, got, sizeof got) == 0, "%s", k->isa);
         }
+    }
+}
+
+/* Numbers of a query with n columns, some fours of them zero; of bytes, or of 15 bits. */
+static void fill_sparse(vq_rng *r, int16_t *x, size_t n, bool bytes)
+{
+    fill_i16(r, x, n);
+    for (size_t j = 0; j < n; j++) {
+        if (bytes) x[j] = (int16_t)vq_rng_below(r, 256);
+        x[j] = (int16_t)(n > 2000 ? x[j] / 32 : x[j]); /* sums stay in 32 bits */
+    }
+    for (size_t j = 0; j + 4 <= n; j += 4)
+        if (vq_rng_below(r, 3) == 0) memset(x + j, 0, 4 * sizeof *x);
+}
+
+/* Rows in panels give what they give row by row; more columns than are taken at a time, too. */
+Test(kernels_int, panel_matvec)
+{
+    enum { ROWS = 400, MOST = 5000 };
+    static float steps[2 * ROWS], want_out[ROWS], got[ROWS];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 35);
+    for (int it = 0; it < ROUNDS / 2; it++) {
+        size_t rows = any_size(&r, it % 4 == 0 ? ROWS : 20), d = any_size(&r, 300);
+        if (it % 50 == 7) d = 4000 + vq_rng_below(&r, MOST - 4000);
+        size_t bytes = vq_round_up(rows, (size_t)16) * vq_round_up(d, (size_t)4);
+        uint8_t *a = place(&ground_a, rows * d, it), *panels = vq_mem_calloc(bytes, 1);
+        int16_t *x = place(&ground_b, d * 2, it);
+        fill_u8(&r, a, rows * d);
+        fill_sparse(&r, x, d, it % 2 == 0);
+        fill_any(&r, steps, 2 * rows);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < d; j++) panels[vq_in_panels(rows, d, i, j)] = a[i * d + j];
+        FOR_LEVELS(want, k)
+        {
+            want->matvec_u8(a, rows, d, d, x, steps, steps + rows, 0.25f, 7.5f, want_out);
+            k->panel_matvec(panels, rows, d, x, steps, steps + rows, 0.25f, 7.5f, got);
+            cr_assert(rows == 0 || memcmp(want_out, got, rows * 4) == 0,
+                      "%s, %zu x %zu (seed %llu)", k->isa, rows, d, SEED);
+            want->panel_matvec(panels, rows, d, x, steps, steps + rows, 0.25f, 7.5f, got);
+            cr_assert(rows == 0 || memcmp(want_out, got, rows * 4) == 0);
+        }
+        vq_mem_free(panels);
     }
 }
 
