@@ -234,7 +234,10 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
-    shrink(&w, pool);
+    if (stop != NULL && e->exact && w.look == NULL)
+        VQ_REQUIRE(vq_stop_rows(stop, pool, arena), VQ_ENOMEM, "scan: %zu candidates", pool->n);
+    else
+        shrink(&w, pool);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;
