@@ -228,7 +228,7 @@ static void bench_nearest256(const vq_kernels *k, const memory *mem, shape *s)
 /* n = blocks of 32 vectors. */
 static void bench_pq8(const vq_kernels *k, const memory *mem, shape *s)
 {
-    k->pq8_scan(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
+    k->pq8_scan(mem->table, mem->in, NULL, s->n, s->m, (uint16_t *)mem->out);
     units(s, s->n * VQ_BLOCK, s->m);
 }
 

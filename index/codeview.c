@@ -156,7 +156,7 @@ static vq_status scan_lists(const view_search *s, const float *dots, const void 
             const uint8_t *blocks = s->v->blocks + s->v->at[l] + first * m->code.code_bytes;
             const float *factors = factors_of(s->v, l);
             if (factors != NULL) factors += first;
-            size_t kept = m->codec->scan(&m->code, s->k, tables, blocks, factors,
+            size_t kept = m->codec->scan(&m->code, s->k, tables, blocks, NULL, factors,
                                          VQ_MIN(n - first, (size_t)STEP), dots[l], r->threshold,
                                          scratch, idx, score);
             for (size_t j = 0; j < kept; j++)

@@ -7,35 +7,45 @@
 
 #define COPY (UINT64_C(1) << 63) /* in a place of the pool; lists are fewer than 2^31 */
 
-/* Bits for places that copies have found: some hundreds, but where many answers are wanted. */
-enum { PLACES_LOG = 13, PLACES_WORDS = (1 << PLACES_LOG) / 64 };
+/* Room for places that copies have found: some hundreds, but where many answers are wanted.  Half
+ * of it is used. */
+enum { FOUND_LOG = 10, FOUND = 1 << FOUND_LOG };
 
 static bool marked(const uint64_t *marks, uint64_t bit)
 {
     return marks[bit / 64] >> bit % 64 & 1;
 }
 
-/* Where a place is noted; others may be noted there. */
-static uint64_t place_bit(uint64_t place)
-{
-    return place * UINT64_C(0x9e3779b97f4a7c15) >> (64 - PLACES_LOG);
-}
-
 vq_status vq_copies_begin(vq_marks *c, const vq_shard *s, const vq_query *x, bool ahead,
                           vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t words = (s->model.nlist + 63) / 64;
-    c->done = c->met = c->places = NULL;
+    size_t words = (s->model.nlist + 63) / 64, all = ahead ? words : 2 * words + FOUND + 1;
+    c->done = c->met = c->found = NULL;
     if (s->model.copies == 0 || (ahead && x->nlists == vq_shard_live(s))) goto out;
-    c->done = vq_arena_take(arena, 2 * words + PLACES_WORDS, sizeof *c->done);
+    c->done = vq_arena_take(arena, all, sizeof *c->done);
     VQ_REQUIRE(c->done != NULL, VQ_ENOMEM, "scan: %u lists", s->model.nlist);
-    memset(c->done, 0, (2 * words + PLACES_WORDS) * sizeof *c->done);
-    c->met = c->done + words;
-    c->places = c->met + words;
+    memset(c->done, 0, all * sizeof *c->done);
+    if (!ahead) {
+        c->met = c->done + words;
+        c->found = c->met + words;
+    }
     for (uint32_t i = 0; ahead && i < x->nlists; i++) vq_copies_done(c, (uint32_t)x->lists[i].id);
 out:
     return rc;
+}
+
+/* Where a copy's place is in the table, or would be. */
+static uint64_t *found_at(const vq_marks *c, uint64_t place)
+{
+    uint64_t at = place * UINT64_C(0x9e3779b97f4a7c15) >> (64 - FOUND_LOG);
+    while (c->found[at] != 0 && c->found[at] != place) at = (at + 1) % FOUND;
+    return &c->found[at];
+}
+
+static bool found_full(const vq_marks *c)
+{
+    return c->found[FOUND] == FOUND / 2;
 }
 
 size_t vq_copies_take(const vq_marks *c, uint32_t nlist, const vq_chunk_view *v,
@@ -47,25 +57,25 @@ size_t vq_copies_take(const vq_marks *c, uint32_t nlist, const vq_chunk_view *v,
     for (size_t j = 0; j < kept; j++) {
         uint64_t place = vq_copy_of(v, idx[j]), list = place >> 32;
         if (list >= nlist || marked(c->done, list)) continue;
-        uint64_t bit = place_bit(place);
-        c->met[list / 64] |= UINT64_C(1) << list % 64;
-        c->places[bit / 64] |= UINT64_C(1) << bit % 64;
         scores[n] = scores[j];
-        places[n++] = place | COPY;
+        places[n++] = place |= COPY;
+        if (c->met == NULL) continue;
+        c->met[list / 64] |= UINT64_C(1) << list % 64;
+        if (found_full(c)) continue;
+        uint64_t *at = found_at(c, place);
+        c->found[FOUND] += *at == 0;
+        *at = place;
     }
     return n;
 }
 
-/* Of a list few vectors have been found by their copies, if any.  The pool is gone through, once,
- * only where the marks say that one of those kept may be among them. */
-size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t kept, vq_pool *pool)
+/* Where not all that copies have found is in the table the pool tells, too.  Of a list few vectors
+ * have been found by their copies, if any. */
+static size_t skip_by_pool(uint64_t first, uint32_t *idx, size_t kept, vq_pool *pool)
 {
-    uint64_t list = first >> 32, copied = (COPY >> 32) | list;
+    uint64_t copied = (COPY | first) >> 32;
     float *scores = pool->scores + pool->n;
-    bool met = false;
-    if (c->met == NULL || !marked(c->met, list)) return kept;
-    for (size_t j = 0; j < kept; j++) met |= marked(c->places, place_bit(first + idx[j]));
-    for (size_t i = 0; met && i < pool->n; i++) {
+    for (size_t i = 0; i < pool->n; i++) {
         uint64_t place = pool->places[i] & ~COPY;
         size_t n = 0;
         if (VQ_LIKELY(pool->places[i] >> 32 != copied)) continue;
@@ -76,6 +86,19 @@ size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t k
         kept = n;
     }
     return kept;
+}
+
+size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t kept, vq_pool *pool)
+{
+    float *scores = pool->scores + pool->n;
+    size_t n = 0;
+    if (c->met == NULL || !marked(c->met, first >> 32)) return kept;
+    for (size_t j = 0; j < kept; j++) {
+        uint32_t slot = idx[j];
+        idx[n] = slot, scores[n] = scores[j];
+        n += *found_at(c, (first + slot) | COPY) == 0;
+    }
+    return found_full(c) ? skip_by_pool(first, idx, n, pool) : n;
 }
 
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err)

@@ -92,18 +92,21 @@ static void ask(const vq_shard *s, uint32_t list, bool copies, size_t step)
     if (copies && l->ncopied > 0) ask_chunk(&s->model.code, &l->chunks[l->nchunks], step);
 }
 
-/* One line of every page of the codes of lists that come later: walks of the page tables, which
- * overlap only when they stand together. */
-static void touch_pages(const vq_shard *s, const vq_query *x, uint32_t first, bool copies)
+/* One line of every page of the codes of lists that come later, from rank `from` on: walks of the
+ * page tables, which overlap only when they stand together.  Returns where it has ended. */
+static uint32_t touch_pages(const vq_shard *s, const vq_query *x, uint32_t from, uint32_t end,
+                            bool copies)
 {
-    for (uint32_t i = first; i < VQ_MIN(first + GROUP, x->sorted); i++)
-        ask(s, (uint32_t)x->lists[i].id, copies, PAGE);
+    for (; from < VQ_MIN(end, x->sorted); from++) ask(s, (uint32_t)x->lists[from].id, copies, PAGE);
+    return from;
 }
 
-/* The codes of the list that is next: lists lie apart, and hardware starts anew with each. */
-static void prefetch(const vq_shard *s, uint32_t list, bool copies)
+/* The codes of the list that is next: lists lie apart, and hardware starts anew with each.  Scans
+ * that ask for them on their way know by vq_part.ahead where they are. */
+static void prefetch(const vq_shard *s, const vq_kernels *k, uint32_t list, bool copies)
 {
-    ask(s, list, copies, LINE);
+    const vq_codec *codec = s->model.codec;
+    if (codec->asks == NULL || !codec->asks(k)) ask(s, list, copies, LINE);
     bool bars = s->model.codec->two != NULL && s->model.codec->two(&s->model.code);
     if (!bars && s->model.routes == NULL) return; /* nobody wants the centroid */
     const float *centroid = s->model.centroids + (size_t)list * s->model.d_code;
@@ -161,7 +164,7 @@ size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies
     const vq_code_model *code = &w->s->model.code;
     const vq_chunk_view *v = &w->s->lists[part.list].chunks[part.chunk];
     size_t kept =
-        code->codec->scan(code, w->k, tables, vq_part_codes(w->s, part),
+        code->codec->scan(code, w->k, tables, vq_part_codes(w->s, part), part.ahead,
                           v->factors != NULL ? v->factors + part.first : NULL, part.n, base,
                           pool->threshold, w->scratch, w->idx, pool->scores + pool->n);
     return vq_scan_keep(w, copies, part, kept, pool);
@@ -173,6 +176,15 @@ static void shrink(const vq_scan *w, vq_pool *pool)
         vq_look_finish(w->look, w, pool);
     else
         vq_pool_shrink(pool, w->k);
+}
+
+/* The first codes of the list of a rank, of vectors or of copies; NULL: they are not known. */
+static const uint8_t *ahead_of(const vq_shard *s, const vq_query *x, uint32_t rank, bool copies)
+{
+    if (rank >= x->sorted) return NULL;
+    const vq_list_view *l = &s->lists[x->lists[rank].id];
+    if (!VQ_ATOMIC_LOAD(&l->loaded) || (copies ? l->ncopied : l->nchunks) == 0) return NULL;
+    return l->chunks[copies ? l->nchunks : 0].codes;
 }
 
 vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const void *tables,
@@ -192,6 +204,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     bool copied = copies.done != NULL;
+    uint32_t touched = 0;
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
@@ -200,15 +213,16 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         VQ_TRY(vq_shard_load(s, list, err));
         const vq_list_view *l = &s->lists[list];
         float base = vq_list_base(m, k, x, &x->lists[i]);
-        if (i % GROUP == 0) touch_pages(s, x, i == 0 ? 0 : i + GROUP, copied);
-        if (i == 0) touch_pages(s, x, GROUP, copied);
-        if (i + 1 < x->sorted) prefetch(s, (uint32_t)x->lists[i + 1].id, copied);
+        if (i % GROUP == 0) touched = touch_pages(s, x, touched, i + 2 * GROUP, copied);
+        if (i + 1 < x->sorted) prefetch(s, k, (uint32_t)x->lists[i + 1].id, copied);
         uint32_t chunks = l->nchunks + (copied ? l->ncopied : 0);
         for (uint32_t c = 0, n; c < chunks; c++) {
             vq_part part = {.list = list, .chunk = c};
             for (; part.first < l->chunks[c].n && (n = vq_mask_part(s, list, c, &part.first)) > 0;
                  part.first += part.n) {
                 part.n = VQ_MIN(n, (uint32_t)w.room);
+                if (part.first + part.n == l->chunks[c].n)
+                    part.ahead = ahead_of(s, x, i + 1, c >= l->nchunks);
                 size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
                 for (size_t j = pool->n - kept; stop != NULL && j < pool->n; j++)
                     vq_kth_push(&stop->kth,
@@ -220,7 +234,10 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
-    shrink(&w, pool);
+    if (stop != NULL && e->exact && w.look == NULL)
+        VQ_REQUIRE(vq_stop_rows(stop, pool, arena), VQ_ENOMEM, "scan: %zu candidates", pool->n);
+    else
+        shrink(&w, pool);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;

@@ -213,8 +213,6 @@ static vq_status rank_task(void *ctx, size_t task, int worker, vq_error *err)
         VQ_TRY(vq_query_scan(t->shard, t->s->k, x, tables, arena, t->effort.adaptive ? &stop : NULL,
                              &t->effort, &pool, &lists, err));
     }
-    if (t->effort.adaptive && t->effort.exact && !by_bars(t) && !t->few)
-        VQ_REQUIRE(vq_stop_rows(&stop, &pool, arena), VQ_ENOMEM, "search: %zu candidates", pool.n);
     count(&t->s->stats[worker], t->shard, x, lists, t->effort.adaptive, in_full(t, &pool));
     VQ_TRY(rank(t, x, tables, worker, &pool, final, best_cap, err));
 out:

@@ -232,10 +232,12 @@ static inline uint64_t vq_copies_place(uint64_t place)
 {
     return place & ~(UINT64_C(1) << 63);
 }
-typedef struct vq_marks { /* a bit a list; NULL: no copies are scanned */
-    uint64_t *done;       /* lists whose vectors need no copies: scanned, or sure to be */
-    uint64_t *met;        /* lists of which a vector has been found by its copy.. */
-    uint64_t *places;     /* ..and a bit by a hash of that vector's place */
+typedef struct vq_marks {
+    uint64_t *done;  /* a bit a list whose vectors need no copies: scanned, or sure to be; NULL: no
+                        copies are scanned */
+    uint64_t *met;   /* a bit a list of which a vector has been found by its copy; NULL: it is known
+                        beforehand which lists are scanned */
+    uint64_t *found; /* places of the first of those vectors, by their hash, and how many */
 } vq_marks;
 /* No copies are scanned where there are none, or where all lists will be.  ahead: all lists of x
  * will be scanned; else they are done one by one (vq_copies_done). */
@@ -267,6 +269,7 @@ typedef struct vq_scan { /* memory of the arena */
 } vq_scan;
 typedef struct vq_part {
     uint32_t list, chunk, first, n; /* slots of a chunk; the first is one of a block */
+    const uint8_t *ahead;           /* codes that are scanned later, see vq_codec.scan; or NULL */
 } vq_part;
 static inline const uint8_t *vq_part_codes(const vq_shard *s, vq_part p)
 {

@@ -180,6 +180,7 @@ bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
         taken = worth(t, hits, n);
         if (all) break;
     }
+    taken = VQ_MIN(taken, pool->keep);
     if (taken > 0) least = hits[taken - 1].score;
     for (size_t i = 0; i < pool->n; i++) { /* in the order of the scan, which is that of places */
         pool->scores[left] = pool->scores[i];

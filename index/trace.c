@@ -140,8 +140,8 @@ static vq_status walk_list(walk *w, uint32_t rank, uint32_t *seen, vq_error *err
         const vq_chunk_view *v = &l->chunks[c];
         uint64_t id = c < l->nchunks ? first + (uint64_t)c * s->capacity
                                      : first + l->n + (uint64_t)(c - l->nchunks) * s->capacity;
-        size_t kept = m->codec->scan(&m->code, r->k, w->tables, v->codes, v->factors, v->n, base,
-                                     w->best.threshold, w->scratch, w->idx, w->score);
+        size_t kept = m->codec->scan(&m->code, r->k, w->tables, v->codes, NULL, v->factors, v->n,
+                                     base, w->best.threshold, w->scratch, w->idx, w->score);
         for (size_t j = 0; j < kept; j++) {
             uint64_t place = place_of(w, id + w->idx[j]);
             VQ_REQUIRE(place >> 32 < m->nlist && (uint32_t)place < s->lists[place >> 32].n,

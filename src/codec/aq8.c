@@ -184,6 +184,7 @@ const vq_codec vq_codec_aq8 = {
     .brief = brief,
     .prepare = prepare,
     .scan = vq_pq8_scan,
+    .asks = vq_pq8_asks,
     .pays = vq_pq8_gather_pays,
     .gather = vq_pq8_gather,
     .sums = vq_pq8_sums,

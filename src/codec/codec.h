@@ -125,10 +125,13 @@ struct vq_codec {
     /* Scores vectors 0..n-1 of blocks (64-byte aligned): estimate of q.r + base - factor[i] (factor
      * may be NULL).  Those >= threshold, i rising, go to idx and score (room for n rounded up to
      * 32); returns how many.  The estimate may be coarser than `score`; scratch is
-     * vq_scan_scratch() bytes, 64-byte aligned. */
+     * vq_scan_scratch() bytes, 64-byte aligned.  ahead: blocks that are scanned after these, NULL:
+     * not known.  Where `asks` is so, they are asked for on the way, as many bytes as these have;
+     * else, or where asks is NULL, whoever wants them early has to. */
     size_t (*scan)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score);
+                   const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                   float base, float threshold, void *scratch, uint32_t *idx, float *score);
+    bool (*asks)(const vq_kernels *k);
     /* The same in steps, for many queries over the same blocks; NULL: not faster than scan; it may
      * not be faster by some kernels either (pays).  gather
      * brings blocks together (room for the bytes of an even number of them); sums looks all their

@@ -54,10 +54,10 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
 }
 
 static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score)
+                   const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                   float base, float threshold, void *scratch, uint32_t *idx, float *score)
 {
-    (void)scratch;
+    (void)ahead, (void)scratch;
     const float *q = tables, *rows = (const float *)(const void *)blocks;
     size_t kept = 0;
     for (size_t first = 0; first < n; first += VQ_BLOCK) {

@@ -203,11 +203,11 @@ void vq_pq8_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, 
 }
 
 size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score)
+                   const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                   float base, float threshold, void *scratch, uint32_t *idx, float *score)
 {
     const vq_pq_tables *t = tables;
-    k->pq8_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+    k->pq8_scan(t->lut8, blocks, ahead, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
     return vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
 }
 
@@ -250,8 +250,8 @@ static size_t select_exactly(const vq_pq_tables *t, const vq_kernels *k, const u
  * a bound three fifths: from a sixth of survivors on the next parts are better scanned exactly, and
  * from three eighths this one is, too. */
 size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                         const uint8_t *blocks, const float *factor, size_t n, float base,
-                         float threshold, void *scratch, uint32_t *idx, float *score)
+                         const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                         float base, float threshold, void *scratch, uint32_t *idx, float *score)
 {
     const vq_pq_tables *t = tables;
     vq_pq_luck *luck = t->luck;
@@ -266,7 +266,13 @@ size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const voi
     }
     if (8 * kept <= 3 * n)
         return select_exactly(t, k, blocks, cm->m, factor, kept, base, threshold, idx, score);
-    return vq_pq8_scan(cm, k, tables, blocks, factor, n, base, threshold, scratch, idx, score);
+    return vq_pq8_scan(cm, k, tables, blocks, ahead, factor, n, base, threshold, scratch, idx,
+                       score);
+}
+
+bool vq_pq8_asks(const vq_kernels *k)
+{
+    return (k->needs & VQ_CPU_VBMI) != 0;
 }
 
 bool vq_pq8_gather_pays(const vq_kernels *k)

@@ -62,14 +62,15 @@ uint32_t vq_pq8_code_bytes(uint32_t d, uint32_t m);
 void vq_pq8_pack(const vq_code_model *cm, const uint8_t *rows, size_t n, uint8_t *blocks);
 void vq_pq8_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot, uint8_t *row);
 size_t vq_pq8_scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score);
+                   const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                   float base, float threshold, void *scratch, uint32_t *idx, float *score);
 /* The same answers as vq_pq8_scan.  Where pairs of near codewords (train/pairs.h) pay, a sum of the
  * larger of each pair's two entries is looked up first, for half the price; only vectors whose
  * bound reaches the threshold are looked up exactly. */
 size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                         const uint8_t *blocks, const float *factor, size_t n, float base,
-                         float threshold, void *scratch, uint32_t *idx, float *score);
+                         const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                         float base, float threshold, void *scratch, uint32_t *idx, float *score);
+bool vq_pq8_asks(const vq_kernels *k);
 bool vq_pq8_gather_pays(const vq_kernels *k);
 void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
                    size_t nblocks, uint8_t *out);

@@ -87,9 +87,10 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
 }
 
 static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score)
+                   const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                   float base, float threshold, void *scratch, uint32_t *idx, float *score)
 {
+    (void)ahead;
     const vq_pq_tables *t = tables;
     k->pq4_scan(t->lut8, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m,
                 VQ_BLOCK * (size_t)cm->code_bytes, scratch);

@@ -481,9 +481,10 @@ static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void
 }
 
 static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                   const uint8_t *blocks, const float *factor, size_t n, float base,
-                   float threshold, void *scratch, uint32_t *idx, float *score)
+                   const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                   float base, float threshold, void *scratch, uint32_t *idx, float *score)
 {
+    (void)ahead;
     const vq_grid_tables *t = tables;
     const uint16_t *sums = scratch;
     size_t kept = 0, at = (size_t)t->shape.at * VQ_BLOCK;

@@ -527,9 +527,10 @@ static void pq_nearest(const float *x, size_t n, size_t stride, const float *cb,
         nearest_one(x + i * stride, cb, norm, m, dsub, kk, codes + i * m);
 }
 
-static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks,
+                     size_t m, uint16_t *restrict sums)
 {
+    (void)ahead;
     for (size_t b = 0; b < nblocks; b++) {
         for (size_t i = 0; i < VQ_BLOCK; i++) {
             uint32_t sum = 0;
@@ -561,7 +562,7 @@ static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
 static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
                          uint16_t *restrict sums, uint16_t *restrict most)
 {
-    pq8_scan(lut, codes, nblocks, m, sums);
+    pq8_scan(lut, codes, NULL, nblocks, m, sums);
     for (size_t b = 0; b < nblocks; b++) {
         most[b] = 0;
         for (size_t i = 0; i < VQ_BLOCK; i++)

@@ -133,6 +133,54 @@ Test(copies, no_id_comes_twice, .timeout = 300)
     test_rmdir(dir);
 }
 
+/* Searches that decide for themselves how many lists they scan meet copies before and after the
+ * vectors they are of, and a few copies or more than the table of them holds. */
+Test(copies, no_id_comes_twice_where_recall_is_asked_for, .timeout = 300)
+{
+    enum { MANY = 6000, WIDE = 16, MOST_K = 1500 };
+    static const uint32_t ks[] = {10, 100, MOST_K};
+    static uint64_t ids[NQ * MOST_K], truth[NQ * MOST_K];
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = cloud(1, MANY, WIDE), *q = cloud(2, NQ, WIDE);
+    vq_build_opts o = with_copies("pq8", VQ_METRIC_IP, VQ_COPIES_YES);
+    vq_tune_opts t = VQ_TUNE_OPTS_INIT;
+    o.nlist = 150, o.store = VQ_F32;
+    build(path, x, MANY, WIDE, VQ_F32, &o);
+    OK(vq_tune(path, &t, &err));
+    vq_index *ix = open_index(path);
+    for (size_t c = 0; c < VQ_COUNT(ks); c++) {
+        uint32_t k = ks[c];
+        vq_exact_opts e = {.metric = VQ_METRIC_IP, .k = k, .threads = 1};
+        vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+        vq_search_stats stats = VQ_SEARCH_STATS_INIT;
+        vq_searcher *s;
+        vq_source *src;
+        so.recall = 0.98f;
+        OK(vq_searcher_open(&s, ix, &so, &err));
+        OK(vq_search(s, q, NQ, k, ids, NULL, &err));
+        OK(vq_searcher_stats(s, &stats, &err));
+        vq_searcher_close(s);
+        cr_assert(stats.copies > 0 && stats.lists < (uint64_t)NQ * 150);
+        for (size_t i = 0; i < NQ; i++) {
+            bool seen[MANY] = {false};
+            for (size_t j = 0; j < k; j++) {
+                uint64_t id = ids[i * k + j];
+                cr_assert(id < MANY && !seen[id], "k %u: place %zu of query %zu", k, j, i);
+                seen[id] = true;
+            }
+        }
+        OK(vq_source_open_array(&src, x, MANY, WIDE, VQ_F32, &err));
+        OK(vq_exact(src, q, NQ, &e, truth, NULL, &err));
+        vq_source_close(src);
+        double recall = vq_recall(truth, k, k, ids, k, k, NQ);
+        cr_assert(recall > 0.93, "k %u: %g", k, recall);
+    }
+    vq_close(ix);
+    vq_mem_free(x), vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
+
 /* With as many lists more is found, nothing less: what is read grows too, and whether that pays
  * depends on the data (test_recall.c has some). */
 Test(copies, more_is_found_in_as_many_lists)

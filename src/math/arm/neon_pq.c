@@ -256,9 +256,10 @@ INLINE void scan_rows(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
     for (int b = 0; b < blocks; b++) store_block(&s[b], sums + b * (int)VQ_BLOCK);
 }
 
-static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks,
+                     size_t m, uint16_t *restrict sums)
 {
+    (void)ahead;
     for (; nblocks >= 2; nblocks -= 2, codes += 2 * m * VQ_BLOCK, sums += 2 * VQ_BLOCK)
         scan_rows(lut, codes, m, sums, 2, 4, 0);
     if (nblocks > 0) scan_rows(lut, codes, m, sums, 1, 4, 0);

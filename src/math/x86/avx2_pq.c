@@ -391,9 +391,10 @@ INLINE __m256i lookup256(const uint8_t *lut, __m256i code)
     return choose(code, a, b);
 }
 
-static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks,
+                     size_t m, uint16_t *restrict sums)
 {
+    (void)ahead;
     for (size_t b = 0; b < nblocks; b++) {
         sums2 s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         for (size_t j = 0; j < m; j++, codes += VQ_BLOCK)

@@ -262,9 +262,10 @@ INLINE void pq8_all(const uint8_t *lut, const uint8_t *codes, size_t nblocks, si
     if (nblocks > 0) pq8_group(lut, codes, m, sums, kk, 1, 1);
 }
 
-static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks,
+                     size_t m, uint16_t *restrict sums)
 {
+    (void)ahead;
     pq8_all(lut, codes, nblocks, m, sums, 256);
 }
 

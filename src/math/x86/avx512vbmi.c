@@ -60,22 +60,21 @@ INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, uint16_t *most
         (high) = _mm512_add_epi16(high, _mm512_srli_epi16(r_, 8));                                 \
     } while (0)
 
-/* Scans 2 * pairs blocks, or one fewer if `odd`, with their sums in registers.  `pairs` and `odd`
+/* Scans 2 * pairs blocks, or one fewer if `odd`, with their sums in registers, and asks for as much
+ * of `ahead` meanwhile: before the scan that would take longer than it saves.  `pairs` and `odd`
  * are constants where this is inlined. */
-INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
-                       const int pairs, const int odd)
+INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t m,
+                       uint16_t *sums, const int pairs, const int odd)
 {
     const size_t block_bytes = m * VQ_BLOCK;
     __m512i all[4], high[4];
 #pragma GCC unroll 4
     for (int g = 0; g < pairs; g++) all[g] = high[g] = _mm512_setzero_si512();
-    const int full = pairs == 4 && !odd; /* then the next group's codes follow, as a rule */
-    const uint8_t *next = codes + 8 * block_bytes;
     for (size_t j = 0; j < m; j++) {
         LOAD_TABLE(lut);
 #pragma GCC unroll 4
         for (int g = 0; g < pairs; g++) {
-            if (full) _mm_prefetch(next + g * 64, _MM_HINT_T0);
+            _mm_prefetch(ahead + g * 64, _MM_HINT_T0);
             int pair = !(odd && g == pairs - 1);
             const uint8_t *at = codes + (size_t)(2 * g) * block_bytes;
             __m512i code = pair ? load_two(at, at + block_bytes) : load_one(at);
@@ -83,7 +82,7 @@ INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint1
         }
         lut += 256;
         codes += VQ_BLOCK;
-        next += 8 * VQ_BLOCK;
+        ahead += pairs * 64;
     }
 #pragma GCC unroll 4
     for (int g = 0; g < pairs; g++)
@@ -92,22 +91,25 @@ INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint1
 
 /* Groups of eight blocks (measured: as fast as twelve or sixteen); the last group by its size, for
  * lists are short. */
-static void pq8_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                     uint16_t *restrict sums)
+static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks,
+                     size_t m, uint16_t *restrict sums)
 {
-    for (; nblocks >= 8; nblocks -= 8) {
-        scan_group(lut, codes, m, sums, 4, 0);
-        codes += 8 * m * VQ_BLOCK;
+    const size_t group_bytes = 8 * m * VQ_BLOCK;
+    for (; nblocks > 8; nblocks -= 8) {
+        scan_group(lut, codes, codes + group_bytes, m, sums, 4, 0);
+        codes += group_bytes;
         sums += 8 * VQ_BLOCK;
     }
+    if (ahead == NULL) ahead = codes + nblocks * m * VQ_BLOCK;
     switch (nblocks) {
-    case 1: scan_group(lut, codes, m, sums, 1, 1); break;
-    case 2: scan_group(lut, codes, m, sums, 1, 0); break;
-    case 3: scan_group(lut, codes, m, sums, 2, 1); break;
-    case 4: scan_group(lut, codes, m, sums, 2, 0); break;
-    case 5: scan_group(lut, codes, m, sums, 3, 1); break;
-    case 6: scan_group(lut, codes, m, sums, 3, 0); break;
-    case 7: scan_group(lut, codes, m, sums, 4, 1); break;
+    case 1: scan_group(lut, codes, ahead, m, sums, 1, 1); break;
+    case 2: scan_group(lut, codes, ahead, m, sums, 1, 0); break;
+    case 3: scan_group(lut, codes, ahead, m, sums, 2, 1); break;
+    case 4: scan_group(lut, codes, ahead, m, sums, 2, 0); break;
+    case 5: scan_group(lut, codes, ahead, m, sums, 3, 1); break;
+    case 6: scan_group(lut, codes, ahead, m, sums, 3, 0); break;
+    case 7: scan_group(lut, codes, ahead, m, sums, 4, 1); break;
+    case 8: scan_group(lut, codes, ahead, m, sums, 4, 0); break;
     default: break;
     }
 }

@@ -14,8 +14,8 @@ static size_t scan(const coded *c, const vq_kernels *k, const void *tables, cons
                    float base, float threshold, uint32_t *idx, float *score)
 {
     void *scratch = vq_mem_alloc(vq_scan_scratch(c->n), 1);
-    size_t kept = c->cm.codec->scan(&c->cm, k, tables, c->blocks, factor, c->n, base, threshold,
-                                    scratch, idx, score);
+    size_t kept = c->cm.codec->scan(&c->cm, k, tables, c->blocks, NULL, factor, c->n, base,
+                                    threshold, scratch, idx, score);
     vq_mem_free(scratch);
     return kept;
 }
@@ -81,14 +81,15 @@ static void check_pairs(const coded *c, const float *q, const float *factor, boo
         vq_arena_reset(&arena);
         const vq_pq_tables *tables = c->cm.codec->prepare(&c->cm, k, q, &arena);
         cr_assert_eq(tables->pairs != NULL, vq_pq_pairs_pay(k));
-        vq_pq8_scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f, -INFINITY, scratch, idx, all);
+        vq_pq8_scan(&c->cm, k, tables, c->blocks, NULL, factor, c->n, 1.0f, -INFINITY, scratch, idx,
+                    all);
         qsort(all, c->n, sizeof *all, float_order);
         for (size_t t = 0; t < c->n + 2; t++) {
             size_t rank = t / 2; /* each threshold twice */
             float threshold = rank == c->n ? -INFINITY : all[rise ? c->n - 1 - rank : rank];
-            size_t kept = vq_pq8_scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f, threshold,
-                                      scratch, want_idx, want);
-            size_t same = c->cm.codec->scan(&c->cm, k, tables, c->blocks, factor, c->n, 1.0f,
+            size_t kept = vq_pq8_scan(&c->cm, k, tables, c->blocks, NULL, factor, c->n, 1.0f,
+                                      threshold, scratch, want_idx, want);
+            size_t same = c->cm.codec->scan(&c->cm, k, tables, c->blocks, NULL, factor, c->n, 1.0f,
                                             threshold, scratch, idx, got);
             cr_assert(same == kept && memcmp(idx, want_idx, kept * sizeof *idx) == 0 &&
                           memcmp(got, want, kept * sizeof *got) == 0,

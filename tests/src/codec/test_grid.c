@@ -308,7 +308,8 @@ Test(grid, tables_round_to_neither_side)
     for (size_t j = 0; j < D; j++) q[j] = j < 4 ? 100.0f : 0.1f; /* a hundredth of a step */
     const void *t = s.cm.codec->prepare(&s.cm, k, q, &arena);
     cr_assert_eq(
-        s.cm.codec->scan(&s.cm, k, t, blocks, NULL, N, 0.0f, -INFINITY, scratch, idx, score), N);
+        s.cm.codec->scan(&s.cm, k, t, blocks, NULL, NULL, N, 0.0f, -INFINITY, scratch, idx, score),
+        N);
     double off = 0.0, sizes = 0.0;
     for (size_t i = 0; i < N; i++) {
         double exact = (double)s.cm.codec->score(&s.cm, k, t, blocks, i);
@@ -349,8 +350,8 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
                            .noise = centred ? 0.01f : 0.0f};
             vq_arena_reset(&arena);
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q, &arena);
-            cr_assert_eq(s.cm.codec->scan(&s.cm, vq_kernels_get(), t, blocks, NULL, N, at.base,
-                                          -INFINITY, scratch, idx, plain),
+            cr_assert_eq(s.cm.codec->scan(&s.cm, vq_kernels_get(), t, blocks, NULL, NULL, N,
+                                          at.base, -INFINITY, scratch, idx, plain),
                          N);
             for (size_t i = 0; i < N; i++) {
                 vq_bar bar;

@@ -273,8 +273,8 @@ Test(saq, leading_bits_are_a_code)
     const vq_grid_tables *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q, &arena);
     uint32_t idx[64];
     float score[64], scratch[64] VQ_ALIGNED(64);
-    cr_assert_eq(s.cm.codec->scan(&s.cm, vq_kernels_get(), t, blocks, NULL, 40, 0.0f, -INFINITY,
-                                  scratch, idx, score),
+    cr_assert_eq(s.cm.codec->scan(&s.cm, vq_kernels_get(), t, blocks, NULL, NULL, 40, 0.0f,
+                                  -INFINITY, scratch, idx, score),
                  40);
     for (size_t i = 0; i < 40; i++) {
         vq_grid_codes(&s.cm, rows + i * s.cm.m, codes);

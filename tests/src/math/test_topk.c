@@ -74,6 +74,49 @@ Test(topk, sort_is_qsort)
     }
 }
 
+/* Numbers that are dealt to buckets before they are sorted: evenly spread ones, a crowd and one far
+ * away, a range that no float holds, one that divides to infinity, crowds at both ends. */
+static float crowded(vq_rng *r, size_t i, int kind)
+{
+    float u = (float)vq_rng_f64(r);
+    switch (kind) {
+    case 0: return u;
+    case 1: return i == 7 ? -0x1p126f : u;
+    case 2: return i % 2 == 0 ? 3e38f : -3e38f;
+    case 3: return i % 2 == 0 ? 1e-45f : 0.0f;
+    default: return (i % 2 == 0 ? 0.0f : 1.0f) + u * 1e-6f;
+    }
+}
+
+Test(topk, crowds_are_sorted)
+{
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 35);
+    for (size_t n = 1; n < 300; n++)
+        for (int kind = 0; kind < 5; kind++) {
+            for (size_t i = 0; i < n; i++)
+                hits[i] = (vq_hit){.score = crowded(&r, i, kind), .id = vq_rng_below(&r, n)};
+            memcpy(want, hits, sizeof want);
+            qsort(want, n, sizeof *want, by_rank);
+            vq_hits_sort(hits, n);
+            same(want, hits, n, kind);
+        }
+}
+
+/* There is no order then, but an end, and nothing is lost. */
+Test(topk, what_is_no_number_does_no_harm)
+{
+    for (size_t n = 17; n <= 256; n++)
+        for (size_t at = 0; at < n; at += 5) {
+            uint64_t sum = 0;
+            for (size_t i = 0; i < n; i++)
+                hits[i] = (vq_hit){.score = i % (at + 1) == at ? NAN : (float)(i * 7 % n), .id = i};
+            vq_hits_sort(hits, n);
+            for (size_t i = 0; i < n; i++) sum += hits[i].id;
+            cr_assert_eq(sum, n * (n - 1) / 2);
+        }
+}
+
 Test(topk, select_is_the_front_of_qsort)
 {
     vq_rng r;
