@@ -93,9 +93,9 @@ int output_close(output *o, int code)
         bad = 1;
         why = errno;
     }
-    if (code == CLI_DONE && bad)
+    if (bad && (code == CLI_DONE || code == CLI_SYSTEM))
         code = fail(CLI_SYSTEM, "cannot write %s: %s",
-                    o->path != NULL ? o->path : "standard output", strerror(why));
+                    o->path != NULL ? o->path : "standard output", strerror(why != 0 ? why : EIO));
     if (code != CLI_DONE) drop_pending();
     pending = NULL;
     free(o->temporary);

@@ -154,7 +154,8 @@ static void read_best(vq_look *l, const vq_scan *w, vq_pool *pool, size_t first)
 }
 
 /* What the scan has left of a part and may score `least` or more, but not `taken` or more (NaN: no
- * such limit), goes to the pool; returns how many. */
+ * such limit), goes to the pool; returns how many.  Two such steps of a part write one place more
+ * than one: the pool has it, since it is shrunk as soon as `cap` are in it. */
 static size_t take(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_part part, size_t left,
                    float least, float taken, vq_pool *pool)
 {

@@ -17,10 +17,12 @@ static vq_status read_queries(vq_building *b, vq_error *err)
     const vq_build_opts *o = b->opts;
     VQ_TRY(vq_sources_read_f32(o->queries, o->nqueries, b->plan.model.d, &b->queries.x,
                                &b->queries.n, err));
-    VQ_REQUIRE(b->queries.n >= 2, VQ_EINVAL,
-               "%s: %zu training queries; 2 are the least, since some teach and some judge, and "
-               "thousands are what serves",
-               o->queries[0]->name, b->queries.n);
+    size_t least = VQ_MAX((size_t)b->plan.model.d, (size_t)2);
+    VQ_REQUIRE(
+        b->queries.n >= least, VQ_EINVAL,
+        "%s: %zu training queries; %zu, one for each dimension, are the least, and thousands "
+        "what serves: fewer leave the codes worse than none (vq tune takes fewer)",
+        o->queries[0]->name, b->queries.n, least);
     if (b->plan.model.metric == VQ_METRIC_COSINE)
         vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, b->plan.model.d);
 out:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* copies.c -- the copies that a second list holds of some vectors (train/spill.h), as a scan meets
- * them: a vector counts once, as it is met first. */
+ * them: a vector is a candidate once, as it is met first. */
 #include <string.h>
 
 #include "index/searcher.h"
@@ -98,7 +98,7 @@ size_t vq_copies_skip(const vq_marks *c, uint64_t first, uint32_t *idx, size_t k
         idx[n] = slot, scores[n] = scores[j];
         n += *found_at(c, (first + slot) | COPY) == 0;
     }
-    return found_full(c) ? skip_by_pool(first, idx, n, pool) : n;
+    return n > 0 && found_full(c) ? skip_by_pool(first, idx, n, pool) : n;
 }
 
 vq_status vq_copies_settle(const vq_marks *c, vq_shard *s, vq_pool *pool, vq_error *err)

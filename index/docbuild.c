@@ -119,8 +119,12 @@ static vq_status join(vq_doc_build *b, size_t g, const vq_idmap *im, const left_
                        a->ids[i]);
         for (int kind = 0; kind < 3; kind++) {
             if (!has[kind]) continue;
-            VQ_REQUIRE(b->rows[kind][rank] == 0, VQ_EINVAL,
-                       "attributes: id number %" PRIu64 " was named before", i);
+            if (im->names != NULL)
+                VQ_REQUIRE(b->rows[kind][rank] == 0, VQ_EINVAL,
+                           "attributes: the id \"%.100s\" was named before", a->names[i]);
+            else
+                VQ_REQUIRE(b->rows[kind][rank] == 0, VQ_EINVAL,
+                           "attributes: the id %" PRIu64 " was named before", a->ids[i]);
             b->rows[kind][rank] = (uint64_t)g << ROW_BITS | (i + 1);
         }
     }

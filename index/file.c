@@ -26,6 +26,8 @@ static vq_file *files;
 
 vq_status vq_mdb_status(int m, const char *what, vq_error *err)
 {
+    if (m == EIO) /* LMDB's word for a write that was cut short, too */
+        return vq_fail(err, VQ_EIO, "%s: %s, or no space left on device", what, strerror(m));
     if (m > 0) return vq_fail_errno(err, m, "%s", what);
     vq_status code = VQ_ECORRUPT;
     if (m == MDB_MAP_FULL || m == MDB_TXN_FULL || m == MDB_PANIC) code = VQ_EIO;

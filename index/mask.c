@@ -7,6 +7,8 @@
 #include "index/select.h"
 #include "src/io/ids.h"
 
+enum { LISTED = 4096 }; /* so many are listed once for all queries */
+
 void vq_filter_free(vq_filter *f)
 {
     if (f == NULL) return;
@@ -120,18 +122,14 @@ out:
     return rc;
 }
 
-/* Where those lie that may be answered. */
-static vq_status list_places(vq_mask *m, vq_error *err)
+/* Where those lie that may be answered: m->matches places, rising. */
+static void find_places(const vq_mask *m, uint64_t *places)
 {
     size_t n = 0;
-    m->places = vq_mem_alloc((size_t)m->matches + 1, sizeof *m->places);
-    if (m->places == NULL)
-        return vq_fail(err, VQ_ENOMEM, "filter: %llu places", (unsigned long long)m->matches);
     for (uint32_t l = 0; l < m->nlist; l++)
         for (uint32_t at = 0; m->counts[l] > 0 && at < m->sizes[l]; at += 64)
             for (uint64_t bits = m->bits[l][at / 64]; bits != 0; bits &= bits - 1)
-                m->places[n++] = (uint64_t)l << 32 | (at + (uint32_t)__builtin_ctzll(bits));
-    return VQ_OK;
+                places[n++] = (uint64_t)l << 32 | (at + (uint32_t)__builtin_ctzll(bits));
 }
 
 vq_status vq_mask_make(vq_shard *s, const vq_filter *f, const vq_expr *e, vq_error *err)
@@ -147,7 +145,12 @@ vq_status vq_mask_make(vq_shard *s, const vq_filter *f, const vq_expr *e, vq_err
                "filter: %u lists", m->nlist);
     if (f != NULL) VQ_TRY(choose_ids(m, s, f, err));
     if (e != NULL) VQ_TRY(vq_select(m, f == NULL, s, e, err));
-    if (m->matches <= VQ_MASK_LISTED) VQ_TRY(list_places(m, err));
+    if (m->matches <= LISTED) {
+        m->places = vq_mem_alloc((size_t)m->matches + 1, sizeof *m->places);
+        VQ_REQUIRE(m->places != NULL, VQ_ENOMEM, "filter: %llu places",
+                   (unsigned long long)m->matches);
+        find_places(m, m->places);
+    }
     vq_mask_free(s->mask);
     s->mask = m;
     m = NULL;
@@ -205,7 +208,10 @@ vq_status vq_mask_all(const vq_mask *m, vq_pool *pool, vq_arena *arena, vq_error
     VQ_REQUIRE(pool->scores != NULL && pool->places != NULL, VQ_ENOMEM, "filter: %zu candidates",
                all);
     memset(pool->scores, 0, all * sizeof *pool->scores);
-    memcpy(pool->places, m->places, all * sizeof *pool->places);
+    if (m->places != NULL)
+        memcpy(pool->places, m->places, all * sizeof *pool->places);
+    else
+        find_places(m, pool->places);
     pool->n = all;
 out:
     return rc;

@@ -22,9 +22,8 @@ struct vq_mask {
     uint32_t *counts; /* nlist */
     uint32_t *sizes;  /* nlist: slots that bits are for; a copy of a damaged file may name others */
     uint32_t nlist;
-    uint64_t *places; /* matches, rising, where these are no more than VQ_MASK_LISTED; else NULL */
+    uint64_t *places; /* matches, rising, where these are few; else NULL */
 };
-enum { VQ_MASK_LISTED = 1 << 16 };
 void vq_mask_free(vq_mask *m); /* accepts NULL */
 /* The mask of a filter of ids, of an expression (either may be NULL), or what both allow, for the
  * snapshot of s, which owns it until it moves on. */
@@ -43,7 +42,7 @@ uint32_t vq_mask_part(const vq_shard *s, uint32_t list, uint32_t chunk, uint32_t
 /* Of the kept candidates behind those of the pool (scores and places) leaves what may be answered;
  * returns how many. */
 size_t vq_mask_keep(const vq_mask *m, vq_pool *pool, size_t kept);
-/* All that may be answered, whose places are listed, as candidates. */
+/* All that may be answered as candidates. */
 vq_status vq_mask_all(const vq_mask *m, vq_pool *pool, vq_arena *arena, vq_error *err);
 
 #endif

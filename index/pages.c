@@ -67,7 +67,9 @@ vq_status vq_pages_open(vq_pages *p, const uint8_t *base, size_t bytes, uint64_t
     VQ_REQUIRE(parse_meta(base, bytes, &meta[0], &last[0]) && bytes >= 2 * meta[0].size &&
                    parse_meta(base + meta[0].size, bytes - meta[0].size, &meta[1], &last[1]) &&
                    meta[1].size == meta[0].size,
-               VQ_ECORRUPT, "not an LMDB file, or its first pages are damaged (%zu bytes)", bytes);
+               VQ_ECORRUPT,
+               "not an index, which is an LMDB file, or its first pages are damaged (%zu bytes)",
+               bytes);
     int newest = meta[1].txn > meta[0].txn;
     if (txn != 0 && meta[newest].txn != txn) newest = !newest;
     VQ_REQUIRE(txn == 0 || meta[newest].txn == txn, VQ_EBUSY, "the snapshot is gone");

@@ -221,8 +221,10 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
             for (; part.first < l->chunks[c].n && (n = vq_mask_part(s, list, c, &part.first)) > 0;
                  part.first += part.n) {
                 part.n = VQ_MIN(n, (uint32_t)w.room);
+                bool more = c + 1 < chunks && c + 1 != l->nchunks; /* of its kind */
                 if (part.first + part.n == l->chunks[c].n)
-                    part.ahead = ahead_of(s, x, i + 1, c >= l->nchunks);
+                    part.ahead =
+                        more ? l->chunks[c + 1].codes : ahead_of(s, x, i + 1, c >= l->nchunks);
                 size_t kept = vq_scan_part(&w, tables, &copies, part, base, pool);
                 for (size_t j = pool->n - kept; stop != NULL && j < pool->n; j++)
                     vq_kth_push(&stop->kth,
@@ -236,8 +238,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     if (stop != NULL && e->exact && w.look == NULL)
         VQ_REQUIRE(vq_stop_rows(stop, pool, arena), VQ_ENOMEM, "scan: %zu candidates", pool->n);
-    else
-        shrink(&w, pool);
+    shrink(&w, pool);
     if (x->of == NULL) VQ_TRY(vq_copies_settle(&copies, s, pool, err));
 out:
     return rc;

@@ -71,6 +71,7 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
     float recall = s->recall;
     if (recall == 0.0f && s->nprobe == 0 && s->rerank == 0 && m->tune != NULL)
         recall = VQ_RECALL_DEFAULT;
+    if (recall != 0.0f && m->tune == NULL) recall = 1.0f; /* so few that any recall takes all */
     if (recall != 0.0f) {
         e = effort_for_recall(shard, k, recall, m->store != VQ_ELEM_NONE);
         look_closer(s, m, &e);
@@ -373,7 +374,7 @@ static vq_status search_tile(vq_searcher *s, const float *q, size_t n, uint32_t 
         t.effort = vq_searcher_effort_of(s, t.shard, k);
         t.batch = batch_of(s, &t.effort, t.shard, n);
         const vq_mask *mask = t.shard->mask;
-        t.few = mask != NULL && mask->places != NULL && t.effort.exact &&
+        t.few = mask != NULL && t.effort.exact &&
                 mask->matches <= VQ_MAX(t.effort.candidates, (uint32_t)FEW);
         VQ_TRY(search_shard(&t, err));
     }

@@ -40,9 +40,14 @@ typedef struct tuner {
     size_t nks;
 } tuner;
 
+bool vq_tune_needless(const vq_model *m)
+{
+    return m->n < N_MIN || m->nlist < 2;
+}
+
 const char *vq_tune_hindrance(const vq_model *m, bool queries)
 {
-    if (m->n < N_MIN || m->nlist < 2) return "so few vectors are all scanned in no time";
+    if (vq_tune_needless(m)) return "so few vectors are all scanned in no time";
     if (m->store == VQ_ELEM_NONE && !queries)
         return "it stores no rows, so there are no vectors to tune with: give queries (--queries)";
     return NULL;

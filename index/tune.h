@@ -17,6 +17,8 @@ typedef struct vq_tune_job {
     vq_ticker *ticker;
 } vq_tune_job;
 
+/* Whether there is so little to search that any recall may as well take all of it. */
+bool vq_tune_needless(const vq_model *m);
 /* Why this index cannot be tuned, or NULL. */
 const char *vq_tune_hindrance(const vq_model *m, bool queries);
 

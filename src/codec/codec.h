@@ -126,8 +126,8 @@ struct vq_codec {
      * may be NULL).  Those >= threshold, i rising, go to idx and score (room for n rounded up to
      * 32); returns how many.  The estimate may be coarser than `score`; scratch is
      * vq_scan_scratch() bytes, 64-byte aligned.  ahead: blocks that are scanned after these, NULL:
-     * not known.  Where `asks` is so, they are asked for on the way, as many bytes as these have;
-     * else, or where asks is NULL, whoever wants them early has to. */
+     * not known.  Where `asks` is so, some of them are asked for on the way; else, or where asks is
+     * NULL, whoever wants them early has to. */
     size_t (*scan)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
                    float base, float threshold, void *scratch, uint32_t *idx, float *score);

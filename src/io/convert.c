@@ -18,6 +18,7 @@ typedef struct batch {
     float *floats;    /* owned: rows x d */
     uint64_t *row_no; /* owned: rows */
     uint8_t *packed;  /* owned: rows in the form of the file */
+    bool some, kept;  /* a coordinate that is not 0 has been read; written */
 } batch;
 
 static vq_status batch_init(batch *b, const vq_source *src, const vq_format *f, uint32_t elem,
@@ -79,7 +80,11 @@ static vq_status pack_rows(batch *b, const vq_source *src, const vq_format *f, u
         for (size_t j = 0; j < src->d; j++, p += size) {
             float x = b->floats[i * src->d + j];
             if (scale != 0.0f) x *= scale;
-            if (pack_number(p, x, elem)) continue;
+            if (pack_number(p, x, elem)) {
+                b->some |= x != 0.0f;
+                b->kept |= elem == VQ_F32 || elem == VQ_F16 || *p != 0;
+                continue;
+            }
             return vq_fail(err, VQ_EINVAL,
                            "%s: row %" PRIu64
                            " (from 0), coordinate %zu: %g is out of the range of "
@@ -163,6 +168,9 @@ vq_status vq_convert(vq_source *src, const char *path, float scale, uint64_t *ro
     VQ_REQUIRE(announced == VQ_N_UNKNOWN || announced == written, VQ_ECORRUPT,
                "%s: gave %" PRIu64 " rows, and %" PRIu64 " when read again", src->name, announced,
                written);
+    VQ_REQUIRE(b.kept || !b.some, VQ_EINVAL,
+               "%s: every coordinate would be 0 as %s; give a scale, or write floats", src->name,
+               vq_elem_name(elem));
     VQ_TRY(vq_out_commit(out_file, err));
     if (rows != NULL) *rows = written;
 out:

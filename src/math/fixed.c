@@ -8,7 +8,12 @@
 #include "src/base/compiler.h"
 #include "src/base/mem.h"
 
-enum { MOST = 16383, TOGETHER = 64 /* rows that are brought together */, AHEAD = 8 };
+enum {
+    MOST = 16383,
+    TOGETHER = 64 /* rows that are brought together */,
+    AHEAD = 8,
+    LEAST_EXPONENT = -126
+};
 
 void vq_fixed_set(vq_fixed *f, const vq_kernels *k, const float *x, size_t d)
 {
@@ -24,7 +29,11 @@ void vq_fixed_set(vq_fixed *f, const vq_kernels *k, const float *x, size_t d)
     (void)frexpf((float)MOST / most, &exponent);
     exponent = exponent - 1 > 126 ? 126 : exponent - 1;
     int32_t sum;
-    while (k->quantize_i16(x, d, ldexpf(1.0f, exponent), f->x, &sum) > VQ_FIXED_MOST) exponent--;
+    while (k->quantize_i16(x, d, ldexpf(1.0f, exponent), f->x, &sum) > VQ_FIXED_MOST)
+        if (--exponent < LEAST_EXPONENT) { /* what is no number stays large at any scale */
+            memset(f->x, 0, d * sizeof *f->x);
+            return;
+        }
     f->unit = ldexpf(1.0f, -exponent);
     f->sum = f->unit * (float)sum;
 }

@@ -166,8 +166,8 @@ typedef struct vq_panel_scale {
     K(float, kth_f32, (const float *x, size_t n, size_t k))                                        \
     /* sums[b*32 + i] = sum over j < m of lut[j*256 + code], wrapping in 16 bits (the caller's     \
      * tables make a wrap impossible); block b holds m rows of 32 codes: codes[(b*m + j)*32 + i].  \
-     * codes is 32-byte aligned, lut 64-byte, sums 64-byte.  ahead: what is scanned next, of which \
-     * as much as codes has may be asked for on the way; NULL: what follows codes */               \
+     * codes is 32-byte aligned, lut 64-byte, sums 64-byte.  ahead: what is scanned next, some of  \
+     * which may be asked for on the way (never read); NULL: what follows codes */                 \
     K(void, pq8_scan,                                                                              \
       (const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t m,   \
        uint16_t *restrict sums))                                                                   \

@@ -11,6 +11,16 @@ typedef struct outcome {
 } outcome;
 
 /* All lists for NQ queries. */
+/* No id comes twice. */
+static void check_different(const outcome *o)
+{
+    for (size_t i = 0; i < NQ; i++)
+        for (size_t a = 0; a < K; a++)
+            for (size_t b = 0; b < a; b++)
+                cr_assert(o->ids[i * K + a] != o->ids[i * K + b] || o->ids[i * K + a] == VQ_NO_ID,
+                          "query %zu", i);
+}
+
 static void look(vq_index *ix, const float *q, float bars, uint32_t rerank, outcome *out)
 {
     vq_search_opts o = VQ_SEARCH_OPTS_INIT;
@@ -20,6 +30,7 @@ static void look(vq_index *ix, const float *q, float bars, uint32_t rerank, outc
     OK(vq_search(s, q, NQ, K, out->ids, out->scores, &err));
     out->took = (vq_search_stats)VQ_SEARCH_STATS_INIT;
     OK(vq_searcher_stats(s, &out->took, &err));
+    check_different(out);
     vq_searcher_close(s);
 }
 

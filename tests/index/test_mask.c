@@ -209,3 +209,34 @@ Test(mask, recall, .timeout = 120)
     static const char *const codecs[] = {NULL, "saq"}; /* with error bars, too */
     for (size_t i = 0; i < VQ_COUNT(codecs); i++) check_recall(codecs[i]);
 }
+
+/* As many candidates as may be answered: all of them are scored, however many. */
+Test(mask, many_that_are_all_scored, .timeout = 120)
+{
+    enum { N = 9000, D = 6, MANY = 7000 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    static uint64_t allowed[MANY], some[ASKED * K], all[ASKED * K];
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    vq_search_opts few = VQ_SEARCH_OPTS_INIT;
+    float *x = clusters(3, N, D);
+    vq_searcher *s = NULL, *t = NULL;
+    o.no_tune = 1, o.nlist = 60, o.force = 1;
+    build(path, x, N, D, VQ_F32, &o);
+    for (uint64_t i = 0; i < MANY; i++) allowed[i] = i * N / MANY;
+    vq_index *ix = open_index(path);
+    few.nprobe = 1, few.rerank = MANY;
+    OK(vq_searcher_open(&s, ix, &few, &err));
+    OK(vq_searcher_filter(s, VQ_FILTER_ALLOW, allowed, NULL, MANY, &err));
+    few.nprobe = few.rerank = 0, few.recall = 1.0f;
+    OK(vq_searcher_open(&t, ix, &few, &err));
+    OK(vq_searcher_filter(t, VQ_FILTER_ALLOW, allowed, NULL, MANY, &err));
+    OK(vq_search(s, x, ASKED, K, some, NULL, &err));
+    OK(vq_search(t, x, ASKED, K, all, NULL, &err));
+    cr_assert_arr_eq(some, all, sizeof all);
+    vq_searcher_close(s);
+    vq_searcher_close(t);
+    vq_close(ix);
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}

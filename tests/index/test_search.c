@@ -422,10 +422,19 @@ Test(search, what_cannot_be_searched)
     vq_searcher *s;
     vq_build_opts o = VQ_BUILD_OPTS_INIT;
     vq_search_opts so = VQ_SEARCH_OPTS_INIT;
-    build_clusters(path, 1, N, D, &o);
+    o.no_tune = 1, o.force = 1;
+    build_clusters(path, 1, 2500, D, &o);
     vq_index *ix = open_index(path);
     so.recall = 0.9f;
     FAILS(VQ_EUNSUPPORTED, vq_searcher_open(&s, ix, &so, &err));
+    vq_close(ix);
+    build_clusters(path, 1, N, D, &o);
+    ix = open_index(path);
+    OK(vq_searcher_open(&s, ix, &so, &err)); /* so few that any recall takes all */
+    cr_assert_eq(vq_searcher_recall(s, 4), 1.0f);
+    OK(vq_search(s, q, 1, 4, ids, NULL, &err));
+    vq_searcher_close(s);
+    s = NULL;
     FAILS(VQ_EINVAL, vq_searcher_open_many(&s, NULL, 1, NULL, &err));
     FAILS(VQ_EINVAL, vq_searcher_open_many(&s, &ix, 0, NULL, &err));
     cr_assert(s == NULL);

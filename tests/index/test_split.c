@@ -200,10 +200,11 @@ Test(split, is_taken_back, .timeout = 300)
         vq_update u = {0};
         make("pq8", VQ_METRIC_L2, VQ_F32, VQ_COPIES_YES);
         cr_assert_eq(add(x, 200, N).n, N + 200); /* some that may move are in the file */
+        uint32_t nlist = look().nlist;
         gather(&w, x + 200 * D, NEW - 200, N + 200);
         if (split == 1) {
             OK(vq_pending_split(&w.pending, &err));
-            cr_assert(w.pending.split.nlist > LISTS && w.pending.n > NEW - 200);
+            cr_assert(w.pending.split.nlist > nlist && w.pending.n > NEW - 200);
             cr_assert_gt(w.pending.split.were, 0.0);
             vq_pending_unsplit(&w.pending);
             cr_assert(w.pending.split.nlist == 0 && w.pending.n == NEW - 200);
@@ -211,7 +212,7 @@ Test(split, is_taken_back, .timeout = 300)
         write_out(&w, &u);
         cr_assert_eq(u.replaced, 0);
         finish(&w, &u);
-        cr_assert_eq(look().nlist, LISTS);
+        cr_assert_eq(look().nlist, nlist);
         digest_of(path, split == 0 ? before : after);
     }
     cr_assert_str_eq(before, after);
@@ -262,8 +263,10 @@ Test(split, empty_lists_are_used_anew, .timeout = 300)
     cr_assert(r.deleted == N - 10 && look().empty >= LISTS - 10);
     r = add(x, NEW, N);
     seen n = look();
-    cr_assert(r.n == NEW + 10 && n.nlist == LISTS && n.empty < 10, "%u lists, %u empty", n.nlist,
-              n.empty);
+    /* More than those that were empty may be wanted, but not as many as if they had not been there.
+     */
+    cr_assert(r.n == NEW + 10 && n.nlist < LISTS + LISTS / 2 && n.empty < 10, "%u lists, %u empty",
+              n.nlist, n.empty);
     cr_assert_eq(problems_of(path), 0);
     vq_mem_free(x);
 }

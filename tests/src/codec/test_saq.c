@@ -242,7 +242,7 @@ Test(saq, bars_leave_out_what_they_should)
         for (size_t w = 0; w < 3; w++) {
             double share = 2.0 * (double)out[w] / (double)pairs;
             double tail = 0.5 * erfc((double)(w + 1) / sqrt(2.0));
-            double slack = w < 2 ? 0.2 : 0.6; /* a few of a thousand */
+            double slack = w < 2 ? 0.2 : 1.5; /* a few of a thousand, by a tail fitted to as few */
             cr_assert(fabs(share - tail) < slack * tail, "%g are above %zu deviations", share,
                       w + 1);
         }

@@ -33,6 +33,7 @@ Test(format, round_trip)
 {
     vq_rng r;
     vq_error err = {0};
+    size_t alike = 0;
     vq_rng_init(&r, test_seed(), 30);
     char *dir = test_tmpdir();
     for (size_t i = 0; i < vq_format_count; i++) {
@@ -53,7 +54,13 @@ Test(format, round_trip)
                 uint8_t *file = make_file(f, rows, n, d, elem, &len), *back = malloc(n * d * 4 + 1);
                 test_write(path, file, len);
                 vq_source *src = NULL;
-                cr_assert_vq(vq_source_open_file(&src, path, 0, &err));
+                vq_status rc = vq_source_open_file(&src, path, 0, &err);
+                if (rc == VQ_EINVAL && round % 2 != 0 && strstr(err.text, "look alike") != NULL) {
+                    alike++; /* bytes that are sound as either format */
+                    free(path), free(rows), free(file), free(back);
+                    continue;
+                }
+                cr_assert_vq(rc);
                 vq_source_shape(src, &n_told, &d_told, &e_told);
                 cr_assert(n_told == n && d_told == d && e_told == elem, "%s: %zu x %u", f->name, n,
                           d);
@@ -73,6 +80,7 @@ Test(format, round_trip)
             }
         }
     }
+    cr_assert(alike < 5, "%zu", alike);
     test_rmdir(dir);
 }
 

@@ -11,6 +11,24 @@
 #include "src/base/mem.h"
 #include "tests/harness/harness.h"
 
+/* At any scale the sum of what is no number stays too large. */
+Test(fixed, what_is_no_number_ends)
+{
+    enum { D = 1024 };
+    float x[D];
+    int16_t room[D];
+    for (const char *const *isa = vq_kernels_levels(); *isa != NULL; isa++) {
+        const vq_kernels *k = vq_kernels_named(*isa);
+        if (k == NULL) continue;
+        for (size_t numbers = 0; numbers <= D; numbers += 256) {
+            vq_fixed f = {.x = room};
+            for (size_t i = 0; i < D; i++) x[i] = i < numbers ? 1.0f : NAN;
+            vq_fixed_set(&f, k, x, D);
+            cr_assert(isfinite(f.unit) && isfinite(f.sum));
+        }
+    }
+}
+
 Test(fixed, half_a_unit)
 {
     enum { D = 300 };

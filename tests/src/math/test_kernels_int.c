@@ -115,7 +115,7 @@ static void fill_sparse(vq_rng *r, int16_t *x, size_t n, bool bytes)
 Test(kernels_int, panel_matvec)
 {
     enum { ROWS = 400, MOST = 5000 };
-    static float steps[2 * ROWS], want_out[ROWS], got[ROWS];
+    static float steps[2 * ROWS], want_out[ROWS];
     vq_rng r;
     vq_rng_init(&r, test_seed(), 35);
     for (int it = 0; it < ROUNDS / 2; it++) {
@@ -124,6 +124,7 @@ Test(kernels_int, panel_matvec)
         size_t bytes = vq_round_up(rows, (size_t)16) * vq_round_up(d, (size_t)4);
         uint8_t *a = place(&ground_a, rows * d, it), *panels = vq_mem_calloc(bytes, 1);
         int16_t *x = place(&ground_b, d * 2, it);
+        float *got = place(&ground_c, rows * 4, it);
         fill_u8(&r, a, rows * d);
         fill_sparse(&r, x, d, it % 2 == 0);
         fill_any(&r, steps, 2 * rows);

@@ -108,12 +108,14 @@ Test(topk, what_is_no_number_does_no_harm)
 {
     for (size_t n = 17; n <= 256; n++)
         for (size_t at = 0; at < n; at += 5) {
-            uint64_t sum = 0;
+            bool there[256] = {false};
             for (size_t i = 0; i < n; i++)
                 hits[i] = (vq_hit){.score = i % (at + 1) == at ? NAN : (float)(i * 7 % n), .id = i};
             vq_hits_sort(hits, n);
-            for (size_t i = 0; i < n; i++) sum += hits[i].id;
-            cr_assert_eq(sum, n * (n - 1) / 2);
+            for (size_t i = 0; i < n; i++) {
+                cr_assert(hits[i].id < n && !there[hits[i].id]);
+                there[hits[i].id] = true;
+            }
         }
 }
 
