@@ -244,7 +244,8 @@ typedef struct vq_build_opts {
     void *progress_ctx;
     uint32_t force;            /* not 0: replace a file that exists at path */
     uint32_t reserved;         /* 0 */
-    vq_source *const *queries; /* nqueries sources of training queries, unlabelled */
+    vq_source *const *queries; /* nqueries sources of training queries, unlabelled; in
+                                  all as many as dimensions, or VQ_EINVAL: fewer do harm */
     uint64_t nqueries;
     const char *loss;   /* of distillation: "listnet" (default), "kl", "margin-mse", "ranknet",
                            "lambda" */
@@ -368,8 +369,9 @@ typedef struct vq_search_opts {
     size_t struct_size; /* set by VQ_SEARCH_OPTS_INIT */
     float recall;      /* the share of the true k best to find, on the average of queries like those
                           the index was tuned with: each then gets as many lists and rows as it
-                          needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED); 1 = every
-                          list and every row: exact search.  Not with nprobe or rerank.
+                          needs.  0 < recall < 1 needs a tuned index (VQ_EUNSUPPORTED) or one of so few
+                          vectors that all are looked at; 1 = every list and every row: exact
+                          search.  Not with nprobe or rerank.
                           0 = by nprobe and rerank, and if they are 0 too 0.95 where the index is
                           tuned */
     uint32_t nprobe;   /* lists read per query, of those that hold something (where there are 8,192
