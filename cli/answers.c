@@ -153,7 +153,7 @@ int answers_add(answers *a, const char *query, const uint64_t *ids, const float 
         json_close(&j, '}');
     }
     a->n++;
-    if (code == CLI_DONE && ferror(a->out.f)) return CLI_SYSTEM; /* output_close tells */
+    if (code == CLI_DONE && ferror(a->out.f)) return CLI_SYSTEM; /* output_close tells why */
     return code;
 }
 

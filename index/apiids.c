@@ -45,8 +45,7 @@ vq_status vq_get(vq_searcher *s, uint64_t id, float *row, vq_error *err)
     const vq_model *m = &shard->model;
     const uint8_t *stored;
     VQ_TRY(vq_shard_row(shard, place, &stored, err));
-    vq_to_f32(s->k, m->store, stored, m->d, row);
-    for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) row[j] /= m->store_scale;
+    vq_model_widen(m, s->k, stored, row);
 out:
     return rc;
 }

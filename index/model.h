@@ -9,6 +9,7 @@
 
 #include "index/change.h"
 #include "index/layout.h"
+#include "src/base/elem.h"
 #include "src/codec/codec.h"
 #include "src/math/transform.h"
 
@@ -119,5 +120,13 @@ typedef struct vq_model_array {
 enum { VQ_MODEL_ARRAYS = 9 }; /* that vq_model_arrays knows */
 /* The arrays that this model has, and their shapes; returns their number. */
 size_t vq_model_arrays(vq_model *m, vq_model_array out[VQ_MODEL_ARRAYS]);
+
+/* A stored row as the floats that it stands for, d of them. */
+static inline void vq_model_widen(const vq_model *m, const vq_kernels *k, const uint8_t *row,
+                                  float *wide)
+{
+    vq_to_f32(k, m->store, row, m->d, wide);
+    for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) wide[j] /= m->store_scale;
+}
 
 #endif

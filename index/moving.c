@@ -166,7 +166,7 @@ static vq_status read_row(vq_moving *w, const vq_member *m, size_t i, vq_error *
 {
     vq_status rc = VQ_OK;
     const vq_model *model = &w->model;
-    size_t bytes = model->shape.row_bytes, d = model->d;
+    size_t bytes = model->shape.row_bytes;
     const uint8_t *row = NULL;
     if (m->place == VQ_NO_PLACE) {
         row = w->b->rows + m->vector * bytes;
@@ -180,9 +180,7 @@ static vq_status read_row(vq_moving *w, const vq_member *m, size_t i, vq_error *
         memcpy((uint8_t *)w->rows + i * bytes, row, bytes);
         goto out;
     }
-    float *wide = (float *)w->rows + i * d;
-    vq_to_f32(w->k, model->store, row, d, wide);
-    for (size_t j = 0; j < d; j++) wide[j] /= model->store_scale;
+    vq_model_widen(model, w->k, row, (float *)w->rows + i * model->d);
 out:
     return rc;
 }

@@ -56,11 +56,8 @@ static vq_status placed_read(vq_source *src, void *rows, size_t max, size_t *got
         if (n == 0) break;
         n = (uint32_t)VQ_MIN((size_t)n, max - done);
         if (m->store == src->elem) memcpy(to, row, n * stored);
-        for (uint32_t i = 0; m->store != src->elem && i < n; i++) {
-            float *wide = (float *)to + (size_t)i * m->d;
-            vq_to_f32(p->k, m->store, row + i * stored, m->d, wide);
-            for (size_t j = 0; j < m->d; j++) wide[j] /= m->store_scale;
-        }
+        for (uint32_t i = 0; m->store != src->elem && i < n; i++)
+            vq_model_widen(m, p->k, row + i * stored, (float *)(void *)(to + i * row_bytes));
         give_back(row, row + n * stored);
         p->slot += n;
         done += n;

@@ -115,13 +115,10 @@ static vq_status stored_read(vq_source *src, void *rows, size_t max, size_t *got
         const uint8_t *row;
         void *to = (uint8_t *)rows + n * row_bytes;
         VQ_TRY(next_row(s, src->row + n, &row, err));
-        if (m->store == src->elem) {
+        if (m->store == src->elem)
             memcpy(to, row, row_bytes);
-        } else {
-            float *wide = to;
-            vq_to_f32(s->k, m->store, row, m->d, wide);
-            for (size_t j = 0; j < m->d; j++) wide[j] /= m->store_scale;
-        }
+        else
+            vq_model_widen(m, s->k, row, to);
         VQ_TRY(vq_cursor_next(&s->next, err));
     }
     *got = n;

@@ -101,9 +101,7 @@ static vq_status draw_stored(tuner *t, vq_error *err)
         const uint8_t *row;
         const vq_chunk_view *v = vq_shard_at(s, place, &slot);
         VQ_TRY(vq_shard_row(s, place, &row, err));
-        float *x = p->x + i * m->d;
-        vq_to_f32(k, m->store, row, m->d, x);
-        for (size_t j = 0; m->store_scale != 1.0f && j < m->d; j++) x[j] /= m->store_scale;
+        vq_model_widen(m, k, row, p->x + i * m->d);
         p->self[i] = vq_le64(v->labels + 8 * (size_t)slot);
         p->place[i] = place;
     }
