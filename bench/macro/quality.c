@@ -13,27 +13,29 @@
 static const char usage[] =
     "--base FILE --metric l2|ip|cosine --queries FILE [--train-queries FILE]... [--gt FILE]\n"
     "    [--qrels FILE [--ids FILE] [--query-ids FILE]] [--name NAME] [--seeds N]\n"
-    "    [--bytes B,B..] [--methods M,M..] [--nlist N] [--threads N] [--work DIR]\n"
+    "    [--bytes B,B..] [--methods M,M..] [--against M] [--nlist N] [--threads N] [--work DIR]\n"
     "    [--commit TEXT] [--csv FILE] [--summary FILE] [--markdown FILE] [--svg FILE]\n"
     "methods: ";
 
 /* The one that the others are compared with comes before what learns from queries: a table that is
  * cut short still has it. */
 static const quality_method methods[] = {
-    {"pq", "pq8", VQ_ROTATION_NONE, VQ_TRAIN_KMEANS},
-    {"opq", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS},
-    {"pq4-opq", "pq4", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS},
-    {"query-aware", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_QUERY_AWARE},
-    {"distilled", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_DISTILL},
-    {"additive", "aq8", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS},
-    {"additive-query-aware", "aq8", VQ_ROTATION_OPQ, VQ_TRAIN_QUERY_AWARE},
-    {"learned", "aq8", VQ_ROTATION_OPQ, VQ_TRAIN_DISTILL},
+    {"pq", "pq8", VQ_ROTATION_NONE, VQ_TRAIN_KMEANS, 0},
+    /* as papers have it, without residuals */
+    {"opq-one-list", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS, 1},
+    {"opq", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS, 0},
+    {"pq4-opq", "pq4", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS, 0},
+    {"query-aware", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_QUERY_AWARE, 0},
+    {"distilled", "pq8", VQ_ROTATION_OPQ, VQ_TRAIN_DISTILL, 0},
+    {"additive", "aq8", VQ_ROTATION_OPQ, VQ_TRAIN_KMEANS, 0},
+    {"additive-query-aware", "aq8", VQ_ROTATION_OPQ, VQ_TRAIN_QUERY_AWARE, 0},
+    {"learned", "aq8", VQ_ROTATION_OPQ, VQ_TRAIN_DISTILL, 0},
 };
 enum { METHODS = sizeof methods / sizeof *methods, BYTES_MAX = 32 };
 
 typedef struct arguments {
     quality_data data;
-    const char *csv, *summary, *markdown, *svg, *commit;
+    const char *csv, *summary, *markdown, *svg, *commit, *against;
     size_t seeds;
     uint32_t bytes[BYTES_MAX];
     const quality_method *methods[METHODS];
@@ -84,6 +86,7 @@ static void defaults(arguments *a)
     memset(a, 0, sizeof *a);
     a->data.name = a->commit = "?";
     a->data.work = "/tmp";
+    a->against = "opq";
     a->seeds = 3;
     a->nbytes = sizeof bytes / sizeof *bytes;
     memcpy(a->bytes, bytes, sizeof bytes);
@@ -111,7 +114,7 @@ static void read_arguments(arguments *a, int argc, char **argv)
         {"name", &d->name},       {"work", &d->work},
         {"commit", &a->commit},   {"csv", &a->csv},
         {"summary", &a->summary}, {"markdown", &a->markdown},
-        {"svg", &a->svg},
+        {"svg", &a->svg},         {"against", &a->against},
     };
     enum { TEXTS = sizeof texts / sizeof *texts, OTHERS = 7 };
     struct option options[TEXTS + OTHERS + 1] = {
@@ -210,7 +213,7 @@ int main(int argc, char **argv)
     bool good = true;
     read_arguments(&a, argc, argv);
     quality_data_open(&a.data);
-    quality_table t = {.data = &a.data, .seeds = a.seeds, .commit = a.commit};
+    quality_table t = {.data = &a.data, .seeds = a.seeds, .commit = a.commit, .against = a.against};
     t.cells = bench_need(calloc(a.nbytes * a.nmethods + 1, sizeof *t.cells));
     report_job job = {&a, &t};
     for (size_t b = 0; b < a.nbytes; b++) {

@@ -18,8 +18,7 @@
 
 #include "src/base/status.h"
 
-#define QUALITY_HELD 0.98  /* share of the true ten in the lists that "ivf" reads */
-#define QUALITY_BASE "opq" /* the method that all others are compared with */
+#define QUALITY_HELD 0.98 /* share of the true ten in the lists that "ivf" reads */
 
 enum { QUALITY_K = 10, QUALITY_RERANK = 100, QUALITY_RESAMPLES = 10000 };
 
@@ -41,6 +40,7 @@ extern const char *const quality_figures[FIGURES];
 typedef struct quality_method {
     const char *name, *codec;
     uint32_t rotation, train; /* VQ_ROTATION_*, VQ_TRAIN_* */
+    uint32_t nlist;           /* 0: as the data's */
 } quality_method;
 
 typedef struct quality_data {
@@ -81,6 +81,7 @@ typedef struct quality_table {
     quality_cell *cells; /* ncells, owned; by bytes, then in the order of the methods */
     size_t ncells, seeds;
     const char *commit;
+    const char *against; /* the method that all others are compared with */
 } quality_table;
 
 /* ---- quality_data.c: the program ends with a message if a file is not what it should be ---- */
@@ -113,7 +114,7 @@ typedef struct quality_range {
 quality_range quality_range_of(const quality_cell *cell, size_t setting, quality_figure figure);
 const char *quality_grouped(size_t x, char text[32]); /* 101241 as 101,241 */
 void quality_write_csv(const quality_table *t, const char *path);
-/* One row a cell, setting and figure: the range, and the difference to QUALITY_BASE of as many
+/* One row a cell, setting and figure: the range, and the difference to `against` of as many
  * bytes; the same as tables of Markdown. */
 vq_status quality_write_summary(const quality_table *t, const char *csv, const char *markdown,
                                 vq_error *err);

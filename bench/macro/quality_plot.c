@@ -27,6 +27,7 @@ static int point_of(const quality_method *m)
 
 static const char *dash_of(const quality_method *m)
 {
+    if (m->nlist != 0) return "(1,4)";
     return strcmp(m->codec, "aq8") == 0 ? "(9,4)" : strcmp(m->codec, "pq4") == 0 ? "(2,3)" : "1";
 }
 

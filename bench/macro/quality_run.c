@@ -108,7 +108,7 @@ static vq_build_opts build_options(const build_job *job, vq_source *const *queri
     o.metric = job->data->metric;
     o.code_bytes = job->bytes;
     o.seed = job->seed;
-    o.nlist = job->data->nlist;
+    o.nlist = job->method->nlist != 0 ? job->method->nlist : job->data->nlist;
     o.threads = job->data->threads;
     o.progress = beat;
     o.progress_ctx = h;

@@ -103,7 +103,7 @@ void quality_write_csv(const quality_table *t, const char *path)
 static const quality_cell *base_of(const quality_table *t, const quality_cell *cell)
 {
     for (const quality_cell *c = t->cells; c < t->cells + t->ncells; c++)
-        if (c->bytes == cell->bytes && c->nseeds > 0 && strcmp(c->method->name, QUALITY_BASE) == 0)
+        if (c->bytes == cell->bytes && c->nseeds > 0 && strcmp(c->method->name, t->against) == 0)
             return c;
     return NULL;
 }
@@ -151,7 +151,7 @@ static void write_summary(FILE *f, const quality_table *t, differences *diff)
     fprintf(f,
             "data,method,bytes,code_bytes,seeds,setting,figure,mean,min,max,less_%s,low,high,"
             "note\n",
-            QUALITY_BASE);
+            t->against);
     for (size_t i = 0; i < t->ncells; i++) {
         const quality_cell *c = &t->cells[i];
         if (c->note[0] != '\0')
@@ -219,8 +219,8 @@ static void markdown_head(FILE *f, const quality_table *t, size_t setting)
     fprintf(f, "\n### %s\n\n| bytes | method |", quality_settings[setting].title);
     if (has_mrr(t)) fprintf(f, " MRR@10 |");
     fprintf(f, " 10@10 | 10@100 |");
-    if (has_mrr(t)) fprintf(f, " MRR@10 less %s's |", QUALITY_BASE);
-    fprintf(f, " 10@10 less %s's |", QUALITY_BASE);
+    if (has_mrr(t)) fprintf(f, " MRR@10 less %s's |", t->against);
+    fprintf(f, " 10@10 less %s's |", t->against);
     if (setting == 0) fprintf(f, " build, s | build, MB |");
     if (quality_settings[setting].ivf) fprintf(f, " lists |");
     fprintf(f, "\n|---:|---|");
