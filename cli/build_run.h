@@ -54,7 +54,7 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
          "bytes a vector in the lists, everything but the id; default " bytes_default},            \
         {"bits",                                                                                   \
          0,                                                                                        \
-         OPT_REAL,                                                                                 \
+         OPT_ABOVE,                                                                                \
          "B",                                                                                      \
          BUILD_AT(bits),                                                                           \
          0,                                                                                        \
@@ -120,7 +120,7 @@ extern const opt_word build_codecs[], build_rotations[], build_trains[], build_a
          "of distillation, in each of two rounds; default 6; the best state judged is kept"},      \
         {"temperature",                                                                            \
          0,                                                                                        \
-         OPT_REAL,                                                                                 \
+         OPT_ABOVE,                                                                                \
          "T|auto",                                                                                 \
          BUILD_AT(temperature),                                                                    \
          0,                                                                                        \

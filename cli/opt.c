@@ -72,9 +72,9 @@ static int bad(const opt *o, const char *word, char *text, size_t cap)
     else if (o->min >= o->max)
         (void)snprintf(text, cap, "%s%s needs a number, not '%s'", dash, o->name, word);
     else
-        (void)snprintf(text, cap,
-                       "%s%s needs a %snumber from %" PRIu64 " to %" PRIu64 "%s, not '%s'", dash,
-                       o->name, o->kind == OPT_REAL ? "" : "whole ", o->min, o->max,
+        (void)snprintf(text, cap, "%s%s needs a %snumber %s %" PRIu64 " to %" PRIu64 "%s, not '%s'",
+                       dash, o->name, o->kind == OPT_REAL || o->kind == OPT_ABOVE ? "" : "whole ",
+                       o->kind == OPT_ABOVE ? "above" : "from", o->min, o->max,
                        strstr(o->arg, "|all") != NULL    ? " or 'all'"
                        : strstr(o->arg, "|auto") != NULL ? " or 'auto'"
                        : strstr(o->arg, "|best") != NULL ? " or 'best'"
@@ -121,8 +121,10 @@ static int store(const opt *o, void *args, const char *word, char *text, size_t 
         *(uint64_t *)(void *)at = number;
         return OPT_OK;
     case OPT_REAL:
+    case OPT_ABOVE:
         if (w == NULL &&
-            (real(word, &x) || (o->min < o->max && (x < (double)o->min || x > (double)o->max))))
+            (real(word, &x) || (o->min < o->max && (x < (double)o->min || x > (double)o->max)) ||
+             (o->kind == OPT_ABOVE && !(x > (double)o->min))))
             return bad(o, word, text, cap);
         *(double *)(void *)at = w != NULL ? w->value : x;
         return OPT_OK;

@@ -15,7 +15,8 @@ typedef enum opt_kind {
     OPT_U32,   /* uint32_t within min..max, or one of words */
     OPT_U64,   /* uint64_t within min..max */
     OPT_SIZE,  /* uint64_t bytes, with K, M, G or T for powers of 1024 */
-    OPT_REAL   /* double, finite, within min..max (any, if min is max), or one of words */
+    OPT_REAL,  /* double, finite, within min..max (any, if min is max), or one of words */
+    OPT_ABOVE  /* the same, but not min itself */
 } opt_kind;
 
 #define OPT_TEXTS_MAX 64

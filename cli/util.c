@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "src/io/format.h"
 
 static const char *speaker; /* the command, or NULL before it is known */
 
@@ -134,7 +135,7 @@ bool same_file(const char *a, const char *b)
 int check_dashes(const char *const *files, size_t n)
 {
     size_t dashes = 0;
-    for (size_t i = 0; i < n; i++) dashes += files[i] != NULL && strcmp(files[i], "-") == 0;
+    for (size_t i = 0; i < n; i++) dashes += files[i] != NULL && vq_path_is_stdin(files[i]);
     if (dashes < 2) return CLI_DONE;
     return fail(CLI_USAGE, "standard input (-) can be one of the files only, here it is %zu",
                 dashes);

@@ -93,9 +93,10 @@ VQ_API size_t vq_elem_size(uint32_t elem);          /* bytes: 4, 2, 1, 1, else 0
 /* ---- sources of vectors ------------------------------------------------------------------- */
 
 /* A file of vectors: fvecs, bvecs, fbin, u8bin, i8bin or npy, plain or .zst, recognised by its
- * content; "-" is standard input, which is spooled to an unlinked temporary file beside the working
- * directory when it has to be read twice.  Rows with NaN or infinities are refused with their
- * number, or left out and counted if skip_bad is not 0.  Errors: VQ_ENOENT, VQ_EIO, VQ_ECORRUPT. */
+ * content; "-" is standard input ("i8bin:-" and "u8bin:-" where content does not tell), which is
+ * spooled to an unlinked temporary file beside the working directory when it has to be read twice.
+ * Rows with NaN or infinities are refused with their number, or left out and counted if skip_bad
+ * is not 0.  Errors: VQ_ENOENT, VQ_EIO, VQ_ECORRUPT. */
 VQ_API vq_status vq_source_open_file(vq_source **out, const char *path, int skip_bad,
                                      vq_error *err);
 /* n x d elements in memory, which must live until the source is closed. */

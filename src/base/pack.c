@@ -260,11 +260,18 @@ static uint64_t zstd_size(const vq_stream *s, uint64_t bytes)
 
 /* ---- the stream --------------------------------------------------------------------------- */
 
+bool vq_path_is_stdin(const char *path)
+{
+    const char *colon = strchr(path, ':');
+    return strcmp(path, "-") == 0 ||
+           (colon != NULL && strchr(path, '/') == NULL && strcmp(colon, ":-") == 0);
+}
+
 static vq_status open_fd(vq_stream *s, const char *path, uint64_t *bytes, vq_error *err)
 {
     vq_status rc = VQ_OK;
     struct stat st;
-    s->borrowed = strcmp(path, "-") == 0;
+    s->borrowed = vq_path_is_stdin(path);
     s->fd = s->borrowed ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (s->fd < 0 || fstat(s->fd, &st) != 0) return vq_fail_errno(err, errno, "%s", s->name);
     VQ_REQUIRE(!S_ISDIR(st.st_mode), VQ_EIO, "%s: is a folder, not a file", s->name);

@@ -5,6 +5,7 @@
 #ifndef VQ_BASE_PACK_H
 #define VQ_BASE_PACK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,10 @@
 /* A stream of bytes, plain or zstd (recognised by its magic number, concatenated frames allowed).
  */
 typedef struct vq_stream vq_stream;
-/* "-" is standard input.  Bounded memory: a few MB whatever the window a frame asks for (up to
+/* "-" is standard input, and so is "i8bin:-" or another ending before the colon, for what content
+ * does not tell. */
+bool vq_path_is_stdin(const char *path);
+/* Bounded memory: a few MB whatever the window a frame asks for (up to
  * 128 MiB; larger is VQ_ECORRUPT). */
 vq_status vq_stream_open(vq_stream **out, const char *path, vq_error *err);
 /* Up to len bytes; fewer only at the end (*got = 0 then).  A truncated or damaged frame is

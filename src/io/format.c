@@ -37,6 +37,13 @@ static size_t cut_ending(const char *path, size_t len, char ending[VQ_ENDING_MAX
 
 void vq_path_ending(const char *path, char ending[VQ_ENDING_MAX], bool *zst)
 {
+    const char *colon = vq_path_is_stdin(path) ? strchr(path, ':') : NULL;
+    char named[VQ_ENDING_MAX + 2] = ".";
+    if (colon != NULL) { /* "i8bin:-" */
+        if (colon - path < (ptrdiff_t)VQ_ENDING_MAX)
+            memcpy(named + 1, path, (size_t)(colon - path));
+        path = named;
+    }
     size_t len = cut_ending(path, strlen(path), ending);
     bool packed = strcmp(ending, "zst") == 0;
     if (packed) (void)cut_ending(path, len, ending);
@@ -115,8 +122,9 @@ vq_status vq_format_detect(const vq_format **out, const char *path, vq_stream *s
     }
     if (best == NULL) return fail_unknown(path, bytes, len, size, err);
     VQ_REQUIRE(rival == NULL, VQ_EINVAL,
-               "%s: could be %s or %s, which look alike: let the file's name end in .%s or .%s",
-               path, best->name, rival->name, best->name, rival->name);
+               "%s: could be %s or %s, which look alike: let the file's name end in .%s or .%s "
+               "(%s:- or %s:- is standard input)",
+               path, best->name, rival->name, best->name, rival->name, best->name, rival->name);
     *out = best;
 out:
     return rc;

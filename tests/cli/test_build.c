@@ -206,6 +206,7 @@ Test(build, bits_a_coordinate)
     PRINTS(dir, "rabitq", "\"$VQ\" info r.vq");
     REFUSED(dir, 2, "bits", "\"$VQ\" build b.fbin -o o.vq --codec pq8 --bits 4");
     REFUSED(dir, 2, "bits", "\"$VQ\" build b.fbin -o o.vq --bits 0.1");
+    REFUSED(dir, 2, "--bits needs a number above 0", "\"$VQ\" build b.fbin -o o.vq --bits 0");
     REFUSED(dir, 2, "bytes", "\"$VQ\" build b.fbin -o o.vq --bits 2 --bytes 40");
     cr_assert(!exists(dir, "o.vq"));
 }

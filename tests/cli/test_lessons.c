@@ -80,6 +80,7 @@ Test(lessons, temperature_and_map_arrive)
         DONE(dir, "\"$VQ\" info --digest 1.vq >%zu; %s cmp -s 0 %zu", i, same[i] ? "" : "!", i);
     }
     REFUSED(dir, 2, "--temperature needs a number", LEARN "-o 1.vq --temperature=-1");
+    REFUSED(dir, 2, "--temperature needs a number above 0", LEARN "-o 1.vq --temperature 0");
     REFUSED(dir, 2, "or 'auto'", LEARN "-o 1.vq --temperature hot");
 }
 

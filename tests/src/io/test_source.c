@@ -239,6 +239,43 @@ Test(source, standard_input)
     test_rmdir(dir);
 }
 
+/* u8bin and i8bin look alike, and standard input has no name to tell them by. */
+Test(source, standard_input_whose_format_is_told)
+{
+    vq_rng r;
+    vq_error err = {0};
+    vq_source *src = NULL;
+    enum { N = 40, D = 16 };
+    vq_rng_init(&r, test_seed(), 23);
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.u8bin");
+    uint8_t *rows = make_rows(&r, N, D, VQ_U8, 0);
+    cr_assert_vq(vq_source_open_array(&src, rows, N, D, VQ_U8, &err));
+    cr_assert_vq(vq_convert(src, path, 0, NULL, &err));
+    vq_source_close(src);
+    int fd = open(path, O_RDONLY);
+    cr_assert(fd >= 0 && dup2(fd, STDIN_FILENO) == STDIN_FILENO);
+    expect_error(vq_source_open_file(&src, "-", 0, &err), VQ_EINVAL, &err, "u8bin:-|i8bin:-");
+    cr_assert(lseek(fd, 0, SEEK_SET) == 0);
+    cr_assert_vq(vq_source_open_file(&src, "u8bin:-", 0, &err));
+    cr_assert(src->elem == VQ_U8 && src->n == N && src->d == D);
+    float *all;
+    size_t n;
+    cr_assert_vq(vq_source_read_all_f32(src, &all, &n, &err));
+    cr_assert(n == N);
+    for (size_t j = 0; j < n * D; j++) cr_assert(all[j] == value_of(rows, j, VQ_U8));
+    vq_mem_free(all);
+    vq_source_close(src);
+    cr_assert(lseek(fd, 0, SEEK_SET) == 0);
+    cr_assert_vq(vq_source_open_file(&src, "i8bin:-", 0, &err));
+    cr_assert(src->elem == VQ_I8);
+    vq_source_close(src);
+    close(fd);
+    expect_error(vq_source_open_file(&src, "x/i8bin:-", 0, &err), VQ_ENOENT, &err, "x/i8bin:-");
+    free(rows);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(source, standard_input_that_is_nothing)
 {
     vq_error err = {0};
