@@ -70,13 +70,24 @@ out:
 
 /* ---- worth it? ---- */
 
-enum { ROWS = 16384, QUERIES = 256, TRUE_TEN = 10, GROUP = 32, COLS = 1024, ROOM = 64 };
+/* Neighbours are looked for among many rows: those among few lie farther, where copies seem to
+ * bring less than they do.  Only the neighbours' lists count then, and what the lists hold of some
+ * rows. */
+enum {
+    NEAR = 65536,
+    ROWS = 16384,
+    QUERIES = 256,
+    TRUE_TEN = 10,
+    GROUP = 32,
+    COLS = 1024,
+    ROOM = 64
+};
 #define RECALL .95
 
 typedef struct tally { /* by rank of a list, over all queries */
     uint64_t
         *found[2]; /* nlist: true ones that this list is the first to hold: without, with copies */
-    uint64_t *read[2]; /* nlist: vectors of this list */
+    uint64_t *read[2]; /* nlist: rows of this list */
 } tally;
 
 typedef struct gain_job {
@@ -87,8 +98,12 @@ typedef struct gain_job {
     bool own;             /* query i is row i * n / nq, which is no answer to itself */
     float *half;          /* n: |x|^2 / 2 for l2, else 0 */
     float *bias;          /* nlist: -|c|^2 / 2 for l2, else 0 */
-    uint32_t *lists[2];   /* n: first and second */
-    uint64_t *sizes[2];   /* nlist: vectors of a list: without, with copies */
+    vq_hit *truth;        /* nq x TRUE_TEN */
+    size_t *count;        /* nq: how many there are */
+    size_t some;          /* rows, evenly spaced, that lists are counted by */
+    float *placed;        /* (some + nq x TRUE_TEN) x d: these rows, and the true ones */
+    uint32_t *lists[2];   /* of them: first and second */
+    uint64_t *sizes[2];   /* nlist: rows of a list, of `some`: without, with copies */
     float *dots;          /* workers x max(GROUP x COLS, nlist) */
     vq_hit *hits, *order; /* workers x (GROUP x ROOM), workers x nlist */
     uint32_t *ranks;      /* workers x nlist */
@@ -102,10 +117,21 @@ static tally tally_of(const gain_job *j, int worker)
     return (tally){{at, at + nlist}, {at + 2 * nlist, at + 3 * nlist}};
 }
 
-/* The true ones of queries first..first+n-1 into r. */
-static void find_true(const gain_job *j, size_t first, size_t n, float *dots, vq_reservoir *r)
+static float *dots_of(const gain_job *j, int worker)
 {
-    size_t d = j->m->d_code;
+    return j->dots + (size_t)worker * VQ_MAX((size_t)GROUP * COLS, (size_t)j->m->nlist);
+}
+
+/* The true ones of a group of queries. */
+static vq_status find_task(void *ctx, size_t task, int worker, vq_error *err)
+{
+    (void)err;
+    const gain_job *j = ctx;
+    size_t d = j->m->d_code, first = task * GROUP, n = VQ_MIN(j->nq - first, (size_t)GROUP);
+    float *dots = dots_of(j, worker);
+    vq_reservoir r[GROUP];
+    for (size_t i = 0; i < n; i++)
+        vq_reservoir_init(&r[i], j->hits + ((size_t)worker * GROUP + i) * ROOM, ROOM, TRUE_TEN);
     for (size_t x0 = 0; x0 < j->n; x0 += COLS) {
         size_t cols = VQ_MIN(j->n - x0, (size_t)COLS);
         vq_gemm_nt(n, cols, d, 1.0f, j->queries + first * d, d, j->rows + x0 * d, d, 0.0f, dots,
@@ -117,15 +143,22 @@ static void find_true(const gain_job *j, size_t first, size_t n, float *dots, vq
                     vq_reservoir_push(&r[i], dots[i * cols + x] - j->half[x0 + x], x0 + x);
         }
     }
-    for (size_t i = 0; i < n; i++) (void)vq_reservoir_finish(&r[i]);
+    for (size_t i = 0; i < n; i++) {
+        j->count[first + i] = VQ_MIN(vq_reservoir_finish(&r[i]), (size_t)TRUE_TEN);
+        memcpy(j->truth + (first + i) * TRUE_TEN, r[i].hits,
+               j->count[first + i] * sizeof *j->truth);
+    }
+    return VQ_OK;
 }
 
 /* Adds one query's lists by rank, and which of them hold its true ones first. */
-static void rank_lists(const gain_job *j, size_t query, const vq_hit *truth, size_t count,
-                       int worker, float *dots)
+static vq_status rank_task(void *ctx, size_t query, int worker, vq_error *err)
 {
+    (void)err;
+    const gain_job *j = ctx;
     const vq_model *m = j->m;
-    size_t d = m->d_code, nlist = m->nlist;
+    size_t d = m->d_code, nlist = m->nlist, place = j->some + query * TRUE_TEN;
+    float *dots = dots_of(j, worker);
     vq_hit *order = j->order + (size_t)worker * nlist;
     uint32_t *ranks = j->ranks + (size_t)worker * nlist;
     tally t = tally_of(j, worker);
@@ -136,26 +169,12 @@ static void rank_lists(const gain_job *j, size_t query, const vq_hit *truth, siz
         ranks[order[l].id] = (uint32_t)l;
         for (int c = 0; c < 2; c++) t.read[c][l] += j->sizes[c][order[l].id];
     }
-    for (size_t i = 0; i < count; i++) {
-        uint32_t second = j->lists[1][truth[i].id], at = ranks[j->lists[0][truth[i].id]];
+    for (size_t i = place; i < place + j->count[query]; i++) {
+        uint32_t second = j->lists[1][i], at = ranks[j->lists[0][i]];
         t.found[0][at]++;
         if (second != VQ_NO_LIST) at = VQ_MIN(at, ranks[second]);
         t.found[1][at]++;
     }
-}
-
-static vq_status gain_task(void *ctx, size_t task, int worker, vq_error *err)
-{
-    (void)err;
-    const gain_job *j = ctx;
-    size_t first = task * GROUP, n = VQ_MIN(j->nq - first, (size_t)GROUP);
-    float *dots = j->dots + (size_t)worker * VQ_MAX((size_t)GROUP * COLS, (size_t)j->m->nlist);
-    vq_reservoir r[GROUP];
-    for (size_t i = 0; i < n; i++)
-        vq_reservoir_init(&r[i], j->hits + ((size_t)worker * GROUP + i) * ROOM, ROOM, TRUE_TEN);
-    find_true(j, first, n, dots, r);
-    for (size_t i = 0; i < n; i++)
-        rank_lists(j, first + i, r[i].hits, VQ_MIN(r[i].n, (size_t)TRUE_TEN), worker, dots);
     return VQ_OK;
 }
 
@@ -170,7 +189,7 @@ static double share_read(const gain_job *j, const tally *t, int c)
         found += more;
         read += part * (double)t->read[c][l];
     }
-    return read / ((double)j->n * (double)j->nq);
+    return read / ((double)j->some * (double)j->nq);
 }
 
 static vq_status gain_init(gain_job *j, int threads, vq_error *err)
@@ -179,10 +198,14 @@ static vq_status gain_init(gain_job *j, int threads, vq_error *err)
     const vq_model *m = j->m;
     size_t workers = (size_t)threads, nlist = m->nlist;
     bool l2 = m->metric == VQ_METRIC_L2;
+    size_t placed = j->some + j->nq * TRUE_TEN;
     j->half = vq_mem_calloc(j->n, sizeof *j->half);
     j->bias = vq_mem_calloc(nlist, sizeof *j->bias);
+    j->truth = vq_mem_alloc(j->nq * TRUE_TEN, sizeof *j->truth);
+    j->count = vq_mem_alloc(j->nq, sizeof *j->count);
+    j->placed = vq_alloc_f32(placed, m->d_code);
     for (int c = 0; c < 2; c++) {
-        j->lists[c] = vq_mem_alloc(j->n, sizeof *j->lists[c]);
+        j->lists[c] = vq_mem_alloc(placed, sizeof *j->lists[c]);
         j->sizes[c] = vq_mem_calloc(nlist, sizeof *j->sizes[c]);
     }
     j->dots = vq_alloc_f32(workers, VQ_MAX((size_t)GROUP * COLS, nlist));
@@ -190,7 +213,8 @@ static vq_status gain_init(gain_job *j, int threads, vq_error *err)
     j->order = vq_mem_alloc(workers * nlist, sizeof *j->order);
     j->ranks = vq_mem_alloc(workers * nlist, sizeof *j->ranks);
     j->counts = vq_mem_calloc(workers * 4 * nlist, sizeof *j->counts);
-    VQ_REQUIRE(j->half != NULL && j->bias != NULL && j->lists[0] != NULL && j->lists[1] != NULL &&
+    VQ_REQUIRE(j->half != NULL && j->bias != NULL && j->truth != NULL && j->count != NULL &&
+                   j->placed != NULL && j->lists[0] != NULL && j->lists[1] != NULL &&
                    j->sizes[0] != NULL && j->sizes[1] != NULL && j->dots != NULL &&
                    j->hits != NULL && j->order != NULL && j->ranks != NULL && j->counts != NULL,
                VQ_ENOMEM, "copies: %zu lists", nlist);
@@ -205,6 +229,9 @@ static void gain_fini(gain_job *j)
 {
     vq_mem_free(j->half);
     vq_mem_free(j->bias);
+    vq_mem_free(j->truth);
+    vq_mem_free(j->count);
+    vq_mem_free(j->placed);
     for (int c = 0; c < 2; c++) {
         vq_mem_free(j->lists[c]);
         vq_mem_free(j->sizes[c]);
@@ -225,22 +252,42 @@ static float *thin_out(const float *x, size_t n, size_t want, size_t d)
     return some;
 }
 
+/* Rows that lists are counted by, then the true ones of each query: room for ten, zeros where there
+ * are fewer. */
+static void place_rows(const gain_job *j)
+{
+    size_t d = j->m->d_code, row = d * sizeof(float);
+    float *to = j->placed;
+    for (size_t i = 0; i < j->some; i++, to += d)
+        memcpy(to, j->rows + vq_spaced_row(j->n, j->some, i) * d, row);
+    for (size_t i = 0; i < j->nq * TRUE_TEN; i++, to += d)
+        if (i % TRUE_TEN < j->count[i / TRUE_TEN])
+            memcpy(to, j->rows + j->truth[i].id * d, row);
+        else
+            memset(to, 0, row);
+}
+
 static vq_status measure(gain_job *j, int threads, vq_spill_gain *gain, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = j->m;
     size_t groups = (j->nq + GROUP - 1) / GROUP;
     int workers = vq_team((uint32_t)threads, groups);
-    spill_job s = {.m = m, .rows = j->rows, .n = j->n};
     VQ_TRY(gain_init(j, workers, err));
-    s.lists = j->lists[0], s.second = j->lists[1];
+    VQ_TRY(vq_team_run(workers, groups, find_task, j, err));
+    place_rows(j);
+    spill_job s = {.m = m,
+                   .rows = j->placed,
+                   .n = j->some + j->nq * TRUE_TEN,
+                   .lists = j->lists[0],
+                   .second = j->lists[1]};
     VQ_TRY(run_spill(&s, threads, err));
-    for (size_t i = 0; i < j->n; i++) {
+    for (size_t i = 0; i < j->some; i++) {
         j->sizes[0][s.lists[i]]++;
         j->sizes[1][s.lists[i]]++;
         if (s.second[i] != VQ_NO_LIST) j->sizes[1][s.second[i]]++;
     }
-    VQ_TRY(vq_team_run(workers, groups, gain_task, j, err));
+    VQ_TRY(vq_team_run(workers, j->nq, rank_task, j, err));
     tally all = tally_of(j, 0);
     for (int w = 1; w < workers; w++) /* whole numbers: the order does not matter */
         for (size_t i = 0; i < 4 * (size_t)m->nlist; i++)
@@ -255,12 +302,19 @@ vq_status vq_spill_measure(const vq_model *m, const float *rows, size_t n, const
                            size_t nq, int threads, vq_spill_gain *gain, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t d = m->d_code, some = VQ_MIN(n, (size_t)ROWS), asked;
-    float *x = thin_out(rows, n, some, d), *q = NULL;
-    gain_job j = {.m = m, .k = vq_kernels_get(), .rows = x, .n = some, .own = nq == 0};
-    asked = VQ_MIN(j.own ? some : nq, (size_t)QUERIES);
-    if (x != NULL) q = j.own ? thin_out(x, some, asked, d) : thin_out(queries, nq, asked, d);
-    VQ_REQUIRE(x != NULL && q != NULL, VQ_ENOMEM, "copies: %zu rows of %zu dimensions", some, d);
+    size_t d = m->d_code, near = VQ_MIN(n, (size_t)NEAR), asked;
+    float *x = near < n ? thin_out(rows, n, near, d) : NULL, *q = NULL;
+    const float *among = near < n ? x : rows;
+    gain_job j = {.m = m,
+                  .k = vq_kernels_get(),
+                  .rows = among,
+                  .n = near,
+                  .some = VQ_MIN(near, (size_t)ROWS),
+                  .own = nq == 0};
+    asked = VQ_MIN(j.own ? near : nq, (size_t)QUERIES);
+    if (among != NULL)
+        q = j.own ? thin_out(among, near, asked, d) : thin_out(queries, nq, asked, d);
+    VQ_REQUIRE(q != NULL, VQ_ENOMEM, "copies: %zu rows of %zu dimensions", near, d);
     j.queries = q;
     j.nq = asked;
     VQ_TRY(measure(&j, threads, gain, err));
