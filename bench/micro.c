@@ -243,14 +243,17 @@ static void bench_gathered(const vq_kernels *k, const memory *mem, shape *s)
 {
     enum { TABLES = 64, MOST = 64 };
     uint8_t *gathered = (uint8_t *)mem->out;
-    uint16_t *sums = (uint16_t *)(gathered + (16 << 20)), most[MOST];
+    uint16_t *sums = (uint16_t *)(gathered + (16 << 20)), least[MOST];
+    uint32_t reached[MOST];
     const uint8_t *blocks[MOST];
+    memset(least, 0xff, sizeof least); /* as mostly */
     for (size_t b = 0; b < s->n; b += s->d) {
         size_t n = b + s->d < s->n ? s->d : s->n - b;
         for (size_t i = 0; i < n; i++) blocks[i] = mem->in + (b + i) * s->m * VQ_BLOCK;
         k->pq8_gather(blocks, n, s->m, gathered);
         for (size_t t = 0; t < TABLES; t++)
-            k->pq8_gathered(mem->table + t * s->m * 256, gathered, n, s->m, sums, most);
+            sink = (double)k->pq8_gathered(mem->table + t * s->m * 256, gathered, n, s->m, least,
+                                           sums, reached);
     }
     units(s, s->n * VQ_BLOCK * TABLES, s->m);
 }

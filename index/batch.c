@@ -55,7 +55,10 @@ out:
 
 typedef struct member { /* of a piece */
     vq_part part;
-    float least; /* factor in it */
+    bool copies;
+    size_t block; /* its first */
+    const wish *wishes;
+    const float *factors; /* or NULL */
 } member;
 
 /* Parts of one or more lists, all of them wanted by the same queries. */
@@ -67,10 +70,13 @@ typedef struct piece {
     bool copies;   /* are wanted by any */
     size_t nparts; /* never more than blocks */
     member *parts;
+    float *factors, *bases; /* of each part: the least factor in it; the share of its list */
+    uint16_t *needed;       /* of each part: the least sum that counts */
     size_t nblocks;
     const uint8_t **blocks;
+    uint32_t *part_of, *reached; /* of each block; blocks that hold a sum which counts */
     uint8_t *gathered;
-    uint16_t *sums, *most; /* of each vector; the largest of each block */
+    uint16_t *sums, *least; /* of each vector; needed, of each block */
 } piece;
 
 static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
@@ -84,57 +90,69 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, v
     VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
     p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
     p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
+    p->factors = vq_arena_take(arena, blocks, sizeof *p->factors);
+    p->bases = vq_arena_take(arena, blocks, sizeof *p->bases);
+    p->needed = vq_arena_take(arena, blocks, sizeof *p->needed);
+    p->part_of = vq_arena_take(arena, blocks, sizeof *p->part_of);
+    p->reached = vq_arena_take(arena, blocks, sizeof *p->reached);
     p->sums = vq_arena_take(arena, room, sizeof *p->sums);
-    p->most = vq_arena_take(arena, blocks, sizeof *p->most);
+    p->least = vq_arena_take(arena, blocks, sizeof *p->least);
     p->gathered = gathers ? vq_arena_take(arena, room, code) : NULL;
-    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->sums != NULL && p->most != NULL &&
-                   (p->gathered != NULL || !gathers),
+    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->factors != NULL && p->bases != NULL &&
+                   p->needed != NULL && p->part_of != NULL && p->reached != NULL &&
+                   p->sums != NULL && p->least != NULL && (p->gathered != NULL || !gathers),
                VQ_ENOMEM, "batch: %zu vectors", room);
 out:
     return rc;
 }
 
-/* Whether a vector of the part may reach the threshold. */
-static bool may_reach(const piece *p, const vq_seat *t, const member *m, float base,
-                      const uint16_t *most)
+/* Which sums may bring a vector of each block to the query's threshold. */
+static void set_least(const piece *p, const vq_seat *t, size_t who)
 {
-    uint16_t sum = 0;
-    for (uint32_t i = 0; i < m->part.n; i += VQ_BLOCK, most++) sum = VQ_MAX(sum, *most);
-    float bound = p->w.s->model.codec->bound(t->tables, sum, base);
-    return !(bound - m->least < t->pool.threshold);
+    size_t block = 0;
+    for (size_t i = 0; i < p->nparts; i++) p->bases[i] = p->parts[i].wishes[who].base;
+    p->w.s->model.codec->least(t->tables, t->pool.threshold, p->bases, p->factors, p->nparts,
+                               p->needed);
+    for (size_t i = 0; i < p->nparts; i++) {
+        const member *m = &p->parts[i];
+        uint16_t needed = m->copies && t->copies.done == NULL ? UINT16_MAX : p->needed[i];
+        for (uint32_t at = 0; at < m->part.n; at += VQ_BLOCK) p->least[block++] = needed;
+    }
 }
 
-/* One query over one part whose sums are there. */
-static void select_part(const piece *p, vq_seat *t, vq_part part, float base, const uint16_t *sums)
+/* One query over a block whose sums are there. */
+static void select_block(const piece *p, vq_seat *t, size_t block)
 {
-    const float *factors = p->w.s->lists[part.list].chunks[part.chunk].factors;
-    if (factors != NULL) factors += part.first;
-    size_t kept =
-        p->w.s->model.codec->select(t->tables, p->w.k, sums, factors, part.n, base,
-                                    t->pool.threshold, p->w.idx, t->pool.scores + t->pool.n);
+    const member *m = &p->parts[p->part_of[block]];
+    uint32_t at = (uint32_t)(block - m->block) * VQ_BLOCK;
+    vq_part part = {.list = m->part.list, .chunk = m->part.chunk, .first = m->part.first + at};
+    part.n = VQ_MIN(m->part.n - at, VQ_BLOCK);
+    size_t kept = p->w.s->model.codec->select(t->tables, p->w.k, p->sums + block * VQ_BLOCK,
+                                              m->factors != NULL ? m->factors + at : NULL, part.n,
+                                              p->bases[p->part_of[block]], t->pool.threshold,
+                                              p->w.idx, t->pool.scores + t->pool.n);
     (void)vq_scan_keep(&p->w, &t->copies, part, kept, &t->pool);
+    if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
 }
 
-/* One query over the piece. */
-static void scan_one(const piece *p, size_t who)
+/* One query over the piece, whose codes are gathered. */
+static void scan_gathered(const piece *p, size_t who)
 {
     const vq_code_model *code = &p->w.s->model.code;
-    const uint32_t *first = p->wanted->first;
-    vq_seat *t = &p->seats[p->wanted->of[first[p->parts[0].part.list] + who].seat];
-    if (p->gathered != NULL)
-        code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->sums, p->most);
-    size_t block = 0;
+    vq_seat *t = &p->seats[p->parts[0].wishes[who].seat];
+    set_least(p, t, who);
+    size_t n = code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->least,
+                                 p->sums, p->reached);
+    for (size_t i = 0; i < n; i++) select_block(p, t, p->reached[i]);
+}
+
+/* The same part by part. */
+static void scan_parts(const piece *p, size_t who)
+{
+    vq_seat *t = &p->seats[p->parts[0].wishes[who].seat];
     for (const member *m = p->parts; m < p->parts + p->nparts; m++) {
-        vq_part part = m->part;
-        float base = p->wanted->of[first[part.list] + who].base;
-        bool copy = part.chunk >= p->w.s->lists[part.list].nchunks;
-        size_t at = block;
-        block += (part.n + VQ_BLOCK - 1) / VQ_BLOCK;
-        if (copy && t->copies.done == NULL) continue;
-        if (p->gathered == NULL)
-            (void)vq_scan_part(&p->w, t->tables, &t->copies, part, base, &t->pool);
-        else if (may_reach(p, t, m, base, p->most + at))
-            select_part(p, t, part, base, p->sums + at * VQ_BLOCK);
+        if (m->copies && t->copies.done == NULL) continue;
+        (void)vq_scan_part(&p->w, t->tables, &t->copies, m->part, m->wishes[who].base, &t->pool);
         if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
     }
 }
@@ -145,7 +163,11 @@ static void piece_scan(piece *p)
     const vq_model *m = &p->w.s->model;
     if (p->nparts == 0) return;
     if (p->gathered != NULL) m->codec->gather(&m->code, p->w.k, p->blocks, p->nblocks, p->gathered);
-    for (size_t i = 0; i < p->n; i++) scan_one(p, i);
+    for (size_t i = 0; i < p->n; i++)
+        if (p->gathered != NULL)
+            scan_gathered(p, i);
+        else
+            scan_parts(p, i);
     p->nparts = p->nblocks = 0;
 }
 
@@ -156,6 +178,7 @@ static void piece_blocks(piece *p, vq_part part)
     const uint8_t *codes = vq_part_codes(p->w.s, part);
     for (uint32_t i = 0; i < part.n; i += VQ_BLOCK, codes += bytes) {
         for (size_t at = 0; at < bytes; at += VQ_CACHELINE) VQ_PREFETCH(codes + at);
+        p->part_of[p->nblocks] = (uint32_t)p->nparts;
         p->blocks[p->nblocks++] = codes;
     }
 }
@@ -166,13 +189,17 @@ static void piece_add(piece *p, uint32_t list, uint32_t chunk)
     const vq_chunk_view *v = &p->w.s->lists[list].chunks[chunk];
     size_t most = p->w.room / VQ_BLOCK;
     member m = {.part = {.list = list, .chunk = chunk}};
+    m.copies = chunk >= p->w.s->lists[list].nchunks;
+    m.wishes = p->wanted->of + p->wanted->first[list];
     for (; m.part.first < v->n; m.part.first += m.part.n) {
-        float largest;
+        float least = 0.0f, largest;
         size_t room = (most - p->nblocks) * VQ_BLOCK;
         m.part.n = (uint32_t)VQ_MIN((size_t)(v->n - m.part.first), room);
-        if (v->factors != NULL)
-            p->w.k->minmax_f32(v->factors + m.part.first, m.part.n, &m.least, &largest);
+        m.block = p->nblocks;
+        m.factors = v->factors != NULL ? v->factors + m.part.first : NULL;
+        if (m.factors != NULL) p->w.k->minmax_f32(m.factors, m.part.n, &least, &largest);
         piece_blocks(p, m.part);
+        p->factors[p->nparts] = least;
         p->parts[p->nparts++] = m;
         if (p->nblocks == most) piece_scan(p);
     }

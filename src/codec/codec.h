@@ -133,17 +133,21 @@ struct vq_codec {
                    float base, float threshold, void *scratch, uint32_t *idx, float *score);
     bool (*asks)(const vq_kernels *k);
     /* The same in steps, for many queries over the same blocks; NULL: not faster than scan; it may
-     * not be faster by some kernels either (pays).  gather
-     * brings blocks together (room for the bytes of an even number of them); sums looks all their
-     * vectors up: a number each, and the largest of each block; select judges n of them, by the
-     * factor of each, as scan does; bound is no less than the score of a vector of no factor with
-     * that sum.  Memory is 64-byte aligned, but for the blocks and select's part of the sums. */
+     * not be faster by some kernels either (pays).  gather brings blocks together (room for the
+     * bytes of an even number of them); least says of n bases and factors which sum a vector needs
+     * at least, with that factor or a larger one, to score the threshold; sums looks all vectors
+     * up, a number each, where one of the block is no less than least[block]: these blocks, rising,
+     * go to reached, and how many is returned; select judges n of the sums, by the factor of each,
+     * as scan does.  Memory is 64-byte aligned, but for the blocks and select's part of the sums.
+     */
     bool (*pays)(const vq_kernels *k);
     void (*gather)(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
                    size_t nblocks, uint8_t *out);
-    void (*sums)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most);
-    float (*bound)(const void *tables, uint16_t sum, float base);
+    void (*least)(const void *tables, float threshold, const float *base, const float *factor,
+                  size_t n, uint16_t *least);
+    size_t (*sums)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *gathered, size_t nblocks, const uint16_t *least, uint16_t *sums,
+                   uint32_t *reached);
     size_t (*select)(const void *tables, const vq_kernels *k, const uint16_t *sums,
                      const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                      float *score);

@@ -163,11 +163,18 @@ size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sum
     return k->select_u16(sums, factor, n, t->scale, base + t->low, threshold, idx, score);
 }
 
-float vq_pq_bound(const void *tables, uint16_t sum, float base)
+void vq_pq_least(const void *tables, float threshold, const float *base, const float *factor,
+                 size_t n, uint16_t *least)
 {
     const vq_pq_tables *t = tables;
-    float part = (float)sum * t->scale, at = base + t->low;
-    return part + at + (fabsf(part) + fabsf(at)) * 0x1p-21f; /* four roundings, select_u16's too */
+    const float low = t->low, inv = 1.0f / t->scale, sizes = fabsf(threshold) + fabsf(low);
+    for (size_t i = 0; i < n; i++) {
+        float need = (threshold - low) + (factor[i] - base[i]);
+        /* what select_u16 rounds, and what is rounded here, is no more than twice all that */
+        need -= (sizes + fabsf(base[i]) + fabsf(factor[i])) * 0x1p-20f;
+        float sum = need * inv; /* of equal entries all sums are 0: reached or infinitely far */
+        least[i] = (uint16_t)(sum > 0.0f ? VQ_MIN(sum, 65535.0f) : 0.0f);
+    }
 }
 
 void vq_block_pack(const uint8_t *rows, size_t n, size_t bytes, uint8_t *blocks)
@@ -286,11 +293,12 @@ void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *
     k->pq8_gather(blocks, nblocks, cm->m, out);
 }
 
-void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most)
+size_t vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *gathered, size_t nblocks, const uint16_t *least, uint16_t *sums,
+                   uint32_t *reached)
 {
     const vq_pq_tables *t = tables;
-    k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, sums, most);
+    return k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, least, sums, reached);
 }
 
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,

@@ -50,7 +50,8 @@ size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sum
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score);
 
-float vq_pq_bound(const void *tables, uint16_t sum, float base);
+void vq_pq_least(const void *tables, float threshold, const float *base, const float *factor,
+                 size_t n, uint16_t *least);
 
 /* rows (n x bytes) <-> blocks of 32: byte p of vector i stands at (block * bytes + p) * 32 + i %
  * 32; the last block is filled up with zeros. */
@@ -74,8 +75,9 @@ bool vq_pq8_asks(const vq_kernels *k);
 bool vq_pq8_gather_pays(const vq_kernels *k);
 void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
                    size_t nblocks, uint8_t *out);
-void vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                 const uint8_t *gathered, size_t nblocks, uint16_t *sums, uint16_t *most);
+size_t vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
+                   const uint8_t *gathered, size_t nblocks, const uint16_t *least, uint16_t *sums,
+                   uint32_t *reached);
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);
 

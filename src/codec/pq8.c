@@ -88,8 +88,8 @@ const vq_codec vq_codec_pq8 = {
     .asks = vq_pq8_asks,
     .pays = vq_pq8_gather_pays,
     .gather = vq_pq8_gather,
+    .least = vq_pq_least,
     .sums = vq_pq8_sums,
-    .bound = vq_pq_bound,
     .select = vq_pq_select,
     .score = vq_pq8_score,
 };

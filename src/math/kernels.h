@@ -176,15 +176,17 @@ typedef struct vq_panel_scale {
       (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
        uint16_t *restrict sums))                                                                   \
     /* for many tables over the same codes: gather brings blocks into the order in which gathered  \
-     * reads them, a secret of the two of one level; gathered then gives the sums of pq8_scan, and \
-     * the largest of each block.  out: round_up(nblocks, 2) * m * 32 bytes, 64-byte aligned;      \
-     * blocks: each 32-byte aligned.  Levels below avx512vbmi have but scalar.c's: what they look  \
-     * up takes so long that it does not matter where codes lie */                                 \
+     * reads them, a secret of the two of one level; gathered then gives the sums of pq8_scan of   \
+     * blocks that have one of least[b] or more.  Their numbers b, rising, go to reached (room for \
+     * nblocks), and how many is returned; what it leaves as the sums of other blocks is nobody's. \
+     * out: round_up(nblocks, 2) * m * 32 bytes, 64-byte aligned; blocks: each 32-byte aligned.    \
+     * Levels below avx512vbmi have but scalar.c's: what they look up takes so long that it does   \
+     * not matter where codes lie */                                                               \
     K(void, pq8_gather,                                                                            \
       (const uint8_t *const *blocks, size_t nblocks, size_t m, uint8_t *restrict out))             \
-    K(void, pq8_gathered,                                                                          \
-      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
-       uint16_t *restrict sums, uint16_t *restrict most))                                          \
+    K(size_t, pq8_gathered,                                                                        \
+      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m, const uint16_t *least,  \
+       uint16_t *restrict sums, uint32_t *restrict reached))                                       \
     /* pq8_scan with 4-bit codes: m even; row p (p < m/2) of a block holds code 2p in the low and  \
      * 2p+1 in the high nibble; lut is m x 16; blocks begin stride bytes apart, a multiple of 32   \
      */                                                                                            \

@@ -559,15 +559,19 @@ static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
     for (size_t b = 0; b < nblocks; b++, out += m * VQ_BLOCK) memcpy(out, blocks[b], m * VQ_BLOCK);
 }
 
-static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                         uint16_t *restrict sums, uint16_t *restrict most)
+static size_t pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                           const uint16_t *least, uint16_t *restrict sums,
+                           uint32_t *restrict reached)
 {
+    size_t n = 0;
     pq8_scan(lut, codes, NULL, nblocks, m, sums);
     for (size_t b = 0; b < nblocks; b++) {
-        most[b] = 0;
+        uint16_t most = 0;
         for (size_t i = 0; i < VQ_BLOCK; i++)
-            if (sums[b * VQ_BLOCK + i] > most[b]) most[b] = sums[b * VQ_BLOCK + i];
+            if (sums[b * VQ_BLOCK + i] > most) most = sums[b * VQ_BLOCK + i];
+        if (most >= least[b]) reached[n++] = (uint32_t)b;
     }
+    return n;
 }
 
 static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,

@@ -20,29 +20,21 @@ INLINE __m512i load_two(const uint8_t *first, const uint8_t *second)
     return _mm512_inserti64x4(load_one(first), _mm256_load_si256((const __m256i *)second), 1);
 }
 
-/* The largest of 16 sums: the least of their complements. */
-INLINE uint16_t most_of(__m256i v)
+/* Sums of bytes in 16 bits: all adds whole pairs of bytes, high the upper byte of each.  The lower
+ * one's sum: */
+INLINE __m512i even_of(__m512i all, __m512i high)
 {
-    __m128i u = _mm_max_epu16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    u = _mm_minpos_epu16(_mm_xor_si128(u, _mm_set1_epi16(-1)));
-    return (uint16_t)~_mm_cvtsi128_si32(u);
+    return _mm512_sub_epi16(all, _mm512_slli_epi16(high, 8));
 }
 
-/* all holds, in each 16 bits, the sums of byte 2l + 256 times those of byte 2l + 1; high holds the
- * latter.  Writes the 32 sums of each block in order, and the largest of each unless most is NULL.
- */
-INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, uint16_t *most, int pair)
+/* Writes the 32 sums of each block in order. */
+INLINE void store_pair(__m512i even, __m512i high, uint16_t *sums, int pair)
 {
     const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    __m512i even = _mm512_sub_epi16(all, _mm512_slli_epi16(high, 8));
     __m512i a = _mm512_unpacklo_epi16(even, high), b = _mm512_unpackhi_epi16(even, high);
     _mm512_store_si512(sums, _mm512_permutex2var_epi64(a, first, b));
     if (pair) _mm512_store_si512(sums + VQ_BLOCK, _mm512_permutex2var_epi64(a, second, b));
-    if (most == NULL) return;
-    const __m512i larger = _mm512_max_epu16(even, high);
-    most[0] = most_of(_mm512_castsi512_si256(larger));
-    if (pair) most[1] = most_of(_mm512_extracti64x4_epi64(larger, 1));
 }
 
 /* Held in registers: else gcc 12 loads them again for each pair (measured: 1.4 times). */
@@ -58,6 +50,7 @@ INLINE void store_pair(__m512i all, __m512i high, uint16_t *sums, uint16_t *most
                                             _mm512_permutex2var_epi8(t2, code, t3));               \
         (all) = _mm512_add_epi16(all, r_);                                                         \
         (high) = _mm512_add_epi16(high, _mm512_srli_epi16(r_, 8));                                 \
+        __asm__("" : "+v"(all), "+v"(high));                                                       \
     } while (0)
 
 /* Scans 2 * pairs blocks, or one fewer if `odd`, with their sums in registers, and asks for as much
@@ -86,7 +79,8 @@ INLINE void scan_group(const uint8_t *lut, const uint8_t *codes, const uint8_t *
     }
 #pragma GCC unroll 4
     for (int g = 0; g < pairs; g++)
-        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, NULL, !(odd && g == pairs - 1));
+        store_pair(even_of(all[g], high[g]), high[g], sums + 2 * g * (int)VQ_BLOCK,
+                   !(odd && g == pairs - 1));
 }
 
 /* Groups of eight blocks (measured: as fast as twelve or sixteen); the last group by its size, for
@@ -135,10 +129,22 @@ static void pq8_gather(const uint8_t *const *blocks, size_t nblocks, size_t m,
     }
 }
 
-INLINE void scan_gathered(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
-                          uint16_t *most, const int pairs, int odd)
+/* Which of two blocks have a sum of their least or more: bit 0, bit 1. */
+INLINE unsigned reach_of(__m512i even, __m512i high, const uint16_t *least, int pair)
+{
+    __m512i from = _mm512_set1_epi16((short)least[0]);
+    if (pair) from = _mm512_mask_set1_epi16(from, 0xffff0000u, (short)least[1]);
+    __mmask32 most = _mm512_cmpge_epu16_mask(_mm512_max_epu16(even, high), from);
+    return (unsigned)((most & 0xffffu) != 0) | (unsigned)(pair && most >> 16 != 0) << 1;
+}
+
+/* Few blocks are reached, and no others' sums are written. */
+INLINE size_t scan_gathered(const uint8_t *lut, const uint8_t *codes, size_t m,
+                            const uint16_t *least, uint16_t *sums, size_t first, uint32_t *reached,
+                            const int pairs, int odd)
 {
     __m512i all[MOST_PAIRS], high[MOST_PAIRS];
+    size_t n = 0;
 #pragma GCC unroll 6
     for (int g = 0; g < pairs; g++) all[g] = high[g] = _mm512_setzero_si512();
     for (size_t j = 0; j < m; j++, lut += 256) {
@@ -150,29 +156,37 @@ INLINE void scan_gathered(const uint8_t *lut, const uint8_t *codes, size_t m, ui
         }
     }
 #pragma GCC unroll 6
-    for (int g = 0; g < pairs; g++)
-        store_pair(all[g], high[g], sums + 2 * g * (int)VQ_BLOCK, most + 2 * g,
-                   !(odd && g == pairs - 1));
+    for (int g = 0; g < pairs; g++) {
+        const int pair = !(odd && g == pairs - 1);
+        const __m512i even = even_of(all[g], high[g]);
+        unsigned reach = reach_of(even, high[g], least + 2 * g, pair);
+        if (__builtin_expect(reach == 0, 1)) continue;
+        store_pair(even, high[g], sums + 2 * g * (int)VQ_BLOCK, pair);
+        reached[n] = (uint32_t)(first + 2 * (size_t)g);
+        n += reach & 1u;
+        if (reach > 1) reached[n++] = (uint32_t)(first + 2 * (size_t)g + 1);
+    }
+    return n;
 }
 
-static void pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                         uint16_t *restrict sums, uint16_t *restrict most)
+static size_t pq8_gathered(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
+                           const uint16_t *least, uint16_t *restrict sums,
+                           uint32_t *restrict reached)
 {
-    for (; nblocks >= 2 * MOST_PAIRS; nblocks -= 2 * MOST_PAIRS) {
-        scan_gathered(lut, codes, m, sums, most, MOST_PAIRS, 0);
-        codes += 2 * MOST_PAIRS * m * VQ_BLOCK;
-        sums += 2 * MOST_PAIRS * VQ_BLOCK;
-        most += 2 * MOST_PAIRS;
-    }
+    size_t b = 0, n = 0;
+    for (; nblocks - b >= 2 * MOST_PAIRS; b += 2 * MOST_PAIRS)
+        n += scan_gathered(lut, codes + b * m * VQ_BLOCK, m, least + b, sums + b * VQ_BLOCK, b,
+                           reached + n, MOST_PAIRS, 0);
     int odd = (int)(nblocks % 2);
-    switch ((nblocks + 1) / 2) {
-    case 1: scan_gathered(lut, codes, m, sums, most, 1, odd); break;
-    case 2: scan_gathered(lut, codes, m, sums, most, 2, odd); break;
-    case 3: scan_gathered(lut, codes, m, sums, most, 3, odd); break;
-    case 4: scan_gathered(lut, codes, m, sums, most, 4, odd); break;
-    case 5: scan_gathered(lut, codes, m, sums, most, 5, odd); break;
-    case 6: scan_gathered(lut, codes, m, sums, most, 6, odd); break;
-    default: break;
+    codes += b * m * VQ_BLOCK, least += b, sums += b * VQ_BLOCK, reached += n;
+    switch ((nblocks - b + 1) / 2) {
+    case 1: return n + scan_gathered(lut, codes, m, least, sums, b, reached, 1, odd);
+    case 2: return n + scan_gathered(lut, codes, m, least, sums, b, reached, 2, odd);
+    case 3: return n + scan_gathered(lut, codes, m, least, sums, b, reached, 3, odd);
+    case 4: return n + scan_gathered(lut, codes, m, least, sums, b, reached, 4, odd);
+    case 5: return n + scan_gathered(lut, codes, m, least, sums, b, reached, 5, odd);
+    case 6: return n + scan_gathered(lut, codes, m, least, sums, b, reached, 6, odd);
+    default: return n;
     }
 }
 

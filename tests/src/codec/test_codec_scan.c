@@ -115,8 +115,28 @@ Test(codec_scan, bounds_by_pairs_change_nothing)
         }
 }
 
-/* The steps for many queries against the scan for one: the same slots and scores, and a bound that
- * is none too low and tells something. */
+/* What a vector needs at least: what the best of a block scores is reached, with a factor no
+ * larger, and much more is not. */
+static void check_least(const vq_codec *codec, const void *tables, const float *best,
+                        const float *least_factor, const uint16_t *sums, size_t n, float base)
+{
+    uint16_t most = 0, least[2];
+    for (size_t i = 0; i < n; i++) most = VQ_MAX(most, sums[i]);
+    const float bases[2] = {base, base - 1.0f};
+    const float factors[2] = {*least_factor, *least_factor};
+    codec->least(tables, *best, bases, factors, 2, least);
+    cr_assert(least[0] <= most && least[1] >= least[0], "%s: %u of %u", codec->name, least[0],
+              most);
+    float more = 2.0f * ((const vq_pq_tables *)tables)->scale + 1e-4f * fabsf(*best);
+    codec->least(tables, *best + more, bases, (const float[2]){0}, 1, least);
+    cr_assert(*least_factor != 0.0f || least[0] > most || most == 0, "%s: %u of %u", codec->name,
+              least[0], most);
+    codec->least(tables, -INFINITY, bases, factors, 2, least);
+    cr_assert(least[0] == 0 && least[1] == 0);
+}
+
+/* The steps for many queries against the scan for one: the same slots and scores, of blocks that
+ * hold what is wanted. */
 static void check_steps(const coded *c, const float *q, const float *factor, float base)
 {
     const vq_kernels *k = vq_kernels_get();
@@ -127,18 +147,18 @@ static void check_steps(const coded *c, const float *q, const float *factor, flo
     size_t n = (c->n + VQ_BLOCK - 1) / VQ_BLOCK, bytes = c->cm.code_bytes * (size_t)VQ_BLOCK;
     const uint8_t *blocks[8];
     uint8_t *gathered = vq_mem_alloc(n + 1, bytes);
-    uint16_t *sums = vq_mem_alloc(n, VQ_BLOCK * sizeof *sums), most[8];
+    uint16_t *sums = vq_mem_alloc(n, VQ_BLOCK * sizeof *sums), least[8] = {0};
+    uint32_t reached[8];
     for (size_t b = 0; b < n; b++) blocks[b] = c->blocks + (n - 1 - b) * bytes; /* last first */
     codec->gather(&c->cm, k, blocks, n, gathered);
-    codec->sums(&c->cm, k, tables, gathered, n, sums, most);
+    cr_assert(codec->sums(&c->cm, k, tables, gathered, n, least, sums, reached) == n);
     for (size_t b = 0; b < n; b++) {
         coded one = *c;
         one.blocks = c->blocks + b * bytes;
         one.n = VQ_MIN(c->n - b * VQ_BLOCK, (size_t)VQ_BLOCK);
         const float *f = factor != NULL ? factor + b * VQ_BLOCK : NULL;
         uint32_t want_idx[VQ_BLOCK], idx[VQ_BLOCK];
-        float want[VQ_BLOCK], got[VQ_BLOCK], top = -INFINITY;
-        float bound = codec->bound(tables, most[n - 1 - b], base);
+        float want[VQ_BLOCK], got[VQ_BLOCK], top = -INFINITY, least_factor = 0.0f;
         for (int all = 1; all >= 0; all--) {
             float threshold = all ? -INFINITY : want[0];
             size_t kept = scan(&one, k, tables, f, base, threshold, want_idx, want);
@@ -150,9 +170,13 @@ static void check_steps(const coded *c, const float *q, const float *factor, flo
         }
         size_t kept = scan(&one, k, tables, NULL, base, -INFINITY, idx, got);
         for (size_t i = 0; i < kept; i++) top = fmaxf(top, got[i]);
-        cr_assert(bound >= top, "%s: %g is bounded by %g", codec->name, (double)top, (double)bound);
-        cr_assert(one.n < VQ_BLOCK || bound <= top + 1e-4f * (fabsf(top) + 1.0f),
-                  "%s: the bound of %g is %g", codec->name, (double)top, (double)bound);
+        check_least(codec, tables, &top, &least_factor, sums + (n - 1 - b) * VQ_BLOCK, one.n, base);
+        kept = scan(&one, k, tables, f, base, -INFINITY, idx, got);
+        for (size_t i = 0; f != NULL && i < one.n; i++)
+            least_factor = i > 0 ? fminf(least_factor, f[i]) : f[i];
+        top = -INFINITY;
+        for (size_t i = 0; i < kept; i++) top = fmaxf(top, got[i]);
+        check_least(codec, tables, &top, &least_factor, sums + (n - 1 - b) * VQ_BLOCK, one.n, base);
     }
     vq_mem_free(gathered);
     vq_mem_free(sums);
