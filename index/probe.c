@@ -212,11 +212,26 @@ static size_t choose_grouped(const vq_shard *s, const vq_kernels *k, const vq_qu
     return choose(s, k, x, nprobe, rows, n, scores, hits);
 }
 
+/* All lists, in no order: there is nothing to choose. */
+static void take_all(const vq_shard *s, const vq_kernels *k, vq_query *x, char *scratch)
+{
+    uint32_t n = s->model.nlist;
+    float *scores = (float *)(void *)(scratch + rooms_of(&s->model).scores);
+    score(s, k, x, NULL, n, scratch, scores);
+    for (uint32_t l = 0; l < n; l++) x->lists[l] = (vq_hit){.score = scores[l], .id = l};
+    x->nlists = n;
+    x->sorted = 0;
+}
+
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     bool in_order, void *scratch)
 {
     const vq_model *m = &s->model;
     rooms r = rooms_of(m);
+    if (nprobe == m->nlist && !in_order && x->rest == NULL) {
+        take_all(s, k, x, scratch);
+        return;
+    }
     float *scores = x->rest != NULL ? x->rest : (float *)(void *)((char *)scratch + r.scores);
     vq_hit *hits = (vq_hit *)(void *)((char *)scratch + r.hits);
     size_t n = 0;

@@ -64,6 +64,17 @@ static float estimate(const vq_shard *s, const vq_kernels *k, const vq_query *x,
     return sq > 0.0 ? (float)sq : 0.0f;
 }
 
+/* What the estimates of a place will read. */
+static void prefetch_code(const vq_shard *s, uint64_t place)
+{
+    const vq_model *m = &s->model;
+    uint32_t slot;
+    const vq_chunk_view *v = vq_shard_at(s, place, &slot);
+    const float *centroid = m->centroids + (size_t)(place >> 32) * m->d_code;
+    if (m->codec->fetch != NULL) m->codec->fetch(&m->code, v->codes, slot);
+    for (size_t j = 0; j < m->d_code; j += LINE / sizeof *centroid) VQ_PREFETCH(centroid + j);
+}
+
 /* ---- in integers ---------------------------------------------------------------------------- */
 
 /* How one coordinate of the query in integers may differ from what it stands for: half a unit, and
@@ -137,8 +148,10 @@ static vq_status finish(const vq_shard *s, const vq_kernels *k, const vq_query *
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
+    if (!exact && m->codec->fetch_tables != NULL) m->codec->fetch_tables(&m->code, tables);
     for (size_t i = 0; i < pool->n; i++) {
         float score;
+        if (!exact && i + AHEAD < pool->n) prefetch_code(s, pool->places[i + AHEAD]);
         if (exact) {
             const uint8_t *row;
             VQ_TRY(next_row(s, pool, i, &row, err));

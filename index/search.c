@@ -149,6 +149,10 @@ static void count(vq_search_stats *to, const vq_shard *s, const vq_query *x, uin
     to->lists += lists;
     to->rows += rows;
     bool copies = s->model.copies > 0 && (adaptive || x->nlists < vq_shard_live(s));
+    if (lists == vq_shard_live(s) && !copies && s->mask == NULL) {
+        to->vectors += s->model.n;
+        return;
+    }
     for (uint32_t i = 0; i < lists; i++) {
         const vq_list_view *l = &s->lists[x->lists[i].id];
         bool none = s->mask != NULL && s->mask->counts[x->lists[i].id] == 0;
@@ -329,8 +333,12 @@ static vq_status search_shard(tile *t, vq_error *err)
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
-    for (size_t i = 0; i < t->n && !t->effort.adaptive && !t->few; i++)
+    uint32_t loaded = 0; /* lists of a query, all of whose lists are */
+    for (size_t i = 0; i < t->n && !t->effort.adaptive && !t->few; i++) {
+        if (loaded == vq_shard_live(t->shard) && t->queries[i].nlists == loaded) continue;
         VQ_TRY(load_lists(t, &t->queries[i], err));
+        loaded = t->queries[i].nlists;
+    }
     if (spreads(t->s, &t->effort, t->shard))
         VQ_TRY(spread_all(t, err));
     else if (t->batch == 1)

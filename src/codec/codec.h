@@ -158,8 +158,10 @@ struct vq_codec {
                         float threshold, void *scratch, uint32_t *idx, float *score, float *most);
     /* Bytes at the front of a block that scan_bars reads; the rest is for score. */
     size_t (*front)(const vq_code_model *cm);
-    /* Asks the memory for what score will read of a slot. */
+    /* Asks the memory for what score will read of a slot, of tables that have lain about for some
+     * time.  NULL: it finds its way. */
     void (*fetch)(const vq_code_model *cm, const uint8_t *blocks, size_t slot);
+    void (*fetch_tables)(const vq_code_model *cm, const void *tables);
     /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:
      * the bytes of a code are more than scan reads. */
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,

@@ -301,6 +301,19 @@ size_t vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tab
     return k->pq8_gathered(t->lut8, gathered, nblocks, cm->m, least, sums, reached);
 }
 
+void vq_pq8_fetch(const vq_code_model *cm, const uint8_t *blocks, size_t slot)
+{
+    const uint8_t *at = blocks + slot / VQ_BLOCK * cm->m * VQ_BLOCK;
+    for (size_t b = 0; b < (size_t)cm->m * VQ_BLOCK; b += VQ_CACHELINE) VQ_PREFETCH(at + b);
+}
+
+void vq_pq8_fetch_tables(const vq_code_model *cm, const void *tables)
+{
+    const vq_pq_tables *t = tables;
+    const size_t line = VQ_CACHELINE / sizeof *t->lut;
+    for (size_t i = 0; i < (size_t)cm->m * 256; i += line) VQ_PREFETCH(t->lut + i);
+}
+
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot)
 {

@@ -78,6 +78,8 @@ void vq_pq8_gather(const vq_code_model *cm, const vq_kernels *k, const uint8_t *
 size_t vq_pq8_sums(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *gathered, size_t nblocks, const uint16_t *least, uint16_t *sums,
                    uint32_t *reached);
+void vq_pq8_fetch(const vq_code_model *cm, const uint8_t *blocks, size_t slot);
+void vq_pq8_fetch_tables(const vq_code_model *cm, const void *tables);
 float vq_pq8_score(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *blocks, size_t slot);
 
