@@ -77,6 +77,19 @@ static void bench_matvec(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n, 4 * s->d);
 }
 
+/* m vectors; a unit is a row for each of them. */
+static void bench_matvecs(const vq_kernels *k, const memory *mem, shape *s)
+{
+    const float *x[16];
+    float *out[16];
+    for (size_t v = 0; v < s->m; v++) {
+        x[v] = (const float *)mem->table + v * s->d;
+        out[v] = mem->out + v * s->n;
+    }
+    k->matvecs_f32((const float *)mem->in, s->n, s->d, s->d, x, s->m, out);
+    units(s, s->n * s->m, 4 * s->d);
+}
+
 static void bench_dot_u8(const vq_kernels *k, const memory *mem, shape *s)
 {
     float sum = 0.0f;
@@ -428,6 +441,7 @@ static const slot slots[] = {
     { "dot_f32", bench_dot, true, { { .n = 256, .d = 768 }, { .n = 1000, .d = 96 } } },
     { "l2sq_f32", bench_l2sq, true, { { .n = 256, .d = 768 }, { .n = 1000, .d = 96 } } },
     { "matvec_f32", bench_matvec, true, { { .n = 256, .d = 256 }, { .n = 256, .d = 768 }, { .n = 768, .d = 256 }, { .n = 768, .d = 768 }, { .n = 4096, .d = 768 } } },
+    { "matvecs_f32", bench_matvecs, true, { { .n = 256, .m = 8, .d = 768 }, { .n = 768, .m = 8, .d = 256 } } },
     { "dot_f32_u8", bench_dot_u8, false, { { .n = 1000, .d = 768 }, { .n = 1000, .d = 96 } } },
     { "ip_row_f32", bench_ip_row_f32, true, { { .n = 100, .d = 768 } } },
     { "ip_row_f16", bench_ip_row_f16, false, { { .n = 100, .d = 768 } } },

@@ -107,26 +107,36 @@ static void turn_briefly(const vq_brief *b, const vq_kernels *k, const vq_transf
     for (size_t j = 0; bytes && j < rows; j++) y[j] -= b->centre[j];
 }
 
+/* How queries come to the coded space. */
+static vq_transform transform_of(const vq_model *m)
+{
+    vq_transform t = m->transform;
+    if (m->metric == VQ_METRIC_L2) return t;
+    t.mean = NULL; /* the query keeps its mean */
+    if (m->query_map) t.matrix = m->query_matrix;
+    return t;
+}
+
+/* The query as it was given, or of length 1, in `copy`. */
+static const float *measure(const vq_model *m, const vq_kernels *k, vq_query *x, float *copy)
+{
+    for (size_t j = 0; j < m->d; j++) x->wide[j] = (double)x->q[j];
+    x->q_sq = k->sq_row_f32(x->q, m->d);
+    if (m->metric != VQ_METRIC_COSINE) return x->q;
+    float inv = x->q_sq > 0.0 ? (float)(1.0 / sqrt(x->q_sq)) : 0.0f;
+    for (size_t j = 0; j < m->d; j++) copy[j] = x->q[j] * inv;
+    if (!isfinite(inv)) /* a query of almost nothing has a direction all the same */
+        for (size_t j = 0; j < m->d; j++) copy[j] = (float)(x->wide[j] / sqrt(x->q_sq));
+    return copy;
+}
+
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch)
 {
     const vq_model *m = &s->model;
     vq_fixed fixed = {.x = scratch};
     float *copy = (float *)(void *)((char *)scratch + rooms_of(m).scores), *work = copy + m->d;
-    vq_transform t = m->transform;
-    for (size_t j = 0; j < m->d; j++) x->wide[j] = (double)x->q[j];
-    x->q_sq = k->sq_row_f32(x->q, m->d);
-    const float *q = x->q;
-    if (m->metric == VQ_METRIC_COSINE) {
-        float inv = x->q_sq > 0.0 ? (float)(1.0 / sqrt(x->q_sq)) : 0.0f;
-        for (size_t j = 0; j < m->d; j++) copy[j] = x->q[j] * inv;
-        if (!isfinite(inv)) /* a query of almost nothing has a direction all the same */
-            for (size_t j = 0; j < m->d; j++) copy[j] = (float)(x->wide[j] / sqrt(x->q_sq));
-        q = copy;
-    }
-    if (m->metric != VQ_METRIC_L2) { /* the query keeps its mean */
-        t.mean = NULL;
-        if (m->query_map) t.matrix = m->query_matrix;
-    }
+    const vq_transform t = transform_of(m);
+    const float *q = measure(m, k, x, copy);
     if (x->y != NULL && s->brief.matrix.rows > 0)
         turn_briefly(&s->brief, k, &t, q, &fixed, work, x->y);
     else if (x->y != NULL)
@@ -140,6 +150,15 @@ void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void 
 static float spread_of(const vq_kernels *k, const float *y, size_t d)
 {
     return 4.0f * sqrtf(k->dot_f32(y, y, d) / 12.0f);
+}
+
+/* From products with lists to scores. */
+static void weigh(const vq_shard *s, const uint32_t *rows, size_t n, float *scores)
+{
+    const float *biases = s->model.biases;
+    for (size_t i = 0; i < n; i++) scores[i] -= biases[rows != NULL ? rows[i] : i];
+    for (size_t i = 0; rows == NULL && i < s->vacant.n; i++)
+        scores[s->vacant.lists[i]] = VQ_VACANT_SCORE;
 }
 
 /* Scores of lists (rows, n; NULL: of all) by bytes, if there are any. */
@@ -162,9 +181,7 @@ static void score(const vq_shard *s, const vq_kernels *k, const vq_query *x, con
     else
         for (size_t i = 0; i < n; i++)
             scores[i] = k->dot_f32(x->y, routes + (size_t)rows[i] * d, d);
-    for (size_t i = 0; i < n; i++) scores[i] -= m->biases[rows != NULL ? rows[i] : i];
-    for (size_t i = 0; rows == NULL && i < s->vacant.n; i++)
-        scores[s->vacant.lists[i]] = VQ_VACANT_SCORE;
+    weigh(s, rows, n, scores);
 }
 
 void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, void *scratch,
@@ -213,11 +230,9 @@ static size_t choose_grouped(const vq_shard *s, const vq_kernels *k, const vq_qu
 }
 
 /* All lists, in no order: there is nothing to choose. */
-static void take_all(const vq_shard *s, const vq_kernels *k, vq_query *x, char *scratch)
+static void take_all(const vq_shard *s, vq_query *x, const float *scores)
 {
     uint32_t n = s->model.nlist;
-    float *scores = (float *)(void *)(scratch + rooms_of(&s->model).scores);
-    score(s, k, x, NULL, n, scratch, scores);
     for (uint32_t l = 0; l < n; l++) x->lists[l] = (vq_hit){.score = scores[l], .id = l};
     x->nlists = n;
     x->sorted = 0;
@@ -228,13 +243,14 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
 {
     const vq_model *m = &s->model;
     rooms r = rooms_of(m);
-    if (nprobe == m->nlist && !in_order && x->rest == NULL) {
-        take_all(s, k, x, scratch);
-        return;
-    }
     float *scores = x->rest != NULL ? x->rest : (float *)(void *)((char *)scratch + r.scores);
     vq_hit *hits = (vq_hit *)(void *)((char *)scratch + r.hits);
     size_t n = 0;
+    if (nprobe == m->nlist && !in_order && x->rest == NULL) {
+        score(s, k, x, NULL, m->nlist, scratch, scores);
+        take_all(s, x, scores);
+        return;
+    }
     if (x->rest == NULL && vq_shard_grouped(s, nprobe))
         n = choose_grouped(s, k, x, nprobe, scratch, hits);
     if (n < nprobe) {
@@ -252,6 +268,44 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
     x->sorted = in_order ? nprobe : 0;
     for (size_t i = 0; x->rest != NULL && i < n; i++)
         x->rest[hits[i].id] = i < nprobe ? NAN : hits[i].score;
+}
+
+size_t vq_probe_together_scratch(const vq_model *m)
+{
+    size_t each = vq_round_up(VQ_MAX((size_t)m->d, (size_t)m->nlist), VQ_CACHELINE);
+    return vq_round_up(vq_probe_scratch(m), VQ_CACHELINE) +
+           VQ_PROBE_TOGETHER * each * sizeof(float);
+}
+
+void vq_queries_probe_all(const vq_shard *s, const vq_kernels *k, vq_query *x, size_t n,
+                          void *scratch)
+{
+    const vq_model *m = &s->model;
+    const vq_transform t = transform_of(m);
+    const size_t each = vq_round_up(VQ_MAX((size_t)m->d, (size_t)m->nlist), VQ_CACHELINE);
+    char *after = (char *)scratch + vq_round_up(vq_probe_scratch(m), VQ_CACHELINE);
+    float *copy = (float *)(void *)((char *)scratch + rooms_of(m).scores), *work = copy + m->d;
+    float *products = (float *)(void *)after, *y[VQ_PROBE_TOGETHER], *out[VQ_PROBE_TOGETHER];
+    const float *from[VQ_PROBE_TOGETHER];
+    for (size_t i = 0; i < n; i++) {
+        from[i] = out[i] = products + i * each;
+        y[i] = x[i].y;
+        if (t.kind != VQ_TRANSFORM_DENSE) {
+            vq_query_prepare(s, k, &x[i], scratch);
+            continue;
+        }
+        const float *q = measure(m, k, &x[i], copy);
+        vq_transform_centre(&t, q, out[i]);
+        x[i].offset = offset_of(m, k, &x[i], q);
+        widen(s, k, &x[i], work);
+    }
+    if (t.kind == VQ_TRANSFORM_DENSE) k->matvecs_f32(t.matrix, t.d_out, t.d, t.d, from, n, y);
+    for (size_t i = 0; i < n; i++) from[i] = y[i];
+    k->matvecs_f32(vq_model_routes(m), m->nlist, m->d_code, m->d_code, from, n, out);
+    for (size_t i = 0; i < n; i++) {
+        weigh(s, NULL, m->nlist, out[i]);
+        take_all(s, &x[i], out[i]);
+    }
 }
 
 vq_status vq_shard_group(vq_shard *s, vq_error *err)

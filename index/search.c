@@ -99,6 +99,28 @@ static uint32_t first_lists(const tile *t)
     return VQ_MIN(few, t->effort.nprobe);
 }
 
+/* Whether queries are brought to the coded space together. */
+static bool together(const tile *t)
+{
+    const vq_shard *s = t->shard;
+    return t->batch > 1 && !t->few && s->brief.memory == NULL && first_lists(t) == s->model.nlist;
+}
+
+static vq_status probe_some(void *ctx, size_t task, int worker, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    tile *t = ctx;
+    size_t first = task * VQ_PROBE_TOGETHER;
+    vq_arena *arena = &t->s->workers[worker];
+    vq_arena_reset(arena);
+    void *scratch = vq_arena_take(arena, vq_probe_together_scratch(&t->shard->model), 1);
+    VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", t->shard->model.nlist);
+    vq_queries_probe_all(t->shard, t->s->k, &t->queries[first],
+                         VQ_MIN(t->n - first, (size_t)VQ_PROBE_TOGETHER), scratch);
+out:
+    return rc;
+}
+
 static vq_status probe_task(void *ctx, size_t task, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -332,7 +354,11 @@ static vq_status search_shard(tile *t, vq_error *err)
                        (x->rest != NULL || !all),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
-    VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
+    if (together(t))
+        VQ_TRY(vq_team_run(threads, (t->n + VQ_PROBE_TOGETHER - 1) / VQ_PROBE_TOGETHER, probe_some,
+                           t, err));
+    else
+        VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     uint32_t loaded = 0; /* lists of a query, all of whose lists are */
     for (size_t i = 0; i < t->n && !t->effort.adaptive && !t->few; i++) {
         if (loaded == vq_shard_live(t->shard) && t->queries[i].nlists == loaded) continue;

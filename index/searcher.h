@@ -188,6 +188,13 @@ size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     bool in_order, void *scratch);
+/* Both for n queries (VQ_PROBE_TOGETHER at most) that want all lists, in no order, of a shard
+ * without a brief: matrices are read once for all of them.  scratch: vq_probe_together_scratch()
+ * bytes. */
+enum { VQ_PROBE_TOGETHER = 8 };
+size_t vq_probe_together_scratch(const vq_model *m);
+void vq_queries_probe_all(const vq_shard *s, const vq_kernels *k, vq_query *x, size_t n,
+                          void *scratch);
 /* Makes what a probe by groups needs, if the model has groups and it is not there yet.  Not while
  * others search the shard. */
 vq_status vq_shard_group(vq_shard *s, vq_error *err);

@@ -73,6 +73,10 @@ typedef struct vq_panel_scale {
     /* out[i] = dot_f32(a + i*stride, x, d), the same bits, for i < rows: a is rows x d */         \
     K(void, matvec_f32,                                                                            \
       (const float *a, size_t rows, size_t d, size_t stride, const float *x, float *out))          \
+    /* the same for n vectors: out[v][i] = dot_f32(a + i*stride, x[v], d) */                       \
+    K(void, matvecs_f32,                                                                           \
+      (const float *a, size_t rows, size_t d, size_t stride, const float *const *x, size_t n,      \
+       float *const *out))                                                                         \
     /* exact products of a query in f64 with a stored row; sums in f64, 8 lanes */                 \
     K(double, ip_row_f32, (const double *q, const void *row, size_t d))                            \
     K(double, ip_row_f16, (const double *q, const void *row, size_t d))                            \

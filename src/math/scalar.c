@@ -52,6 +52,12 @@ static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, con
     for (size_t i = 0; i < rows; i++) out[i] = dot_f32(a + i * stride, x, d);
 }
 
+static void matvecs_f32(const float *a, size_t rows, size_t d, size_t stride, const float *const *x,
+                        size_t n, float *const *out)
+{
+    for (size_t v = 0; v < n; v++) matvec_f32(a, rows, d, stride, x[v], out[v]);
+}
+
 static float dot_f32_u8(const float *q, const uint8_t *codes, size_t d)
 {
     float lane[F32_LANES] = {0};

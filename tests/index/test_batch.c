@@ -113,6 +113,11 @@ Test(batch, finds_what_one_finds)
     check_codecs(VQ_METRIC_L2, VQ_COPIES_NO, false);
 }
 
+Test(batch, by_angles)
+{
+    check_codecs(VQ_METRIC_COSINE, VQ_COPIES_NO, false);
+}
+
 Test(batch, with_copies)
 {
     check_codecs(VQ_METRIC_IP, VQ_COPIES_YES, false);

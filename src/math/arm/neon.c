@@ -104,6 +104,12 @@ static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, con
     for (size_t i = 0; i < rows; i++) out[i] = dot_f32(a + i * stride, x, d);
 }
 
+static void matvecs_f32(const float *a, size_t rows, size_t d, size_t stride, const float *const *x,
+                        size_t n, float *const *out)
+{
+    for (size_t v = 0; v < n; v++) matvec_f32(a, rows, d, stride, x[v], out[v]);
+}
+
 typedef struct wide16 {
     float32x4_t v[4];
 } wide16;
@@ -326,6 +332,7 @@ const vq_kernels vq_kernels_neon = {
     .dot_f32 = dot_f32,
     .l2sq_f32 = l2sq_f32,
     .matvec_f32 = matvec_f32,
+    .matvecs_f32 = matvecs_f32,
     .dot_f32_u8 = dot_f32_u8,
     .f32_from_f16 = f32_from_f16,
     .f32_from_i8 = f32_from_i8,

@@ -148,6 +148,12 @@ static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, con
     for (; i < rows; i++) out[i] = dot_f32(a + i * stride, x, d);
 }
 
+static void matvecs_f32(const float *a, size_t rows, size_t d, size_t stride, const float *const *x,
+                        size_t n, float *const *out)
+{
+    for (size_t v = 0; v < n; v++) matvec_f32(a, rows, d, stride, x[v], out[v]);
+}
+
 INLINE __m256 u8_to_f32(const uint8_t *c)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)c)));
@@ -360,6 +366,7 @@ const vq_kernels vq_kernels_avx2 = {
     .dot_f32 = dot_f32,
     .l2sq_f32 = l2sq_f32,
     .matvec_f32 = matvec_f32,
+    .matvecs_f32 = matvecs_f32,
     .ip_row_f32 = ip_row_f32,
     .ip_row_f16 = ip_row_f16,
     .ip_row_i8 = ip_row_i8,

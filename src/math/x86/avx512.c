@@ -123,6 +123,47 @@ static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, con
     for (; i < rows; i++) out[i] = dot_f32(a + i * stride, x, d);
 }
 
+/* Four rows by four vectors: 16 chains of additions, and a row is loaded for four of them. */
+INLINE void dot4x4_f32(const float *a, size_t d, size_t stride, const float *const *x, size_t i,
+                       float *const *out)
+{
+    __m512 sum[16];
+    size_t j = 0;
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; r++) sum[r] = _mm512_setzero_ps();
+    for (; j < d; j += 16) {
+        const __mmask16 k = d - j < 16 ? first16(d - j) : 0xffff;
+        __m512 row[4];
+#pragma GCC unroll 4
+        for (size_t r = 0; r < 4; r++) row[r] = _mm512_maskz_loadu_ps(k, a + (i + r) * stride + j);
+#pragma GCC unroll 4
+        for (size_t v = 0; v < 4; v++) {
+            const __m512 at = _mm512_maskz_loadu_ps(k, x[v] + j);
+#pragma GCC unroll 4
+            for (size_t r = 0; r < 4; r++)
+                sum[4 * v + r] = _mm512_mask3_fmadd_ps(row[r], at, sum[4 * v + r], k);
+        }
+    }
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 4; v += 2) {
+        const __m256 two = reduce8_f32(sum + 4 * v);
+        _mm_storeu_ps(out[v] + i, _mm256_castps256_ps128(two));
+        _mm_storeu_ps(out[v + 1] + i, _mm256_extractf128_ps(two, 1));
+    }
+}
+
+static void matvecs_f32(const float *a, size_t rows, size_t d, size_t stride, const float *const *x,
+                        size_t n, float *const *out)
+{
+    for (; n >= 4; n -= 4, x += 4, out += 4) {
+        size_t i = 0;
+        for (; i + 4 <= rows; i += 4) dot4x4_f32(a, d, stride, x, i, out);
+        for (; i < rows; i++)
+            for (size_t v = 0; v < 4; v++) out[v][i] = dot_f32(a + i * stride, x[v], d);
+    }
+    for (size_t v = 0; v < n; v++) matvec_f32(a, rows, d, stride, x[v], out[v]);
+}
+
 static float dot_f32_u8(const float *q, const uint8_t *codes, size_t d)
 {
     __m512 sum = _mm512_setzero_ps();
@@ -428,6 +469,7 @@ const vq_kernels vq_kernels_avx512 = {
     .dot_f32 = dot_f32,
     .l2sq_f32 = l2sq_f32,
     .matvec_f32 = matvec_f32,
+    .matvecs_f32 = matvecs_f32,
     .ip_row_f32 = ip_row_f32,
     .ip_row_f16 = ip_row_f16,
     .ip_row_i8 = ip_row_i8,

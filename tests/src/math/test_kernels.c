@@ -64,6 +64,34 @@ Test(kernels, matvec)
     }
 }
 
+/* Vectors that lie anywhere, some of them the same. */
+Test(kernels, matvecs)
+{
+    enum { MOST_ROWS = 11, MOST_VECTORS = 9 };
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 41);
+    for (int it = 0; it < 200; it++) {
+        size_t d = any_size(&r, 200), rows = vq_rng_below(&r, MOST_ROWS + 1);
+        size_t n = vq_rng_below(&r, MOST_VECTORS + 1), stride = d + vq_rng_below(&r, 3);
+        size_t room = rows > 0 ? (rows - 1) * stride + d : 0;
+        float *a = place(&ground_a, room * 4, it), *all = place(&ground_b, 2 * d * 4, it);
+        float got[MOST_VECTORS][MOST_ROWS];
+        const float *x[MOST_VECTORS];
+        float *out[MOST_VECTORS];
+        fill_any(&r, a, room);
+        fill_any(&r, all, 2 * d);
+        for (size_t v = 0; v < n; v++) x[v] = all + vq_rng_below(&r, d + 1), out[v] = got[v];
+        FOR_LEVELS(want, k)
+        {
+            k->matvecs_f32(a, rows, d, stride, x, n, out);
+            for (size_t v = 0; v < n; v++)
+                for (size_t i = 0; i < rows; i++)
+                    same_f32(want->dot_f32(a + i * stride, x[v], d), got[v][i], "matvecs_f32",
+                             k->isa, d);
+        }
+    }
+}
+
 /* Fills d elements of a type so that a row of them is finite. */
 static void fill_row(vq_rng *r, uint32_t elem, void *row, size_t d)
 {
