@@ -346,10 +346,13 @@ INLINE __m256i table16(const uint8_t *lut)
     return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)lut));
 }
 
-/* A choice between two look-ups by the top bit of each byte of `by`. */
+/* A choice between two look-ups by the top bit of each byte of `by`.  Not by the intrinsic: gcc 12
+ * makes it compare `by` with zero before, where two choices share it. */
 INLINE __m256i choose(__m256i by, __m256i if0, __m256i if1)
 {
-    return _mm256_blendv_epi8(if0, if1, by);
+    __m256i chosen;
+    __asm__("vpblendvb %3, %2, %1, %0" : "=x"(chosen) : "x"(if0), "x"(if1), "x"(by));
+    return chosen;
 }
 
 /* Indices for two neighbouring tables of 16: a shuffle looks at the low four bits of a byte, and
@@ -359,12 +362,22 @@ typedef struct twins {
     __m256i first, second; /* for bit 4 = 0, and 1 */
 } twins;
 
+INLINE twins twins_of(__m256i first)
+{
+    return (twins){first, _mm256_xor_si256(first, _mm256_set1_epi8((char)128))};
+}
+
 INLINE twins by_bit4(__m256i code)
 {
-    twins t;
-    t.first = _mm256_add_epi8(_mm256_and_si256(code, _mm256_set1_epi8(31)), _mm256_set1_epi8(112));
-    t.second = _mm256_xor_si256(t.first, _mm256_set1_epi8((char)128));
-    return t;
+    __m256i low = _mm256_and_si256(code, _mm256_set1_epi8(31));
+    return twins_of(_mm256_add_epi8(low, _mm256_set1_epi8(112)));
+}
+
+/* The same of half the code: the mean of what is twice each summand. */
+INLINE twins by_bit5(__m256i code)
+{
+    __m256i low = _mm256_and_si256(code, _mm256_set1_epi8(62));
+    return twins_of(_mm256_avg_epu8(low, _mm256_set1_epi8((char)224)));
 }
 
 INLINE __m256i either(__m256i table0, __m256i table1, twins t)
@@ -385,7 +398,7 @@ INLINE __m256i lookup64(const uint8_t *lut, twins t, __m256i bit5)
 INLINE __m256i lookup256(const uint8_t *lut, __m256i code)
 {
     const twins t = by_bit4(code);
-    const __m256i bit5 = _mm256_slli_epi16(code, 2), bit6 = _mm256_slli_epi16(code, 1);
+    const __m256i bit6 = _mm256_add_epi8(code, code), bit5 = _mm256_add_epi8(bit6, bit6);
     __m256i a = choose(bit6, lookup64(lut, t, bit5), lookup64(lut + 64, t, bit5));
     __m256i b = choose(bit6, lookup64(lut + 128, t, bit5), lookup64(lut + 192, t, bit5));
     return choose(code, a, b);
@@ -406,8 +419,8 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ah
 /* 32 look-ups in a table of 128 by the upper seven bits. */
 INLINE __m256i lookup128(const uint8_t *lut, __m256i code)
 {
-    const twins t = by_bit4(_mm256_srli_epi16(code, 1));
-    const __m256i bit6 = _mm256_slli_epi16(code, 1); /* bit 5 of the half */
+    const twins t = by_bit5(code);
+    const __m256i bit6 = _mm256_add_epi8(code, code); /* bit 5 of the half */
     return choose(code, lookup64(lut, t, bit6), lookup64(lut + 64, t, bit6));
 }
 
