@@ -142,6 +142,7 @@ out:
 size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size_t kept,
                     vq_pool *pool)
 {
+    if (kept == 0) return 0;
     const vq_list_view *l = &w->s->lists[part.list];
     uint64_t chunk = (uint64_t)part.list << 32 | (uint64_t)part.chunk * w->s->capacity;
     for (size_t j = 0; j < kept; j++) w->idx[j] += part.first;

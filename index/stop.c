@@ -4,7 +4,9 @@
 
 #include "index/searcher.h"
 
-enum { SOME_ROWS = 128 }; /* candidates whose order is looked at first */
+/* So many lists are put into order at once: dealing them costs less than looking for the best.  So
+ * many candidates are sorted at the end of a search for the last that is taken, and steps of it. */
+enum { ORDER_AT_ONCE = 256, SORT_ROWS = 16, HALVINGS = 24 };
 
 float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y)
 {
@@ -22,21 +24,33 @@ bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_shard *s, const vq_ke
     return heap != NULL;
 }
 
+/* How many of n scores are no less. */
+static uint32_t reach(const float *scores, size_t n, float least)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < n; i++) count += scores[i] >= least;
+    return count;
+}
+
 /* Lists with a score of floor or more, behind those that are there; false: out of memory. */
 static bool gather(const vq_stop *t, vq_query *x, float floor)
 {
-    size_t more = 0, n = x->nlists;
+    const float *rest = x->rest;
+    uint32_t n = x->nlists, more = 0, nlist = t->nlist;
     floor = fmaxf(floor, VQ_VACANT_SCORE / 2); /* none of those that hold nothing */
-    for (uint32_t l = 0; l < t->nlist; l++) more += x->rest[l] >= floor;
-    vq_hit *lists = vq_arena_take(t->arena, n + more + 1, sizeof *lists);
-    if (lists == NULL) return false;
+    uint32_t most = reach(rest, nlist, floor);
+    vq_hit *lists = vq_arena_take(t->arena, (size_t)n + most + 1, sizeof *lists);
+    uint32_t *which = vq_arena_take(t->arena, (size_t)most + 1, sizeof *which);
+    if (lists == NULL || which == NULL) return false;
     memcpy(lists, x->lists, n * sizeof *lists);
-    for (uint32_t l = 0; l < t->nlist; l++) {
-        lists[n] = (vq_hit){.score = x->rest[l], .id = l};
-        n += x->rest[l] >= floor;
+    for (uint32_t l = 0; l < nlist; l++) {
+        which[more] = l;
+        more += rest[l] >= floor;
     }
+    for (uint32_t i = 0; i < more; i++)
+        lists[n + i] = (vq_hit){.score = rest[which[i]], .id = which[i]};
     x->lists = lists;
-    x->nlists = (uint32_t)n;
+    x->nlists = n + more;
     x->rest = NULL;
     return true;
 }
@@ -100,12 +114,17 @@ static bool open_more(vq_stop *t, vq_query *x)
     return true;
 }
 
-/* The next `more` lists go into order, and those whose score is that of the last of them.  false:
- * out of memory. */
+/* The next `more` lists go into order, and those whose score is that of the last of them; or all
+ * that are left.  false: out of memory. */
 static bool order_more(vq_stop *t, vq_query *x, uint32_t more)
 {
     vq_hit *lists = x->lists + x->sorted;
     size_t n = x->nlists - x->sorted, taken = 0;
+    if (n <= ORDER_AT_ONCE) {
+        vq_hits_sort(lists, n);
+        x->sorted = x->nlists;
+        return true;
+    }
     float least = -INFINITY, *scores = vq_arena_take(t->arena, n + 1, sizeof *scores);
     if (scores == NULL) return false;
     for (size_t i = 0; i < n; i++) scores[i] = lists[i].score;
@@ -149,39 +168,55 @@ float vq_stop_floor(const vq_stop *t)
     return t->kth.worst - t->effort->gap * t->unit; /* rounded the same everywhere */
 }
 
-/* How many of n hits, in order, are worth their rows; n: of those behind them some may be, too. */
-static size_t worth(const vq_stop *t, const vq_hit *hits, size_t n)
+/* Whether the candidate of this score is worth its row if so many, itself among them, score no
+ * less. */
+static bool is_worth(const vq_stop *t, float score, size_t rank)
 {
-    size_t k = t->effort->k, taken = VQ_MIN(n, k);
-    for (; taken > 0 && taken < n; taken++)
-        if (!vq_rule_on(&t->effort->rows, (hits[k - 1].score - hits[taken].score) / t->unit,
-                        vq_lb((uint32_t)taken + 1) - vq_lb((uint32_t)k)))
-            break;
-    return taken;
+    return vq_rule_on(&t->effort->rows, (t->kth.worst - score) / t->unit,
+                      vq_lb((uint32_t)rank) - vq_lb(t->effort->k));
+}
+
+/* The score down to which candidates are worth their rows, of those that reach floor, and how many
+ * they are; more than k are there.  The rule falls with gap and rank: if it goes on at some score
+ * with all that reach it, these are worth their rows, and if not, those below are not.  So the last
+ * one is found by halving, and few are sorted.  false: out of memory. */
+static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_arena *arena,
+                       float *least, size_t *taken)
+{
+    float low = INFINITY, high = t->kth.worst;
+    for (size_t i = 0; i < pool->n; i++) low = pool->scores[i] < low ? pool->scores[i] : low;
+    low = VQ_MAX(low, floor);
+    size_t above = reach(pool->scores, pool->n, high);
+    size_t open = reach(pool->scores, pool->n, low) - above; /* those of low or more, below high */
+    for (int i = 0; i < HALVINGS && open > SORT_ROWS; i++) {
+        float middle = low + (high - low) / 2;
+        if (!(middle > low && middle < high)) break;
+        size_t n = reach(pool->scores, pool->n, middle);
+        bool on = is_worth(t, middle, n);
+        open = on ? open - (n - above) : n - above;
+        above = on ? n : above;
+        *(on ? &high : &low) = middle;
+    }
+    vq_hit *hits = vq_arena_take(arena, open + 1, sizeof *hits);
+    size_t n = 0, i = 0;
+    if (hits == NULL) return false;
+    for (size_t j = 0; j < pool->n; j++)
+        if ((pool->scores[j] >= low) & (pool->scores[j] < high)) /* one branch, seldom taken */
+            hits[n++] = (vq_hit){.score = pool->scores[j], .id = j};
+    vq_hits_sort(hits, n);
+    while (i < n && is_worth(t, hits[i].score, above + i + 1)) i++;
+    *least = i > 0 ? hits[i - 1].score : high;
+    *taken = above + i;
+    return true;
 }
 
 bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
 {
-    float floor = vq_stop_floor(t), least = -INFINITY;
-    vq_hit *hits = vq_arena_take(arena, pool->n, sizeof *hits);
-    size_t n = 0, left = 0, taken = 0;
-    if (hits == NULL) return false;
-    for (size_t some = VQ_MAX((size_t)t->effort->k, (size_t)SOME_ROWS); taken == n; some *= 4) {
-        /* As a rule few are taken: the others need not be sorted. */
-        float cut = some < pool->n ? t->k->kth_f32(pool->scores, pool->n, some) : -INFINITY;
-        bool all = !(cut > floor);
-        cut = VQ_MAX(cut, floor);
-        n = 0;
-        for (size_t i = 0; i < pool->n; i++) {
-            hits[n] = (vq_hit){.score = pool->scores[i], .id = i};
-            n += pool->scores[i] >= cut;
-        }
-        vq_hits_sort(hits, n);
-        taken = worth(t, hits, n);
-        if (all) break;
-    }
-    taken = VQ_MIN(taken, pool->keep);
-    if (taken > 0) least = hits[taken - 1].score;
+    float least;
+    size_t left = 0, taken;
+    if (pool->n <= t->effort->k) return true;
+    if (!find_least(t, pool, vq_stop_floor(t), arena, &least, &taken)) return false;
+    if (taken > pool->keep) least = t->k->kth_f32(pool->scores, pool->n, pool->keep);
     for (size_t i = 0; i < pool->n; i++) { /* in the order of the scan, which is that of places */
         pool->scores[left] = pool->scores[i];
         pool->places[left] = pool->places[i];

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the rules end a search. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/searcher.h"
+#include "src/base/rng.h"
+#include "tests/harness/harness.h"
+
+enum { MOST = 700 };
+
+static int falling(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* Scores that crowd at the low end, some of them equal; or nothing but a few different ones. */
+static void fill(vq_rng *r, float *scores, size_t n, int it)
+{
+    for (size_t i = 0; i < n; i++) {
+        double u = vq_rng_f64(r);
+        scores[i] = it % 5 == 0 ? (float)vq_rng_below(r, 4) : (float)(100.0 - 40.0 * log(u + 1e-9));
+        if (it % 3 == 0) scores[i] = roundf(scores[i]);
+    }
+}
+
+/* The score of the last candidate that is taken, one after the other. */
+static float plainly(const vq_stop *t, const float *scores, size_t n, size_t keep)
+{
+    float sorted[MOST];
+    size_t k = t->effort->k, taken = k;
+    memcpy(sorted, scores, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, falling);
+    for (; taken < n && sorted[taken] >= vq_stop_floor(t); taken++)
+        if (!vq_rule_on(&t->effort->rows, (sorted[k - 1] - sorted[taken]) / t->unit,
+                        vq_lb((uint32_t)taken + 1) - vq_lb((uint32_t)k)))
+            break;
+    return sorted[(taken < keep ? taken : keep) - 1];
+}
+
+Test(stop, rows)
+{
+    vq_rng r;
+    vq_arena arena = {0};
+    vq_rng_init(&r, test_seed(), 1);
+    for (int it = 0; it < 3000; it++) {
+        float scores[MOST], before[MOST];
+        uint64_t places[MOST];
+        size_t n = 1 + vq_rng_below(&r, MOST), k = 1 + vq_rng_below(&r, n < 40 ? n : 40), left = 0;
+        const float abcd[4] = {(float)(4.0 * vq_rng_f64(&r)), (float)(0.2 - vq_rng_f64(&r)),
+                               it % 2 == 0 ? 0.0f : -(float)vq_rng_f64(&r), -(float)vq_rng_f64(&r)};
+        float rule[4] = {abcd[0], abcd[2] < 0.0f ? abcd[1] : fminf(abcd[1], 0.0f), abcd[2],
+                         abcd[3]};
+        vq_effort e = {.k = (uint32_t)k, .exact = true, .rows = vq_rule_of(rule)};
+        e.gap = fmaxf(vq_rule_gap(&e.rows, 0.0f), 0.0f);
+        vq_stop t = {
+            .k = vq_kernels_get(), .effort = &e, .unit = 1.0f + 50.0f * (float)vq_rng_f64(&r)};
+        float heap[40];
+        vq_pool pool = {
+            .scores = scores, .places = places, .n = n, .keep = k + vq_rng_below(&r, MOST)};
+        vq_arena_reset(&arena);
+        fill(&r, scores, n, it);
+        memcpy(before, scores, n * sizeof *scores);
+        vq_kth_init(&t.kth, heap, k);
+        for (size_t i = 0; i < n; i++) {
+            vq_kth_push(&t.kth, scores[i]);
+            places[i] = i;
+        }
+        cr_assert(vq_stop_rows(&t, &pool, &arena));
+        float least = plainly(&t, before, n, pool.keep);
+        for (size_t i = 0; i < n; i++) {
+            if (before[i] < least) continue;
+            cr_assert(left < pool.n && places[left] == i && scores[left] == before[i],
+                      "candidate %zu of %zu, k = %zu (seed %llu)", i, n, k,
+                      (unsigned long long)test_seed());
+            left++;
+        }
+        cr_assert(left == pool.n, "%zu of %zu left, not %zu (seed %llu)", pool.n, n, left,
+                  (unsigned long long)test_seed());
+    }
+    vq_arena_fini(&arena);
+}
