@@ -439,13 +439,27 @@ INLINE size_t keep16(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *scor
     return (size_t)__builtin_popcount(k);
 }
 
+/* Below it no sum gives a score, without a factor, that reaches the threshold, whatever it is
+ * rounded to; 0: that is not known. */
+static double least_sum(float scale, float base, float threshold)
+{
+    double size = threshold < 0.0f ? -(double)threshold : (double)threshold;
+    double rounding = size * 0x1p-23 + 0x1p-149;
+    double sum = ((double)threshold - (double)base - rounding) / (double)scale;
+    return scale > 0.0f && sum > 0.0 ? sum : 0.0; /* no numbers, too */
+}
+
 static size_t select_u16(const uint16_t *sums, const float *factor, size_t n, float scale,
                          float base, float threshold, uint32_t *restrict idx, float *restrict score)
 {
     const __m512 vscale = _mm512_set1_ps(scale), vbase = _mm512_set1_ps(base);
     const __m512 least = _mm512_set1_ps(threshold);
+    double sum = factor == NULL ? least_sum(scale, base, threshold) : 0.0;
+    if (sum >= 65536.0) return 0;
+    const __m512i enough = _mm512_set1_epi16((short)(uint16_t)sum);
     size_t found = 0, i = 0;
     for (; i + 32 <= n; i += 32) {
+        if (_mm512_cmpge_epu16_mask(_mm512_loadu_si512(sums + i), enough) == 0) continue;
         __m512 s0 = score16(sums, factor, i, 0xffff, vscale, vbase);
         __m512 s1 = score16(sums, factor, i + 16, 0xffff, vscale, vbase);
         __mmask16 k0 = _mm512_cmp_ps_mask(s0, least, _CMP_GE_OQ);

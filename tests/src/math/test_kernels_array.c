@@ -473,6 +473,40 @@ Test(kernels_array, planes_of_integers)
     }
 }
 
+/* A threshold that some score just reaches, or just misses: where sums are compared with it before
+ * scores are made, rounding must not matter; sums that are small beside the base are rounded to few
+ * scores. */
+Test(kernels_array, select_at_the_edge)
+{
+    enum { N = 100 };
+    uint16_t sums[N];
+    uint32_t want_idx[N + 32], idx[N + 32];
+    float want_score[N + 32], score[N + 32];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 41);
+    for (int it = 0; it < 20 * ROUNDS; it++) {
+        size_t n = 1 + vq_rng_below(&r, N);
+        for (size_t i = 0; i < n; i++)
+            sums[i] =
+                it % 3 == 0 ? (uint16_t)(65535 - vq_rng_below(&r, 4)) : (uint16_t)vq_rng_u64(&r);
+        float scale = ldexpf((float)(1.0 + vq_rng_f64(&r)), (int)vq_rng_below(&r, 300) - 150);
+        float base = scale * (float)(vq_rng_normal(&r) * pow(10.0, 12.0 * vq_rng_f64(&r)));
+        float threshold = fmaf((float)sums[vq_rng_below(&r, n)], scale, base);
+        if (it % 4 > 1) threshold = nextafterf(threshold, it % 4 == 2 ? INFINITY : -INFINITY);
+        FOR_LEVELS(want, k)
+        {
+            size_t w =
+                want->select_u16(sums, NULL, n, scale, base, threshold, want_idx, want_score);
+            size_t g = k->select_u16(sums, NULL, n, scale, base, threshold, idx, score);
+            cr_assert(w == g, "%s, n=%zu: %zu survivors, not %zu; %a x + %a >= %a (seed %llu)",
+                      k->isa, n, g, w, (double)scale, (double)base, (double)threshold,
+                      (unsigned long long)test_seed());
+            SAME(want_idx, idx, w * 4, k, w);
+            SAME(want_score, score, w * 4, k, w);
+        }
+    }
+}
+
 Test(kernels_array, select_by_hand)
 {
     const uint16_t sums[] = {0, 65535, 100, 40000};
