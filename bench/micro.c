@@ -277,6 +277,17 @@ static void bench_pq4(const vq_kernels *k, const memory *mem, shape *s)
     units(s, s->n * VQ_BLOCK, s->m / 2);
 }
 
+/* Runs of d planes.  Their tables are zero, since sums of a run must fit into bytes. */
+static void bench_plane_scan(const vq_kernels *k, const memory *mem, shape *s)
+{
+    static uint8_t zero[62 * 64] VQ_ALIGNED(64);
+    vq_plane_run runs[62];
+    size_t n = s->m / s->d;
+    for (size_t i = 0; i < n; i++) runs[i] = (vq_plane_run){.planes = (uint8_t)s->d, .shift = 0};
+    k->plane_scan(zero, runs, n, mem->in, NULL, s->n, s->m * 64, (uint16_t *)mem->out);
+    units(s, s->n * VQ_BLOCK, s->m * 2);
+}
+
 /* m per thousand of the sums survive. */
 static void bench_select(const vq_kernels *k, const memory *mem, shape *s)
 {
@@ -481,6 +492,7 @@ static const slot slots[] = {
     { "pq8_pairs", bench_pairs, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 } } },
     { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },
     { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
+    { "plane_scan", bench_plane_scan, false, { { .n = 9, .m = 32, .d = 4 }, { .n = 9, .m = 32, .d = 8 }, { .n = 100, .m = 32, .d = 4 } } },
     { "select_bars", bench_select_bars, false, { { .n = 128, .m = 70 }, { .n = 1024, .m = 70 } } },
     { "planes_sum", bench_planes_sum, false, { { .n = 50, .m = 5, .d = 768 }, { .n = 50, .m = 2, .d = 768 } } },
     { "planes_f32", bench_planes, false, { { .n = 50, .m = 5, .d = 784 }, { .n = 50, .m = 2, .d = 768 } } },

@@ -188,7 +188,7 @@ size_t vq_look_part(vq_look *l, const vq_scan *w, const vq_marks *copies, vq_par
     size_t more = l->kth.k - VQ_MIN(l->kth.n, l->kth.k), kept = 0;
     turn_to(l, w, part.list);
     size_t left =
-        code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part),
+        code->codec->scan_bars(code, w->k, l->tables, vq_part_codes(w->s, part), part.ahead,
                                v->factors != NULL ? v->factors + part.first : NULL, part.n,
                                &l->sight, l->kth.worst, w->scratch, l->slots, l->scores, l->most);
     float best = NAN;

@@ -154,8 +154,9 @@ struct vq_codec {
     /* scan for codes with error bars: those that may score threshold or more go to idx, score (the
      * estimate) and most (what they may score at best). */
     size_t (*scan_bars)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                        const uint8_t *blocks, const float *factor, size_t n, const vq_sight *at,
-                        float threshold, void *scratch, uint32_t *idx, float *score, float *most);
+                        const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                        const vq_sight *at, float threshold, void *scratch, uint32_t *idx,
+                        float *score, float *most);
     /* Bytes at the front of a block that scan_bars reads; the rest is for score. */
     size_t (*front)(const vq_code_model *cm);
     /* Asks the memory for what score will read of a slot, of tables that have lain about for some

@@ -71,11 +71,19 @@ typedef struct vq_grid_params {
 size_t vq_grid_nparams(uint32_t d, uint32_t m);
 vq_grid_params vq_grid_params_of(const float *params, uint32_t d);
 
+/* Sums of heads by tables: grid_heads.c. */
+typedef struct vq_grid_heads {
+    const uint8_t *luts; /* 4 x planes of the head, 16 entries each; 64-byte aligned */
+    const vq_plane_run *runs;
+    size_t nruns;
+    float scale, low; /* a sum of the head is low + scale * (sum of entries) */
+    float blunt;      /* squared error of what rounded entries add up to */
+} vq_grid_heads;
+
 /* What a query reads. */
 typedef struct vq_grid_tables {
     vq_grid_shape shape;
-    const uint8_t *luts;          /* 4 x planes of the head, 16 entries each; 64-byte aligned */
-    float scale, low;             /* a sum of the head is low + scale * (sum of entries) */
+    vq_grid_heads heads;
     const float *lead, *rest;     /* d: what a unit of a code's head, of its tail adds */
     vq_planes_plan *plan[2];      /* these two in integers; groups padded to a multiple of 4 */
     float integer[2];             /* their units */
@@ -100,6 +108,13 @@ void vq_grid_unpack(const vq_code_model *cm, const uint8_t *blocks, size_t slot,
 
 /* The codes of a row: d. */
 void vq_grid_codes(const vq_code_model *cm, const uint8_t *row, uint16_t *codes);
+
+/* Tables of the head's planes for a query, into t; false: no memory. */
+bool vq_grid_heads_make(vq_grid_tables *t, const vq_grid_params *p, const float *q,
+                        const vq_kernels *k, vq_arena *arena);
+/* Sums of the heads' bits of all blocks, in tables' entries; ahead: see vq_codec.scan. */
+void vq_grid_heads_scan(const vq_code_model *cm, const vq_kernels *k, const vq_grid_tables *t,
+                        const uint8_t *blocks, const uint8_t *ahead, size_t n, uint16_t *sums);
 
 /* What a vector's factors say. */
 typedef struct vq_grid_bar {

@@ -14,7 +14,7 @@
 #include "src/math/transform.h"
 #include "src/train/allot.h"
 
-enum { G = VQ_GRID_GROUP, NIBBLES = 4, DEFAULT_BITS = 4, FOUR = 4 /* groups at a time */ };
+enum { G = VQ_GRID_GROUP, DEFAULT_BITS = 4, FOUR = 4 /* groups at a time */ };
 #define LITTLE 0.01 /* of a squared error */
 
 static vq_status plan_as(const char *name, uint32_t d, uint32_t bytes, uint32_t *m, vq_error *err)
@@ -218,30 +218,6 @@ static vq_status train_rabitq(const float *x, size_t n, uint32_t d, uint32_t m, 
 
 /* ---- scores -------------------------------------------------------------------------------- */
 
-/* The tables of the head's planes; planes that the head has room for but not are zeros.  Sums of
- * entries are counted from what they are on the average over all codes, which stands for 0: entries
- * stand above the least of their table, and of small ones most are rounded to it. */
-static bool head_tables(vq_grid_tables *t, const vq_grid_params *p, const float *q,
-                        const vq_kernels *k, vq_arena *arena)
-{
-    size_t planes = t->shape.head;
-    float *x = vq_arena_take(arena, planes * G, sizeof *x), *at = x, least;
-    uint8_t *luts = vq_arena_take(arena, planes * NIBBLES, 16);
-    uint32_t entries = 0;
-    if (x == NULL || luts == NULL) return false;
-    for (size_t g = 0; g < t->shape.groups; g++)
-        for (unsigned b = (unsigned)p->head_bits[g]; b-- > 0; at += G) {
-            float step = p->head_step[g] * (float)(1u << b);
-            for (size_t i = 0; i < G; i++) at[i] = step * q[g * G + i];
-        }
-    memset(at, 0, (size_t)(x + planes * G - at) * sizeof *at);
-    t->scale = k->subset_luts(x, planes * NIBBLES, luts, &least);
-    for (size_t i = 0; i < planes * NIBBLES * 16; i++) entries += luts[i];
-    t->low = -t->scale / 16.0f * (float)entries;
-    t->luts = luts;
-    return true;
-}
-
 /* What error bars need of the query; squares: of its groups. */
 static void set_felt(vq_grid_tables *t, const vq_grid_params *p, const double *squares)
 {
@@ -439,27 +415,18 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
     }
     set_felt(t, &p, squares);
     if (cm->bars != NULL && !set_weighted(t, &p, q, arena)) return NULL;
-    return head_tables(t, &p, q, k, arena) ? t : NULL;
-}
-
-/* Sums of the heads' bits of all blocks, in tables' entries. */
-static void look_up(const vq_code_model *cm, const vq_kernels *k, const vq_grid_tables *t,
-                    const uint8_t *blocks, size_t n, uint16_t *sums)
-{
-    k->pq4_scan(t->luts, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, (size_t)t->shape.head * NIBBLES,
-                VQ_BLOCK * (size_t)cm->m, sums);
+    return vq_grid_heads_make(t, &p, q, k, arena) ? t : NULL;
 }
 
 static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void *tables,
-                        const uint8_t *blocks, const float *factor, size_t n, const vq_sight *at,
-                        float threshold, void *scratch, uint32_t *idx, float *score, float *most)
+                        const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
+                        const vq_sight *at, float threshold, void *scratch, uint32_t *idx,
+                        float *score, float *most)
 {
     const vq_grid_tables *t = tables;
-    /* An entry of a table is rounded; a plane of bits has G / 4 tables. */
-    float blunt = t->scale * t->scale / 12.0f * (float)(t->shape.head * (G / 4));
     float reach = at->stretch * at->away;
-    vq_bars b = {.scale = t->scale,
-                 .low = t->low,
+    vq_bars b = {.scale = t->heads.scale,
+                 .low = t->heads.low,
                  .base = at->base,
                  .unit = t->unit,
                  .shifted = t->shape.tail > 0,
@@ -473,9 +440,9 @@ static size_t scan_bars(const vq_code_model *cm, const vq_kernels *k, const void
                  .bend = t->bend[0],
                  .reach = reach * reach * at->width * at->width,
                  .noise = at->noise * at->noise * at->width * at->width,
-                 .blunt = blunt * at->width * at->width,
+                 .blunt = t->heads.blunt * at->width * at->width,
                  .fixed = at->share * at->share * at->width * at->width};
-    look_up(cm, k, t, blocks, n, scratch);
+    vq_grid_heads_scan(cm, k, t, blocks, ahead, n, scratch);
     return k->select_bars(scratch, blocks + (size_t)t->shape.at * VQ_BLOCK,
                           VQ_BLOCK * (size_t)cm->m, factor, n, &b, threshold, idx, score, most);
 }
@@ -484,21 +451,26 @@ static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
                    const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,
                    float base, float threshold, void *scratch, uint32_t *idx, float *score)
 {
-    (void)ahead;
     const vq_grid_tables *t = tables;
     const uint16_t *sums = scratch;
     size_t kept = 0, at = (size_t)t->shape.at * VQ_BLOCK;
-    look_up(cm, k, t, blocks, n, scratch);
+    vq_grid_heads_scan(cm, k, t, blocks, ahead, n, scratch);
     for (size_t first = 0; first < n; first += VQ_BLOCK, blocks += VQ_BLOCK * cm->m) {
         size_t count = VQ_MIN(n - first, (size_t)VQ_BLOCK);
         const uint8_t *shifts = t->shape.tail > 0 ? blocks + at + 2 * VQ_BLOCK : NULL;
         size_t got = k->select_f16(sums + first, blocks + at, shifts, t->unit,
-                                   factor != NULL ? factor + first : NULL, count, t->scale, t->low,
-                                   base, threshold, idx + kept, score + kept);
+                                   factor != NULL ? factor + first : NULL, count, t->heads.scale,
+                                   t->heads.low, base, threshold, idx + kept, score + kept);
         for (size_t i = kept; i < kept + got; i++) idx[i] += (uint32_t)first;
         kept += got;
     }
     return kept;
+}
+
+static bool asks(const vq_kernels *k)
+{
+    (void)k;
+    return true;
 }
 
 static size_t front(const vq_code_model *cm)
@@ -561,8 +533,9 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
     .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
     .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
-    .scan_bars = scan_bars, .score = score_slot, .bar = bar, .feel = feel, .weigh = weigh,         \
-    .stretch = vq_grid_stretch, .front = front, .fetch = fetch, .squares = squares, .two = two
+    .asks = asks, .scan_bars = scan_bars, .score = score_slot, .bar = bar, .feel = feel,           \
+    .weigh = weigh, .stretch = vq_grid_stretch, .front = front, .fetch = fetch,                    \
+    .squares = squares, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",
                                .disk_id = 6,

@@ -197,6 +197,14 @@ typedef struct vq_panel_scale {
     K(void, pq4_scan,                                                                              \
       (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m, size_t stride,          \
        uint16_t *restrict sums))                                                                   \
+    /* pq4_scan of planes of bits, a plane four codes (64 bytes of a block, 64 of lut), where sums \
+     * come run by run: what a run's planes add up to counts 1 << shift times.  Entries of a run   \
+     * add up to 255 at most in each half of planes, the largest of each table taken.  As many     \
+     * blocks at ahead, stride bytes apart, may be asked for on the way (never read); NULL: none   \
+     */                                                                                            \
+    K(void, plane_scan,                                                                            \
+      (const uint8_t *lut, const vq_plane_run *runs, size_t nruns, const uint8_t *codes,           \
+       const uint8_t *ahead, size_t nblocks, size_t stride, uint16_t *restrict sums))              \
     /* survivors: s = fma(sums[i], scale, base), then s - factor[i] if factor is not NULL; those   \
      * with s >= threshold are appended, i rising: idx and score; returns how many.  Room for n */ \
     K(size_t, select_u16,                                                                          \
@@ -240,6 +248,11 @@ typedef struct vq_panel_scale {
     K(void, planes_plan,                                                                           \
       (const int16_t *x, const uint8_t *count, size_t groups, vq_planes_plan *restrict plan))      \
     K(int32_t, planes_sum, (const vq_planes_plan *plan, const uint8_t *planes, size_t groups))
+
+/* Planes whose sums fit into bytes. */
+typedef struct vq_plane_run {
+    uint8_t planes, shift;
+} vq_plane_run;
 
 /* Of four groups: by most levels the numbers and the planes of each. */
 typedef struct vq_planes_plan {

@@ -596,6 +596,25 @@ static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+static void plane_scan(const uint8_t *lut, const vq_plane_run *runs, size_t nruns,
+                       const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t stride,
+                       uint16_t *restrict sums)
+{
+    (void)ahead;
+    for (size_t b = 0; b < nblocks; b++, codes += stride)
+        for (size_t i = 0; i < VQ_BLOCK; i++) {
+            const uint8_t *at = codes + i, *table = lut;
+            uint32_t sum = 0;
+            for (size_t r = 0; r < nruns; r++)
+                for (size_t row = 0; row < 2 * (size_t)runs[r].planes; row++) {
+                    uint32_t two = (uint32_t)table[*at & 15u] + table[16 + (*at >> 4)];
+                    sum += two << runs[r].shift;
+                    at += VQ_BLOCK, table += 32;
+                }
+            sums[b * VQ_BLOCK + i] = (uint16_t)sum;
+        }
+}
+
 const vq_kernels vq_kernels_scalar = {.isa = "scalar",
 #define K(ret, name, args) .name = name,
                                       VQ_KERNELS(K)

@@ -290,6 +290,36 @@ static void pq4_scan(const uint8_t *lut, const uint8_t *codes, size_t nblocks, s
     }
 }
 
+static void plane_scan(const uint8_t *lut, const vq_plane_run *runs, size_t nruns,
+                       const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t stride,
+                       uint16_t *restrict sums)
+{
+    (void)ahead;
+    const uint8x16_t mask = vdupq_n_u8(15);
+    for (; nblocks > 0; nblocks--, codes += stride, sums += VQ_BLOCK) {
+        const uint8_t *at = codes, *table = lut;
+        sums32 s = no_sums();
+        for (size_t r = 0; r < nruns; r++) {
+            uint8x16_t sum[4] = {vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)};
+            sums32 run = no_sums();
+            for (size_t p = 0; p < runs[r].planes; p++)
+                for (int h = 0; h < 4; h += 2, at += VQ_BLOCK, table += 32) {
+                    const uint8x16_t even = vld1q_u8(table), odd = vld1q_u8(table + 16);
+                    uint8x16_t a = vld1q_u8(at), b = vld1q_u8(at + 16);
+                    sum[h] = vaddq_u8(sum[h], vqtbl1q_u8(even, vandq_u8(a, mask)));
+                    sum[h] = vaddq_u8(sum[h], vqtbl1q_u8(odd, vshrq_n_u8(a, 4)));
+                    sum[h + 1] = vaddq_u8(sum[h + 1], vqtbl1q_u8(even, vandq_u8(b, mask)));
+                    sum[h + 1] = vaddq_u8(sum[h + 1], vqtbl1q_u8(odd, vshrq_n_u8(b, 4)));
+                }
+            add_bytes(&run, sum[0], sum[1]);
+            add_bytes(&run, sum[2], sum[3]);
+            for (int i = 0; i < 4; i++)
+                s.v[i] = vaddq_u16(s.v[i], vshlq_u16(run.v[i], vdupq_n_s16(runs[r].shift)));
+        }
+        store_block(&s, sums);
+    }
+}
+
 const vq_kernels vq_kernels_neon_pq = {
     .isa = "neon",
     .argmax_f32 = argmax_f32,
@@ -301,4 +331,5 @@ const vq_kernels vq_kernels_neon_pq = {
     .pq8_scan = pq8_scan,
     .pq8_pairs = pq8_pairs,
     .pq4_scan = pq4_scan,
+    .plane_scan = plane_scan,
 };

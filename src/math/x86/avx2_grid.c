@@ -3,8 +3,7 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "src/math/x86/lanes256.h"
 
 extern const vq_kernels vq_kernels_avx2_grid;
 
@@ -59,6 +58,73 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
     }
     return found;
 }
+
+/* ---- planes by tables ---------------------------------------------------------------------- */
+
+/* Planes of so many blocks; half sums of a run in bytes, which fill the registers with two tables,
+ * and the others wait in memory for the end of a run. */
+INLINE void plane_group(const uint8_t *lut, const vq_plane_run *runs, size_t nruns,
+                        const uint8_t *codes, const uint8_t *ahead, size_t stride, uint16_t *sums,
+                        const int blocks)
+{
+    const __m256i mask = _mm256_set1_epi8(15);
+    sums2 s[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < blocks; g++) s[g].all = s[g].high = _mm256_setzero_si256();
+    for (size_t r = 0; r < nruns; r++) {
+        const __m128i shift = _mm_cvtsi32_si128(runs[r].shift);
+        __m256i sum[4][2];
+#pragma GCC unroll 4
+        for (int g = 0; g < blocks; g++) sum[g][0] = sum[g][1] = _mm256_setzero_si256();
+        for (size_t p = 0; p < runs[r].planes; p++, ahead += 64) {
+#pragma GCC unroll 4
+            for (int g = 0; g < blocks; g++) _mm_prefetch(ahead + (size_t)g * stride, _MM_HINT_T0);
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++, lut += 32, codes += VQ_BLOCK) {
+                const __m256i even = table16(lut), odd = table16(lut + 16);
+#pragma GCC unroll 4
+                for (int g = 0; g < blocks; g++) {
+                    __m256i code = _mm256_load_si256((const __m256i *)(codes + (size_t)g * stride));
+                    __m256i upper = _mm256_and_si256(_mm256_srli_epi16(code, 4), mask);
+                    code = _mm256_shuffle_epi8(even, _mm256_and_si256(code, mask));
+                    sum[g][h] = _mm256_add_epi8(sum[g][h], code);
+                    sum[g][h] = _mm256_add_epi8(sum[g][h], _mm256_shuffle_epi8(odd, upper));
+                }
+            }
+        }
+#pragma GCC unroll 4
+        for (int g = 0; g < blocks; g++)
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++) {
+                __m256i high = _mm256_srli_epi16(sum[g][h], 8);
+                s[g].all = _mm256_add_epi16(s[g].all, _mm256_sll_epi16(sum[g][h], shift));
+                s[g].high = _mm256_add_epi16(s[g].high, _mm256_sll_epi16(high, shift));
+            }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < blocks; g++) store_block(s[g], sums + g * (int)VQ_BLOCK);
+}
+
+static void plane_scan(const uint8_t *lut, const vq_plane_run *runs, size_t nruns,
+                       const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t stride,
+                       uint16_t *restrict sums)
+{
+    if (ahead == NULL) ahead = codes; /* which is to be read anyway */
+    for (; nblocks >= 4; nblocks -= 4) {
+        plane_group(lut, runs, nruns, codes, ahead, stride, sums, 4);
+        codes += 4 * stride;
+        ahead += 4 * stride;
+        sums += 4 * VQ_BLOCK;
+    }
+    switch (nblocks) {
+    case 1: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 1); break;
+    case 2: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 2); break;
+    case 3: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 3); break;
+    default: break;
+    }
+}
+
+/* ---- error bars ---------------------------------------------------------------------------- */
 
 static const float octave[12] = VQ_OCTAVE, inverses[12] = VQ_OCTAVE_INVERSE;
 
@@ -256,6 +322,7 @@ static float subset_luts(const float *x, size_t m, uint8_t *restrict out, float 
 
 const vq_kernels vq_kernels_avx2_grid = {
     .isa = "avx2",
+    .plane_scan = plane_scan,
     .select_f16 = select_f16,
     .select_bars = select_bars,
     .grid_sums = grid_sums,

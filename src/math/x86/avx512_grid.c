@@ -22,6 +22,74 @@ INLINE int32_t reduce_i32(__m256i v)
     return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xb1)));
 }
 
+/* ---- planes by tables ---------------------------------------------------------------------- */
+
+/* Planes of so many blocks, whose sums stay in registers; what is to be scanned next is asked for
+ * plane by plane. */
+INLINE void plane_group(const uint8_t *lut, const vq_plane_run *runs, size_t nruns,
+                        const uint8_t *codes, const uint8_t *ahead, size_t stride, uint16_t *sums,
+                        const int blocks)
+{
+    const __m512i mask = _mm512_set1_epi8(15);
+    sums2 s[8];
+#pragma GCC unroll 8
+    for (int g = 0; g < blocks; g++) s[g].all = s[g].high = _mm512_setzero_si512();
+    for (size_t r = 0; r < nruns; r++) {
+        const __m128i shift = _mm_cvtsi32_si128(runs[r].shift);
+        __m512i sum[8];
+#pragma GCC unroll 8
+        for (int g = 0; g < blocks; g++) sum[g] = _mm512_setzero_si512();
+        for (size_t p = 0; p < runs[r].planes; p++, lut += 64, codes += 64, ahead += 64) {
+            const __m512i t = _mm512_load_si512(lut);
+            const __m512i even = _mm512_shuffle_i64x2(t, t, 0xa0),
+                          odd = _mm512_shuffle_i64x2(t, t, 0xf5);
+#pragma GCC unroll 8
+            for (int g = 0; g < blocks; g++) {
+                __m512i code = _mm512_loadu_si512(codes + (size_t)g * stride);
+                __m512i upper = _mm512_and_si512(_mm512_srli_epi16(code, 4), mask);
+                _mm_prefetch(ahead + (size_t)g * stride, _MM_HINT_T0);
+                code = _mm512_shuffle_epi8(even, _mm512_and_si512(code, mask));
+                sum[g] = _mm512_add_epi8(sum[g], code);
+                sum[g] = _mm512_add_epi8(sum[g], _mm512_shuffle_epi8(odd, upper));
+            }
+        }
+#pragma GCC unroll 8
+        for (int g = 0; g < blocks; g++) {
+            __m512i high = _mm512_srli_epi16(sum[g], 8);
+            s[g].all = _mm512_add_epi16(s[g].all, _mm512_sll_epi16(sum[g], shift));
+            s[g].high = _mm512_add_epi16(s[g].high, _mm512_sll_epi16(high, shift));
+        }
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < blocks; g++) store_halves(s[g], sums + g * (int)VQ_BLOCK);
+}
+
+/* Groups of eight blocks; the last group by its size. */
+static void plane_scan(const uint8_t *lut, const vq_plane_run *runs, size_t nruns,
+                       const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t stride,
+                       uint16_t *restrict sums)
+{
+    if (ahead == NULL) ahead = codes; /* which is to be read anyway */
+    for (; nblocks >= 8; nblocks -= 8) {
+        plane_group(lut, runs, nruns, codes, ahead, stride, sums, 8);
+        codes += 8 * stride;
+        ahead += 8 * stride;
+        sums += 8 * VQ_BLOCK;
+    }
+    switch (nblocks) {
+    case 1: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 1); break;
+    case 2: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 2); break;
+    case 3: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 3); break;
+    case 4: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 4); break;
+    case 5: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 5); break;
+    case 6: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 6); break;
+    case 7: plane_group(lut, runs, nruns, codes, ahead, stride, sums, 7); break;
+    default: break;
+    }
+}
+
+/* ---- estimates and error bars -------------------------------------------------------------- */
+
 /* Sixteen sums at i.., of which those in k exist, on their grid's scale. */
 INLINE __m512 score16(const uint16_t *sums, size_t i, __mmask16 k, __m512 scale, __m512 low)
 {
@@ -238,6 +306,7 @@ static float subset_luts(const float *x, size_t m, uint8_t *restrict out, float 
 
 const vq_kernels vq_kernels_avx512_grid = {
     .isa = "avx512",
+    .plane_scan = plane_scan,
     .select_f16 = select_f16,
     .select_bars = select_bars,
     .grid_sums = grid_sums,

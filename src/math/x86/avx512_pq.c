@@ -4,8 +4,7 @@
 #include <immintrin.h>
 
 #include "src/math/kernels.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "src/math/x86/lanes512.h"
 
 extern const vq_kernels vq_kernels_avx512_pq;
 
@@ -150,18 +149,6 @@ static void pq_nearest(const float *x, size_t n, size_t stride, const float *cb,
 
 /* ---- scans --------------------------------------------------------------------------------- */
 
-/* Sums of bytes in 16 bits: `all` adds whole pairs of bytes, `high` the upper byte of each, so that
- * the lower one's sum is all - 256 * high. */
-typedef struct sums2 {
-    __m512i all, high;
-} sums2;
-
-INLINE void add_bytes(sums2 *s, __m512i r)
-{
-    s->all = _mm512_add_epi16(s->all, r);
-    s->high = _mm512_add_epi16(s->high, _mm512_srli_epi16(r, 8));
-}
-
 /* Rows j of two blocks side by side, or row j of one. */
 INLINE __m512i load_pair(const uint8_t *first, size_t block_bytes, int pair)
 {
@@ -275,25 +262,12 @@ static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, 
     pq8_all(lut, codes, nblocks, m, sums, 128);
 }
 
-/* Two rows of a block are 64 neighbouring bytes, whose tables are 64 neighbouring bytes too; the
- * halves of the sums are added at the end. */
+/* Two rows of a block are 64 neighbouring bytes, whose tables are 64 neighbouring bytes too. */
 INLINE void add_rows(sums2 *s, __m512i code, __m512i even, __m512i odd)
 {
     const __m512i mask = _mm512_set1_epi8(15);
     add_bytes(s, _mm512_shuffle_epi8(even, _mm512_and_si512(code, mask)));
     add_bytes(s, _mm512_shuffle_epi8(odd, _mm512_and_si512(_mm512_srli_epi16(code, 4), mask)));
-}
-
-INLINE void store_halves(sums2 s, uint16_t *sums)
-{
-    __m256i all =
-        _mm256_add_epi16(_mm512_castsi512_si256(s.all), _mm512_extracti64x4_epi64(s.all, 1));
-    __m256i high =
-        _mm256_add_epi16(_mm512_castsi512_si256(s.high), _mm512_extracti64x4_epi64(s.high, 1));
-    __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(high, 8));
-    __m256i a = _mm256_unpacklo_epi16(even, high), b = _mm256_unpackhi_epi16(even, high);
-    _mm256_store_si256((__m256i *)sums, _mm256_permute2x128_si256(a, b, 0x20));
-    _mm256_store_si256((__m256i *)(sums + 16), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
 INLINE void pq4_group(const uint8_t *lut, const uint8_t *codes, size_t m, size_t stride,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lanes512.h -- what files of AVX-512 kernels share: the first lanes, lanes that are kept, sums
- * that are scaled. */
+ * of bytes in 16 bits, sums that are scaled. */
 #ifndef VQ_MATH_X86_LANES512_H
 #define VQ_MATH_X86_LANES512_H
 
@@ -27,6 +27,31 @@ INLINE size_t keep_some(__m512 s, __mmask16 k, size_t i, uint32_t *idx, float *s
     _mm512_mask_storeu_epi32(idx, put, _mm512_maskz_compress_epi32(k, at));
     _mm512_mask_storeu_ps(score, put, _mm512_maskz_compress_ps(k, s));
     return (size_t)__builtin_popcount(k);
+}
+
+/* Sums of bytes in 16 bits: `all` adds whole pairs of bytes, `high` the upper byte of each, so that
+ * the lower one's sum is all - 256 * high. */
+typedef struct sums2 {
+    __m512i all, high;
+} sums2;
+
+INLINE void add_bytes(sums2 *s, __m512i r)
+{
+    s->all = _mm512_add_epi16(s->all, r);
+    s->high = _mm512_add_epi16(s->high, _mm512_srli_epi16(r, 8));
+}
+
+/* Sums of a block whose rows have gone to the two halves by turns. */
+INLINE void store_halves(sums2 s, uint16_t *sums)
+{
+    __m256i all =
+        _mm256_add_epi16(_mm512_castsi512_si256(s.all), _mm512_extracti64x4_epi64(s.all, 1));
+    __m256i high =
+        _mm256_add_epi16(_mm512_castsi512_si256(s.high), _mm512_extracti64x4_epi64(s.high, 1));
+    __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(high, 8));
+    __m256i a = _mm256_unpacklo_epi16(even, high), b = _mm256_unpackhi_epi16(even, high);
+    _mm256_store_si256((__m256i *)sums, _mm256_permute2x128_si256(a, b, 0x20));
+    _mm256_store_si256((__m256i *)(sums + 16), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
 /* Products of a query with the rows of a panel, as they are handed out: see panel_dots. */

@@ -112,7 +112,10 @@ static inline double scan_bound(const coded *c, const void *tables)
     for (size_t i = 0; i < c->n; i++) {
         rho = VQ_MAX(rho, vq_grid_rho(&shape, c->rows + i * c->cm.m, true));
     }
-    return 0.5 * (double)(rho * s->scale) * 4.0 * (double)shape.head + 1e-4;
+    uint32_t looked = 0; /* up, and how often it counts */
+    for (size_t r = 0; r < s->heads.nruns; r++)
+        looked += 4u * s->heads.runs[r].planes << s->heads.runs[r].shift;
+    return 0.5 * (double)(rho * s->heads.scale) * (double)looked + 1e-4;
 }
 
 #endif

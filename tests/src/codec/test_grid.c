@@ -361,7 +361,7 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
                 want[i] = plain[i] + bar.turn * (plain[i] - at.from + (centred ? bar.half : 0.0f)) +
                           at.width * sqrtf(width * width + noise);
             }
-            size_t n = s.cm.codec->scan_bars(&s.cm, vq_kernels_get(), t, blocks, NULL, N, &at,
+            size_t n = s.cm.codec->scan_bars(&s.cm, vq_kernels_get(), t, blocks, NULL, NULL, N, &at,
                                              want[7], scratch, idx, score, most);
             size_t left = 0;
             for (size_t i = 0; i < n; i++) {

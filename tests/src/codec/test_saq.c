@@ -256,6 +256,58 @@ Test(saq, bars_leave_out_what_they_should)
     }
 }
 
+/* Whatever the query, bytes hold the sums of a run, 16 bits that of all, and rounding is what is
+ * stated. */
+static void check_heads(const scene *s, const float *q, vq_arena *arena)
+{
+    const vq_grid_tables *t = s->cm.codec->prepare(&s->cm, vq_kernels_get(), q, arena);
+    const uint8_t *lut = t->heads.luts;
+    size_t planes = 0;
+    uint32_t all = 0;
+    for (size_t r = 0; r < t->heads.nruns; r++) {
+        uint32_t held[2] = {0, 0};
+        planes += t->heads.runs[r].planes;
+        for (size_t j = 0; j < 4 * (size_t)t->heads.runs[r].planes; j++, lut += 16) {
+            uint8_t most = 0;
+            for (size_t c = 0; c < 16; c++) most = VQ_MAX(most, lut[c]);
+            held[j / 2 % 2] += most;
+        }
+        cr_assert(held[0] <= 255 && held[1] <= 255, "run %zu: %u and %u", r, held[0], held[1]);
+        all += (held[0] + held[1]) << t->heads.runs[r].shift;
+    }
+    cr_assert_eq(planes, t->shape.head);
+    cr_assert_leq(all, UINT16_MAX);
+    cr_assert(t->heads.blunt >= 0.0f && isfinite(t->heads.low));
+}
+
+Test(saq, tables_of_any_query_fit)
+{
+    scene scenes[] = {scene_new(&vq_codec_saq, 256, 6.0, 300, 0.8),
+                      scene_new(&vq_codec_saq, 64, 1.0, 300, 0.1),
+                      scene_new(&vq_codec_rabitq, 992, 1.0, 300, 0.0)};
+    vq_arena arena;
+    vq_rng r;
+    vq_arena_init(&arena);
+    vq_rng_init(&r, test_seed(), 31);
+    for (size_t k = 0; k < VQ_COUNT(scenes); k++) {
+        scene *s = &scenes[k];
+        float *q = vq_alloc_f32(1, s->cm.d);
+        for (int it = 0; it < 60; it++) {
+            for (size_t j = 0; j < s->cm.d; j++) {
+                q[j] = (float)vq_rng_normal(&r);
+                if (it % 3 == 1) q[j] *= expf(4.0f * (float)vq_rng_normal(&r));
+                if (it % 3 == 2) q[j] = j == (size_t)it ? -1.0f : it % 2 ? 0.0f : 1.0f;
+                if (it == 0) q[j] = 0.0f;
+            }
+            vq_arena_reset(&arena);
+            check_heads(s, q, &arena);
+        }
+        vq_mem_free(q);
+        scene_end(s);
+    }
+    vq_arena_fini(&arena);
+}
+
 Test(saq, leading_bits_are_a_code)
 {
     scene s = scene_new(&vq_codec_saq, 256, 6.0, 400, 0.8);
@@ -287,7 +339,10 @@ Test(saq, leading_bits_are_a_code)
                 head += (double)q[j] * (double)p.head_step[j / 16] *
                         ((double)(codes[j] >> (bits - lead)) - middle);
         }
-        double bound = 0.5 * rho * (double)t->scale * 4.0 * (double)shape.head + 1e-4;
+        double bound = 1e-4;
+        for (size_t r = 0; r < t->heads.nruns; r++) /* half an entry of each table */
+            bound += 2.0 * rho * (double)t->heads.scale *
+                     (double)(t->heads.runs[r].planes << t->heads.runs[r].shift);
         cr_assert(fabs(rho * head - (double)score[i]) <= bound, "%g, not %g", (double)score[i],
                   rho * head);
     }

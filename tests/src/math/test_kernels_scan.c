@@ -155,6 +155,55 @@ Test(kernels_scan, pq8)
     for (int it = 0; it < 600; it++) check_scan(&r, it, EIGHT_BITS);
 }
 
+/* Runs of n planes at most, whose entries add up to as much as bytes hold. */
+static size_t any_runs(vq_rng *r, vq_plane_run *runs, size_t planes, uint8_t *lut)
+{
+    size_t n = 0;
+    for (size_t p = 0, count; p < planes; p += count, n++) {
+        count = 1 + vq_rng_below(r, VQ_MIN(planes - p, (size_t)20));
+        runs[n] = (vq_plane_run){(uint8_t)count, (uint8_t)vq_rng_below(r, 5)};
+        for (int h = 0; h < 2; h++) {
+            uint32_t left = 255;
+            for (size_t t = 2 * count; t-- > 0;) { /* the run's tables of this half */
+                uint8_t *table = lut + 64 * (p + t / 2) + 32 * (size_t)h + 16 * (t % 2);
+                uint32_t most = t == 0 ? left : (uint32_t)vq_rng_below(r, left + 1);
+                for (size_t c = 0; c < 16; c++) table[c] = (uint8_t)vq_rng_below(r, most + 1);
+                table[vq_rng_below(r, 16)] = (uint8_t)most;
+                left -= most;
+            }
+        }
+    }
+    return n;
+}
+
+Test(kernels_scan, planes)
+{
+    enum { MOST = 70 };
+    static uint16_t want_sums[MOST_BLOCKS * VQ_BLOCK];
+    vq_plane_run runs[MOST];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 27);
+    for (int it = 0; it < 600; it++) {
+        size_t planes = any_size(&r, MOST), nblocks = vq_rng_below(&r, MOST_BLOCKS);
+        size_t stride = (2 * planes + vq_rng_below(&r, 3)) * VQ_BLOCK;
+        uint8_t *lut = place(&ground_a, planes * 64, it);
+        uint8_t *codes = place(&ground_b, nblocks * stride, it);
+        uint16_t *got = place(&ground_c, nblocks * VQ_BLOCK * 2, it);
+        size_t nruns = any_runs(&r, runs, planes, lut);
+        fill_u8(&r, codes, nblocks * stride);
+        const uint8_t *ahead = it % 3 == 0 ? NULL : it % 3 == 1 ? codes + nblocks * stride : lut;
+        FOR_LEVELS(want, k)
+        {
+            memset(got, 0xee, nblocks * VQ_BLOCK * 2);
+            want->plane_scan(lut, runs, nruns, codes, NULL, nblocks, stride, want_sums);
+            k->plane_scan(lut, runs, nruns, codes, ahead, nblocks, stride, got);
+            cr_assert(nblocks == 0 || memcmp(want_sums, got, nblocks * VQ_BLOCK * 2) == 0,
+                      "%s, %zu planes nblocks=%zu (seed %llu)", k->isa, planes, nblocks,
+                      (unsigned long long)test_seed());
+        }
+    }
+}
+
 Test(kernels_scan, pq8_pairs)
 {
     vq_rng r;
