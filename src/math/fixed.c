@@ -74,6 +74,22 @@ void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t 
     *m = (vq_bytemat){.a = a, .step = step, .low = low, .rows = rows, .d = d, .stride = stride};
 }
 
+void vq_bytemat_level(const vq_bytemat *m, const float *x, void *memory)
+{
+    float *step = (float *)(void *)((uint8_t *)memory + m->rows * m->stride), *low = step + m->rows;
+    for (size_t i = 0; i < m->rows; i++, x += m->d) {
+        const uint8_t *a = m->a + i * m->stride;
+        double own = 0.0, along = 0.0;
+        for (size_t j = 0; j < m->d; j++) {
+            own += (double)x[j] * (double)x[j];
+            along += (double)x[j] * ((double)low[i] + (double)step[i] * (double)a[j]);
+        }
+        if (!(along > 0.5 * own)) continue; /* nothing, or nothing that bytes show */
+        step[i] = (float)((double)step[i] * own / along);
+        low[i] = (float)((double)low[i] * own / along);
+    }
+}
+
 void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x, float *out)
 {
     k->matvec_u8(m->a, m->rows, m->d, m->stride, x->x, m->step, m->low, x->unit, x->sum, out);

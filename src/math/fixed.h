@@ -33,6 +33,10 @@ size_t vq_bytemat_size(size_t rows, size_t d);
 /* Quantizes rows x d floats into memory, which m then points to. */
 void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t rows, size_t d,
                      void *memory);
+/* Stretches each row a little, until its product with the row of x that it stands for is that row's
+ * square.  What else bytes are off by is chance to each vector; but a row that is too long along
+ * itself makes all products of vectors that vary along it too large.  memory: as of make. */
+void vq_bytemat_level(const vq_bytemat *m, const float *x, void *memory);
 /* out[i] = row i times x. */
 void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *x, float *out);
 /* The same of n of the rows, which lie apart; room: vq_bytemat_some_size bytes, 64-byte aligned. */

@@ -121,6 +121,37 @@ Test(fixed, products_are_near)
     vq_mem_free(memory);
 }
 
+/* Rows are right along themselves, and as near as bytes are otherwise. */
+Test(fixed, level_rows_have_their_length)
+{
+    enum { ROWS = 40, D = 77 };
+    static float a[ROWS * D];
+    vq_bytemat m;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 7);
+    fill_normal(&r, a, ROWS * D);
+    for (size_t j = 0; j < D; j++) {
+        a[5 * D + j] = 2.5f; /* no range at all */
+        a[6 * D + j] = 0.0f;
+        a[7 * D + j] *= 1e-30f;
+        a[8 * D + j] = j == 3 ? 1.0f : 0.0f;
+    }
+    void *memory = vq_mem_alloc(vq_bytemat_size(ROWS, D), 1);
+    vq_bytemat_make(&m, vq_kernels_get(), a, ROWS, D, memory);
+    vq_bytemat_level(&m, a, memory);
+    for (size_t i = 0; i < ROWS; i++) {
+        double own = 0.0, along = 0.0;
+        for (size_t j = 0; j < D; j++) {
+            double x = (double)a[i * D + j];
+            double is = (double)m.low[i] + (double)m.step[i] * m.a[i * m.stride + j];
+            cr_assert(fabs(is - x) <= (double)m.step[i] + 1e-3 * fabs(x), "row %zu", i);
+            own += x * x, along += x * is;
+        }
+        cr_assert(fabs(along - own) <= 1e-5 * own, "row %zu: %g is not %g", i, along, own);
+    }
+    vq_mem_free(memory);
+}
+
 /* Two matrices in panels give what each gives. */
 Test(fixed, panels_of_two)
 {
