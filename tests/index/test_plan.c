@@ -117,6 +117,27 @@ Test(plan, what_is_asked_for_is_taken)
     cr_assert(p.model.nlist == 20 && strstr(p.model.why, "instead of 500") != NULL);
 }
 
+/* Short codes and those that rank alone lie in more lists. */
+Test(plan, lists_by_what_codes_are_for)
+{
+    static const struct {
+        const char *codec;
+        uint32_t bytes, train, store, times;
+    } cases[] = {
+        {"pq8", 48, VQ_TRAIN_KMEANS, VQ_I8, 2},         {"pq8", 48, VQ_TRAIN_DISTILL, VQ_I8, 2},
+        {"pq8", 48, VQ_TRAIN_DISTILL, VQ_ELEM_NONE, 4}, {"aq8", 48, VQ_TRAIN_DISTILL, VQ_I8, 4},
+        {"aq8", 48, VQ_TRAIN_KMEANS, VQ_I8, 2},         {"pq8", 16, VQ_TRAIN_KMEANS, VQ_I8, 6},
+        {"pq8", 16, VQ_TRAIN_DISTILL, VQ_I8, 6}};
+    for (size_t i = 0; i < VQ_COUNT(cases); i++) {
+        vq_plan p;
+        vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        o.codec = cases[i].codec, o.code_bytes = cases[i].bytes, o.metric = VQ_METRIC_IP;
+        o.train = cases[i].train, o.store = cases[i].store;
+        OK(vq_plan_make(&p, &o, 10000, 768, VQ_I8, &err));
+        cr_assert(p.model.nlist == 100 * cases[i].times, "%s, case %zu", p.model.why, i);
+    }
+}
+
 Test(plan, bytes_per_vector)
 {
     for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++)
