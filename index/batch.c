@@ -70,8 +70,8 @@ typedef struct piece {
     bool copies;   /* are wanted by any */
     size_t nparts; /* never more than blocks */
     member *parts;
-    float *factors, *bases; /* of each part: the least factor in it; the share of its list */
-    uint16_t *needed;       /* of each part: the least sum that counts */
+    float *least_factors, *bases; /* of each part; bases: the share of its list */
+    uint16_t *needed;             /* of each part: the least sum that counts */
     size_t nblocks;
     const uint8_t **blocks;
     uint32_t *part_of, *reached; /* of each block; blocks that hold a sum which counts */
@@ -90,7 +90,7 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, v
     VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
     p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
     p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
-    p->factors = vq_arena_take(arena, blocks, sizeof *p->factors);
+    p->least_factors = vq_arena_take(arena, blocks, sizeof *p->least_factors);
     p->bases = vq_arena_take(arena, blocks, sizeof *p->bases);
     p->needed = vq_arena_take(arena, blocks, sizeof *p->needed);
     p->part_of = vq_arena_take(arena, blocks, sizeof *p->part_of);
@@ -98,9 +98,10 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, v
     p->sums = vq_arena_take(arena, room, sizeof *p->sums);
     p->least = vq_arena_take(arena, blocks, sizeof *p->least);
     p->gathered = gathers ? vq_arena_take(arena, room, code) : NULL;
-    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->factors != NULL && p->bases != NULL &&
-                   p->needed != NULL && p->part_of != NULL && p->reached != NULL &&
-                   p->sums != NULL && p->least != NULL && (p->gathered != NULL || !gathers),
+    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->least_factors != NULL &&
+                   p->bases != NULL && p->needed != NULL && p->part_of != NULL &&
+                   p->reached != NULL && p->sums != NULL && p->least != NULL &&
+                   (p->gathered != NULL || !gathers),
                VQ_ENOMEM, "batch: %zu vectors", room);
 out:
     return rc;
@@ -111,10 +112,11 @@ static void set_least(const piece *p, const vq_seat *t, size_t who)
 {
     size_t block = 0;
     for (size_t i = 0; i < p->nparts; i++) p->bases[i] = p->parts[i].wishes[who].base;
-    p->w.s->model.codec->least(t->tables, t->pool.threshold, p->bases, p->factors, p->nparts,
+    p->w.s->model.codec->least(t->tables, t->pool.threshold, p->bases, p->least_factors, p->nparts,
                                p->needed);
     for (size_t i = 0; i < p->nparts; i++) {
         const member *m = &p->parts[i];
+        /* no sum is so large: a code has no more than 256 bytes */
         uint16_t needed = m->copies && t->copies.done == NULL ? UINT16_MAX : p->needed[i];
         for (uint32_t at = 0; at < m->part.n; at += VQ_BLOCK) p->least[block++] = needed;
     }
@@ -197,9 +199,10 @@ static void piece_add(piece *p, uint32_t list, uint32_t chunk)
         m.part.n = (uint32_t)VQ_MIN((size_t)(v->n - m.part.first), room);
         m.block = p->nblocks;
         m.factors = v->factors != NULL ? v->factors + m.part.first : NULL;
-        if (m.factors != NULL) p->w.k->minmax_f32(m.factors, m.part.n, &least, &largest);
+        if (m.factors != NULL && p->gathered != NULL)
+            p->w.k->minmax_f32(m.factors, m.part.n, &least, &largest);
         piece_blocks(p, m.part);
-        p->factors[p->nparts] = least;
+        p->least_factors[p->nparts] = least;
         p->parts[p->nparts++] = m;
         if (p->nblocks == most) piece_scan(p);
     }

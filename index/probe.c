@@ -229,12 +229,20 @@ static size_t choose_grouped(const vq_shard *s, const vq_kernels *k, const vq_qu
     return choose(s, k, x, nprobe, rows, n, scores, hits);
 }
 
-/* All lists, in no order: there is nothing to choose. */
+/* All lists that hold anything, in no order: there is nothing to choose.  One, if none does. */
 static void take_all(const vq_shard *s, vq_query *x, const float *scores)
 {
-    uint32_t n = s->model.nlist;
-    for (uint32_t l = 0; l < n; l++) x->lists[l] = (vq_hit){.score = scores[l], .id = l};
-    x->nlists = n;
+    const vq_vacant *v = &s->vacant;
+    uint32_t n = 0, past = 0; /* vacant ones rise, as these do */
+    for (uint32_t l = 0; l < s->model.nlist; l++) {
+        x->lists[n] = (vq_hit){.score = scores[l], .id = l};
+        if (past < v->n && v->lists[past] == l)
+            past++;
+        else
+            n++;
+        if (n == vq_shard_live(s)) break;
+    }
+    x->nlists = VQ_MAX(n, 1u);
     x->sorted = 0;
 }
 
@@ -246,7 +254,7 @@ void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_
     float *scores = x->rest != NULL ? x->rest : (float *)(void *)((char *)scratch + r.scores);
     vq_hit *hits = (vq_hit *)(void *)((char *)scratch + r.hits);
     size_t n = 0;
-    if (nprobe == m->nlist && !in_order && x->rest == NULL) {
+    if (nprobe == vq_shard_live(s) && !in_order && x->rest == NULL) {
         score(s, k, x, NULL, m->nlist, scratch, scores);
         take_all(s, x, scores);
         return;

@@ -30,6 +30,7 @@ typedef struct tile {
     bool few;              /* matches of a filter: all are scored, none scanned, no list probed */
     size_t n;              /* queries */
     size_t batch;          /* so many are scanned at once; 1: each alone */
+    size_t group;          /* so many are probed at once */
     vq_query *queries;     /* n */
     vq_reservoir *answers; /* n: the best k over all shards, id as handed out */
 } tile;
@@ -103,20 +104,20 @@ static uint32_t first_lists(const tile *t)
 static bool together(const tile *t)
 {
     const vq_shard *s = t->shard;
-    return t->batch > 1 && !t->few && s->brief.memory == NULL && first_lists(t) == s->model.nlist;
+    return t->batch > 1 && !t->few && s->brief.memory == NULL && first_lists(t) == vq_shard_live(s);
 }
 
 static vq_status probe_some(void *ctx, size_t task, int worker, vq_error *err)
 {
     vq_status rc = VQ_OK;
     tile *t = ctx;
-    size_t first = task * VQ_PROBE_TOGETHER;
+    size_t first = task * t->group;
     vq_arena *arena = &t->s->workers[worker];
     vq_arena_reset(arena);
     void *scratch = vq_arena_take(arena, vq_probe_together_scratch(&t->shard->model), 1);
     VQ_REQUIRE(scratch != NULL, VQ_ENOMEM, "search: %u lists", t->shard->model.nlist);
-    vq_queries_probe_all(t->shard, t->s->k, &t->queries[first],
-                         VQ_MIN(t->n - first, (size_t)VQ_PROBE_TOGETHER), scratch);
+    vq_queries_probe_all(t->shard, t->s->k, &t->queries[first], VQ_MIN(t->n - first, t->group),
+                         scratch);
 out:
     return rc;
 }
@@ -354,9 +355,9 @@ static vq_status search_shard(tile *t, vq_error *err)
                        (x->rest != NULL || !all),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
+    t->group = VQ_MIN((t->n + (size_t)threads - 1) / (size_t)threads, (size_t)VQ_PROBE_TOGETHER);
     if (together(t))
-        VQ_TRY(vq_team_run(threads, (t->n + VQ_PROBE_TOGETHER - 1) / VQ_PROBE_TOGETHER, probe_some,
-                           t, err));
+        VQ_TRY(vq_team_run(threads, (t->n + t->group - 1) / t->group, probe_some, t, err));
     else
         VQ_TRY(vq_team_run(threads, t->n, probe_task, t, err));
     uint32_t loaded = 0; /* lists of a query, all of whose lists are */

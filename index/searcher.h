@@ -188,9 +188,9 @@ size_t vq_probe_scratch(const vq_model *m);
 void vq_query_prepare(const vq_shard *s, const vq_kernels *k, vq_query *x, void *scratch);
 void vq_query_probe(const vq_shard *s, const vq_kernels *k, vq_query *x, uint32_t nprobe,
                     bool in_order, void *scratch);
-/* Both for n queries (VQ_PROBE_TOGETHER at most) that want all lists, in no order, of a shard
- * without a brief: matrices are read once for all of them.  scratch: vq_probe_together_scratch()
- * bytes. */
+/* Both for n queries (VQ_PROBE_TOGETHER at most) that want all lists that hold anything, in no
+ * order, of a shard without a brief: matrices are read once for all of them.  scratch:
+ * vq_probe_together_scratch() bytes. */
 enum { VQ_PROBE_TOGETHER = 8 };
 size_t vq_probe_together_scratch(const vq_model *m);
 void vq_queries_probe_all(const vq_shard *s, const vq_kernels *k, vq_query *x, size_t n,

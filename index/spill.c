@@ -70,18 +70,10 @@ out:
 
 /* ---- worth it? ---- */
 
-/* Neighbours are looked for among many rows: those among few lie farther, where copies seem to
- * bring less than they do.  Only the neighbours' lists count then, and what the lists hold of some
- * rows. */
-enum {
-    NEAR = 65536,
-    ROWS = 16384,
-    QUERIES = 256,
-    TRUE_TEN = 10,
-    GROUP = 32,
-    COLS = 1024,
-    ROOM = 64
-};
+/* Neighbours are looked for in the whole sample: those among few rows lie farther, where copies
+ * seem to bring more or less than they do.  Only the neighbours' lists count then, and what the
+ * lists hold of some rows. */
+enum { ROWS = 16384, QUERIES = 256, TRUE_TEN = 10, GROUP = 32, COLS = 1024, ROOM = 64 };
 #define RECALL .95
 
 typedef struct tally { /* by rank of a list, over all queries */
@@ -302,25 +294,20 @@ vq_status vq_spill_measure(const vq_model *m, const float *rows, size_t n, const
                            size_t nq, int threads, vq_spill_gain *gain, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t d = m->d_code, near = VQ_MIN(n, (size_t)NEAR), asked;
-    float *x = near < n ? thin_out(rows, n, near, d) : NULL, *q = NULL;
-    const float *among = near < n ? x : rows;
+    size_t d = m->d_code, asked = VQ_MIN(nq == 0 ? n : nq, (size_t)QUERIES);
+    float *q = nq == 0 ? thin_out(rows, n, asked, d) : thin_out(queries, nq, asked, d);
     gain_job j = {.m = m,
                   .k = vq_kernels_get(),
-                  .rows = among,
-                  .n = near,
-                  .some = VQ_MIN(near, (size_t)ROWS),
-                  .own = nq == 0};
-    asked = VQ_MIN(j.own ? near : nq, (size_t)QUERIES);
-    if (among != NULL)
-        q = j.own ? thin_out(among, near, asked, d) : thin_out(queries, nq, asked, d);
-    VQ_REQUIRE(q != NULL, VQ_ENOMEM, "copies: %zu rows of %zu dimensions", near, d);
-    j.queries = q;
-    j.nq = asked;
+                  .rows = rows,
+                  .n = n,
+                  .queries = q,
+                  .nq = asked,
+                  .own = nq == 0,
+                  .some = VQ_MIN(n, (size_t)ROWS)};
+    VQ_REQUIRE(q != NULL, VQ_ENOMEM, "copies: %zu queries of %zu dimensions", asked, d);
     VQ_TRY(measure(&j, threads, gain, err));
 out:
     gain_fini(&j);
-    vq_mem_free(x);
     vq_mem_free(q);
     return rc;
 }

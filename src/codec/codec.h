@@ -159,8 +159,8 @@ struct vq_codec {
                         float *score, float *most);
     /* Bytes at the front of a block that scan_bars reads; the rest is for score. */
     size_t (*front)(const vq_code_model *cm);
-    /* Asks the memory for what score will read of a slot, of tables that have lain about for some
-     * time.  NULL: it finds its way. */
+    /* Asks the memory for what score will read of a slot, and of tables that have lain about for
+     * some time.  NULL, both: score does without. */
     void (*fetch)(const vq_code_model *cm, const uint8_t *blocks, size_t slot);
     void (*fetch_tables)(const vq_code_model *cm, const void *tables);
     /* The error bar of scan's estimate, or of score's (whole: 1); NULL: the codec has none.  two:

@@ -3,6 +3,7 @@
  * 8-bit tables: Andre, Kermarrec and Le Scouarnec 2015. */
 #include "src/codec/pq.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -167,10 +168,12 @@ void vq_pq_least(const void *tables, float threshold, const float *base, const f
                  size_t n, uint16_t *least)
 {
     const vq_pq_tables *t = tables;
-    const float low = t->low, inv = 1.0f / t->scale, sizes = fabsf(threshold) + fabsf(low);
+    /* of the least scales the inverse is no number */
+    const float low = t->low, inv = fminf(1.0f / t->scale, FLT_MAX),
+                sizes = fabsf(threshold) + fabsf(low);
     for (size_t i = 0; i < n; i++) {
         float need = (threshold - low) + (factor[i] - base[i]);
-        /* what select_u16 rounds, and what is rounded here, is no more than twice all that */
+        /* what select_u16 rounds, and what is rounded here: seven units of 2^-24 at most */
         need -= (sizes + fabsf(base[i]) + fabsf(factor[i])) * 0x1p-20f;
         float sum = need * inv; /* of equal entries all sums are 0: reached or infinitely far */
         least[i] = (uint16_t)(sum > 0.0f ? VQ_MIN(sum, 65535.0f) : 0.0f);

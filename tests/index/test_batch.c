@@ -212,6 +212,44 @@ Test(batch, latency_is_for_a_given_nprobe)
     test_rmdir(dir);
 }
 
+/* Queries so small that the unit of their tables has no inverse among floats. */
+Test(batch, of_queries_of_almost_nothing)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *q = clusters(3, NQ, D);
+    for (size_t i = 0; i < (size_t)NQ * D; i++) q[i] *= 1e-38f;
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.codec = "pq8", o.metric = VQ_METRIC_IP, o.nlist = 23, o.store = VQ_ELEM_NONE;
+    build_clusters(path, 3, N, D, &o);
+    check_index(path, q, VQ_ALL, VQ_NONE, 10, o.codec);
+    vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Lists that have become empty are none of those that a search of all looks at. */
+Test(batch, beside_lists_that_hold_nothing)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = clusters(3, N, D), *q = clusters(3, NQ, D);
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.codec = "pq8", o.nlist = 23;
+    build(path, x, N, D, VQ_F32, &o);
+    uint64_t gone[N], left = 0;
+    vq_writer *w = NULL;
+    for (size_t i = 0; i < N; i++)
+        if (x[i * D] > 0.0f) gone[left++] = i;
+    OK(vq_writer_open(&w, path, NULL, &err));
+    OK(vq_writer_delete(w, gone, NULL, left, &err));
+    OK(vq_writer_commit(w, NULL, &err));
+    vq_writer_close(w);
+    check_index(path, q, VQ_ALL, VQ_NONE, 10, o.codec);
+    check_index(path, q, VQ_ALL, 25, 10, o.codec);
+    vq_mem_free(x), vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
+
 Test(batch, nothing_is_allocated_after_the_first)
 {
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
@@ -222,13 +260,16 @@ Test(batch, nothing_is_allocated_after_the_first)
         o.codec = vq_codecs[c]->name, o.force = 1;
         build_clusters(path, 3, N, D, &o);
         vq_index *ix = open_index(path);
-        vq_searcher *s = open_searcher(ix, VQ_ALL, 50);
-        for (int i = 0; i < 3; i++) search(s, q, NQ, 10, &a);
-        vq_mem_fail_after(1); /* none may happen: it would fail */
-        for (int i = 0; i < 3; i++) search(s, q, NQ, 10, &a);
-        cr_assert_eq(vq_mem_count(), 0, "%llu allocations", (unsigned long long)vq_mem_count());
-        vq_mem_fail_after(0);
-        vq_searcher_close(s);
+        vq_searcher *s;
+        for (int rows = 0; rows < 2; rows++) { /* queries are probed together by codes alone */
+            s = open_searcher(ix, VQ_ALL, rows != 0 ? 50 : VQ_NONE);
+            for (int i = 0; i < 3; i++) search(s, q, NQ, 10, &a);
+            vq_mem_fail_after(1); /* none may happen: it would fail */
+            for (int i = 0; i < 3; i++) search(s, q, NQ, 10, &a);
+            cr_assert_eq(vq_mem_count(), 0, "%llu allocations", (unsigned long long)vq_mem_count());
+            vq_mem_fail_after(0);
+            vq_searcher_close(s);
+        }
         vq_search_opts so = VQ_SEARCH_OPTS_INIT;
         so.nprobe = VQ_ALL, so.threads = 3, so.latency = 1;
         OK(vq_searcher_open(&s, ix, &so, &err));
