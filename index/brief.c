@@ -87,7 +87,7 @@ static vq_status turning_init(turning *t, const vq_model *m, const vq_kernels *k
     t->memory[0] = vq_mem_alloc(vq_bytemat_size(rows, m->d), 1);
     VQ_REQUIRE(t->memory[0] != NULL, VQ_ENOMEM, "searcher: %zu x %u bytes", rows, m->d);
     vq_bytemat_make(&t->first, k, matrix, rows, m->d, t->memory[0]);
-    vq_bytemat_level(&t->first, matrix, t->memory[0]);
+    if (m->codec->squares != NULL) vq_bytemat_level(&t->first, matrix, t->memory[0]);
     VQ_TRY(second_rows(t, m, &second, err));
     if (second > 0) VQ_TRY(make_second(t, k, matrix, second, err));
 out:

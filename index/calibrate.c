@@ -122,7 +122,8 @@ static double scale_of(const fit *f, bool rows)
     return count > 0 && sum > 0 ? sum / count : 1.0;
 }
 
-/* Expectations that never rise with gap or rank: what would make them is left out. */
+/* Expectations that never rise with gap or rank: what would make them is left out, and what floats
+ * do not hold (of gaps that are almost nothing). */
 static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -135,9 +136,9 @@ static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error
         vq_poisson_fit(&data, fixed, c);
         if (c[3] > 0)
             fixed[3] = 1;
-        else if (c[2] > 0)
+        else if (c[2] > 0 || !isfinite((float)(c[2] / (f.scale * f.scale))))
             fixed[2] = 1;
-        else if (c[2] == 0 && c[1] > 0)
+        else if ((c[2] == 0 && c[1] > 0) || !isfinite((float)(c[1] / f.scale)))
             fixed[1] = 1;
         else
             break;

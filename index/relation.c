@@ -9,7 +9,7 @@
 vq_rule vq_rule_of(const float abcd[4])
 {
     vq_rule r = {.a = abcd[0], .b = abcd[1], .c = abcd[2], .d = abcd[3], .turn = -INFINITY};
-    if (r.c < 0.0f) r.turn = r.b / (-2.0f * r.c);
+    if (r.c < 0.0f) r.turn = r.b / -2.0f / r.c;
     return r;
 }
 

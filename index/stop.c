@@ -185,9 +185,9 @@ static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_ar
 {
     float low = INFINITY, high = t->kth.worst;
     for (size_t i = 0; i < pool->n; i++) low = pool->scores[i] < low ? pool->scores[i] : low;
-    low = VQ_MAX(low, floor);
-    size_t above = reach(pool->scores, pool->n, high);
-    size_t open = reach(pool->scores, pool->n, low) - above; /* those of low or more, below high */
+    low = floor > low ? floor : low;
+    size_t above = reach(pool->scores, pool->n, high), open = reach(pool->scores, pool->n, low);
+    open = open > above ? open - above : 0; /* those of low or more, below high */
     for (int i = 0; i < HALVINGS && open > SORT_ROWS; i++) {
         float middle = low + (high - low) / 2;
         if (!(middle > low && middle < high)) break;

@@ -21,6 +21,7 @@ typedef struct planes {
     float (*most)[2]; /* n: what the largest entries of a half's tables add up to */
     vq_plane_run *runs;
     float top; /* the largest of most when planes have been halved */
+    float up;  /* what all is multiplied by, so that steps of bytes have an inverse */
     size_t n;
 } planes;
 
@@ -60,6 +61,18 @@ static void halve(planes *to, float limit)
     }
 }
 
+/* Of products that are almost nothing all are multiplied by a power of two; of such that are no
+ * numbers (a model that is none) the planes tell nothing. */
+static void scale_up(planes *to)
+{
+    to->up = to->top < 0x1p-60f ? 0x1p60f : isfinite(to->top) ? 1.0f : 0.0f;
+    to->top = to->up > 0.0f ? to->top * to->up : 0.0f;
+    for (size_t i = 0; i < 2 * to->n; i++) {
+        float *most = &to->most[i / 2][i % 2];
+        *most = to->up > 0.0f ? *most * to->up : 0.0f;
+    }
+}
+
 /* What bits add: G numbers a plane.  One plane more, which nobody has, holds what a half holds at
  * most, so that this is what a byte stands for. */
 static void lay_out(const planes *from, const vq_grid_tables *t, const vq_grid_params *p,
@@ -71,6 +84,10 @@ static void lay_out(const planes *from, const vq_grid_tables *t, const vq_grid_p
         for (unsigned b = (unsigned)p->head_bits[g]; b-- > 0; x += G, run++) {
             float step = p->head_step[g] * (float)(1u << b) / (float)(1u << run->shift);
             for (size_t i = 0; i < G; i++) x[i] = step * q[g * G + i];
+            for (size_t i = 0; from->up != 1.0f && i < G; i++)
+                x[i] = from->up > 0.0f
+                           ? (float)((double)step * (double)q[g * G + i] * (double)from->up)
+                           : 0.0f;
         }
     memset(x, 0, (size_t)(end - x + G) * sizeof *x);
     *end = from->top * (255.0f / BYTE);
@@ -112,6 +129,7 @@ bool vq_grid_heads_make(vq_grid_tables *t, const vq_grid_params *p, const float 
     all.runs = vq_arena_take(arena, all.n, sizeof *all.runs);
     if (x == NULL || luts == NULL || all.most == NULL || all.runs == NULL) return false;
     halve(&all, look_at(&all, t, p, q));
+    scale_up(&all);
     lay_out(&all, t, p, q, x);
     h->scale = k->subset_luts(x, (all.n + 1) * NIBBLES, luts, &unused);
     for (size_t i = 0; i < all.n; i++) {
@@ -123,10 +141,11 @@ bool vq_grid_heads_make(vq_grid_tables *t, const vq_grid_params *p, const float 
     }
     /* Sums are counted from what they are on the average over all codes, which stands for 0:
      * entries stand above the least of their table, and of small ones most are rounded to it. */
+    h->nruns = join(&all, h->scale);
+    if (all.up > 0.0f) h->scale /= all.up;
     h->low = -h->scale / 16.0f * entries;
     h->blunt = h->scale * h->scale / 12.0f * NIBBLES * squares;
     h->luts = luts;
-    h->nruns = join(&all, h->scale);
     h->runs = all.runs;
     return true;
 }
@@ -136,7 +155,7 @@ void vq_grid_heads_scan(const vq_code_model *cm, const vq_kernels *k, const vq_g
 {
     size_t block = VQ_BLOCK * (size_t)cm->m, at = VQ_BLOCK * (size_t)t->shape.at;
     size_t front = at + VQ_BLOCK * (size_t)t->shape.factors;
-    for (size_t b = 0; ahead != NULL && b < n / VQ_BLOCK; b++) /* planes come on the way */
+    for (size_t b = 0; ahead != NULL && b * VQ_BLOCK < n; b++) /* planes come on the way */
         for (size_t i = at; i < front; i += VQ_CACHELINE) VQ_PREFETCH(ahead + b * block + i);
     k->plane_scan(t->heads.luts, t->heads.runs, t->heads.nruns, blocks, ahead,
                   (n + VQ_BLOCK - 1) / VQ_BLOCK, block, sums);

@@ -467,10 +467,9 @@ static size_t scan(const vq_code_model *cm, const vq_kernels *k, const void *tab
     return kept;
 }
 
-static bool asks(const vq_kernels *k)
+static bool asks(const vq_kernels *k) /* as plane_scan does */
 {
-    (void)k;
-    return true;
+    return (k->needs & VQ_CPU_AVX2) != 0;
 }
 
 static size_t front(const vq_code_model *cm)

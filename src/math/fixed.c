@@ -61,12 +61,18 @@ size_t vq_bytemat_size(size_t rows, size_t d)
     return bytes;
 }
 
+/* Behind the bytes: steps, then lows. */
+static float *steps_in(void *memory, size_t rows, size_t d)
+{
+    return (float *)(void *)((uint8_t *)memory + rows * stride_of(d));
+}
+
 void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t rows, size_t d,
                      void *memory)
 {
     size_t stride = stride_of(d);
     uint8_t *a = memory;
-    float *step = (float *)(void *)(a + rows * stride), *low = step + rows;
+    float *step = steps_in(memory, rows, d), *low = step + rows;
     for (size_t i = 0; i < rows; i++, x += d) {
         vq_bytes_make(k, x, d, a + i * stride, &step[i], &low[i]);
         memset(a + i * stride + d, 0, stride - d);
@@ -76,7 +82,7 @@ void vq_bytemat_make(vq_bytemat *m, const vq_kernels *k, const float *x, size_t 
 
 void vq_bytemat_level(const vq_bytemat *m, const float *x, void *memory)
 {
-    float *step = (float *)(void *)((uint8_t *)memory + m->rows * m->stride), *low = step + m->rows;
+    float *step = steps_in(memory, m->rows, m->d), *low = step + m->rows;
     for (size_t i = 0; i < m->rows; i++, x += m->d) {
         const uint8_t *a = m->a + i * m->stride;
         double own = 0.0, along = 0.0;

@@ -200,8 +200,8 @@ typedef struct vq_panel_scale {
     /* pq4_scan of planes of bits, a plane four codes (64 bytes of a block, 64 of lut), where sums \
      * come run by run: what a run's planes add up to counts 1 << shift times.  Entries of a run   \
      * add up to 255 at most in each half of planes, the largest of each table taken.  As many     \
-     * blocks at ahead, stride bytes apart, may be asked for on the way (never read); NULL: none   \
-     */                                                                                            \
+     * blocks at ahead, stride bytes apart, may be asked for on the way (never read); NULL: none.  \
+     * lut is 64-byte, codes and sums are 32-byte aligned, stride a multiple of 32 */              \
     K(void, plane_scan,                                                                            \
       (const uint8_t *lut, const vq_plane_run *runs, size_t nruns, const uint8_t *codes,           \
        const uint8_t *ahead, size_t nblocks, size_t stride, uint16_t *restrict sums))              \

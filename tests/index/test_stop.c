@@ -83,3 +83,29 @@ Test(stop, rows)
     }
     vq_arena_fini(&arena);
 }
+
+/* Scores that are no numbers to subtract: whatever is left, the best are. */
+Test(stop, rows_of_infinite_scores)
+{
+    static const float cases[][3] = {{INFINITY, INFINITY, 1}, {INFINITY, 2, 1}, {1, 2, -INFINITY}};
+    vq_arena arena = {0};
+    for (size_t c = 0; c < VQ_COUNT(cases); c++) {
+        float scores[3], heap[1];
+        uint64_t places[3] = {0, 1, 2};
+        vq_effort e = {.k = 1, .exact = true, .gap = INFINITY};
+        e.rows = vq_rule_of((const float[4]){1.0f, 0.0f, 0.0f, -0.1f});
+        vq_stop t = {.k = vq_kernels_get(), .effort = &e, .unit = 1.0f};
+        vq_pool pool = {.scores = scores, .places = places, .n = 3, .keep = 3};
+        memcpy(scores, cases[c], sizeof scores);
+        vq_kth_init(&t.kth, heap, 1);
+        for (size_t i = 0; i < 3; i++) vq_kth_push(&t.kth, scores[i]);
+        vq_arena_reset(&arena);
+        cr_assert(vq_stop_rows(&t, &pool, &arena));
+        cr_assert(pool.n >= 1 && pool.n <= 3);
+        float best = fmaxf(cases[c][0], cases[c][1]);
+        bool there = false;
+        for (size_t i = 0; i < pool.n; i++) there |= scores[i] == best;
+        cr_assert(there, "case %zu", c);
+    }
+    vq_arena_fini(&arena);
+}
