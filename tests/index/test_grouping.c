@@ -263,7 +263,7 @@ static size_t astray(const vq_model *m, const float *x, size_t n, size_t block, 
 
 /* Who adds a few rows looks at all lists; who adds many, at once or one by one, finds nearly all
  * nearest lists among the groups: of these rows, most of which lie outside of all that a build has
- * seen, up to a thirtieth by the seed go to another list that is about as near. */
+ * seen, up to a thirtieth go to another list. */
 Test(grouping, few_rows_and_many, .timeout = 300)
 {
     enum { MANY = 3000, SINGLE = 600, FEW = 4 };
