@@ -136,8 +136,9 @@ static int build(const build_args *a, const char *input, vq_source *src, const l
 static int check_written(const build_args *a, const char *input, const char *option,
                          const char *path)
 {
-    const char *const others[] = {input,      a->ids,           a->output, a->log,
-                                  a->teacher, a->teacher_cache, a->qrels,  a->query_ids};
+    const char *const others[] = {input,    a->ids,       a->output,
+                                  a->log,   a->teacher,   a->teacher_cache,
+                                  a->qrels, a->query_ids, a->model};
     bool other = false;
     if (path == NULL) return CLI_DONE;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)

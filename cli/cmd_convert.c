@@ -17,7 +17,7 @@ typedef struct convert_args {
 #define AT(field) offsetof(convert_args, field)
 
 const opt convert_opts[] = {
-    {"scale", 0, OPT_REAL, "X", AT(scale), 0, 1u << 30, NULL,
+    {"scale", 0, OPT_ABOVE, "X", AT(scale), 0, 1u << 30, NULL,
      "multiply by X before rounding to i8 or u8; default: do not"},
     {"skip-bad", 0, OPT_FLAG, NULL, AT(skip_bad), 0, 0, NULL,
      "leave rows with NaN or infinities out, and count them, instead of refusing them"},

@@ -108,8 +108,9 @@ int cmd_gt(const cmd *self, int argc, char **argv)
     if (a.output == NULL) return fail(CLI_USAGE, "-o FILE is missing: which file to write?");
     if (!ends_with(a.output, ".ibin") && !ends_with(a.output, ".ivecs"))
         return fail(CLI_USAGE, "-o %s: the name must end in .ibin or .ivecs", a.output);
-    if (same_file(rest[0], a.output) || same_file(rest[1], a.output))
-        return fail(CLI_USAGE, "%s is both input and output", a.output);
-    code = output_folder(a.output);
+    const char *const files[] = {rest[0], rest[1], a.ids};
+    code = check_output(a.output, files, sizeof files / sizeof *files);
+    if (code == CLI_DONE) code = check_dashes(files, sizeof files / sizeof *files);
+    if (code == CLI_DONE) code = output_folder(a.output);
     return code == CLI_DONE ? gt(&a, rest[0], rest[1]) : code;
 }

@@ -323,6 +323,17 @@ static int check_bounds(search_args *a)
     return CLI_DONE;
 }
 
+/* Files that are read: the indexes and queries, and what options name. */
+static int check_files(const search_args *a, char **operands, int n)
+{
+    const char *const files[] = {a->allow, a->deny, a->query_ids, operands[n - 1]};
+    int code = check_dashes(files, sizeof files / sizeof *files);
+    if (code == CLI_DONE) code = check_output(a->output, files, sizeof files / sizeof *files);
+    for (int i = 0; i < n && code == CLI_DONE; i++)
+        code = check_output(a->output, (const char *const[]){operands[i]}, 1);
+    return code;
+}
+
 int cmd_search(const cmd *self, int argc, char **argv)
 {
     search_args a = {.effort = {.recall = RECALL_NOT_GIVEN},
@@ -349,6 +360,8 @@ int cmd_search(const cmd *self, int argc, char **argv)
         return fail(CLI_USAGE, "--relevance is for the formats text, tsv and jsonl");
     if (a.payload && a.format != ANSWERS_TEXT && a.format != ANSWERS_JSONL)
         return fail(CLI_USAGE, "--payload is for the formats text and jsonl");
+    code = check_files(&a, rest, nrest);
+    if (code != CLI_DONE) return code;
     if (a.like != NULL) return search(&a, rest, nrest, NULL);
     if (nrest < 2)
         return fail(CLI_USAGE, "which queries? usage: vq search %s, or --like ID", self->synopsis);

@@ -132,6 +132,15 @@ bool same_file(const char *a, const char *b)
     return same;
 }
 
+int check_output(const char *output, const char *const *files, size_t n)
+{
+    if (output == NULL || strcmp(output, "-") == 0) return CLI_DONE;
+    for (size_t i = 0; i < n; i++)
+        if (files[i] != NULL && same_file(files[i], output))
+            return fail(CLI_USAGE, "%s is both input and output", output);
+    return CLI_DONE;
+}
+
 int check_dashes(const char *const *files, size_t n)
 {
     size_t dashes = 0;

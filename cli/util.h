@@ -31,6 +31,9 @@ typedef struct page_faults { /* of this process: pages found in memory, and read
 page_faults faults_since(page_faults before); /* {0}: since it began */
 uint32_t processors(void);                    /* that this process may run on; at least 1 */
 bool same_file(const char *a, const char *b); /* are one, or would be if they were there */
+/* Is the output (NULL or "-": standard output) none of n files that are read (NULL: not given)?  An
+ * exit code. */
+int check_output(const char *output, const char *const *files, size_t n);
 /* Standard input can be read once: is "-" at most one of n files (NULL: not given)?  An exit code.
  */
 int check_dashes(const char *const *files, size_t n);

@@ -92,7 +92,8 @@ static const char *teacher_option(const vq_build_opts *o)
 static const char *hindrance(const vq_model *m)
 {
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
-    return !m->codec->axes ? "this codec: ask for pq4, pq8, aq8 or saq"
+    return !m->codec->axes ? "this codec, which is what fewer than 2,048 vectors or 16 "
+                             "dimensions get: ask for pq4, pq8, aq8 or saq"
            : !learnt       ? "this rotation: ask for pca or opq"
                            : NULL;
 }

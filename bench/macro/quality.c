@@ -143,6 +143,10 @@ static void read_arguments(arguments *a, int argc, char **argv)
     }
     if (optind != argc || d->base == NULL || d->queries_path == NULL || d->metric == 0)
         show_usage();
+    size_t i = 0;
+    while (i < a->nmethods && strcmp(a->methods[i]->name, a->against) != 0) i++;
+    if (i == a->nmethods)
+        fprintf(stderr, "quality: %s is none of --methods: nothing is compared\n", a->against);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------ */

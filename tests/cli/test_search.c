@@ -67,6 +67,24 @@ static void read_tsv(answer want[NQ][K])
     test_run_fini(&r);
 }
 
+/* What is read is not written over. */
+Test(search, to_a_file_that_is_read)
+{
+    DONE(dir, "cp b.vq kept.vq; cp q.fbin kept.fbin; seq 0 9 >some");
+    REFUSED(dir, 2, "b.vq is both input and output", "\"$VQ\" search b.vq q.fbin -o b.vq");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" search b.vq q.fbin -o ./b.vq");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" search b.vq q.fbin -o q.fbin");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" search b.vq --like 3 -o b.vq");
+    REFUSED(dir, 2, "both input and output", "\"$VQ\" search b.vq q.fbin --deny some -o some");
+    REFUSED(dir, 2, "both input and output",
+            "\"$VQ\" search b.vq q.fbin --query-ids q.ids -o q.ids");
+    REFUSED(dir, 2, "another part", "\"$VQ\" build b1.fbin --model b.vq -o b.vq --force");
+    REFUSED(dir, 2, "can be one of the files only", "\"$VQ\" search b.vq - --allow - <q.fbin");
+    REFUSED(dir, 2, "can be one of the files only", "\"$VQ\" gt - - -o t.ibin <q.fbin");
+    DONE(dir, "cmp b.vq kept.vq && cmp q.fbin kept.fbin && seq 0 9 | cmp - some");
+    DONE(dir, "\"$VQ\" search b.vq q.fbin -o - | grep -q .");
+}
+
 /* All within a bound: as many of the best as lie there. */
 Test(search, within, .timeout = 60)
 {
