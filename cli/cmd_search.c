@@ -329,8 +329,8 @@ static int check_files(const search_args *a, char **operands, int n)
     const char *const files[] = {a->allow, a->deny, a->query_ids, operands[n - 1]};
     int code = check_dashes(files, sizeof files / sizeof *files);
     if (code == CLI_DONE) code = check_output(a->output, files, sizeof files / sizeof *files);
-    for (int i = 0; i < n && code == CLI_DONE; i++)
-        code = check_output(a->output, (const char *const[]){operands[i]}, 1);
+    if (code == CLI_DONE)
+        code = check_output(a->output, (const char *const *)operands, (size_t)n - 1);
     return code;
 }
 

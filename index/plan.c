@@ -88,14 +88,15 @@ static const char *teacher_option(const vq_build_opts *o)
                                     : NULL;
 }
 
-/* What keeps queries from teaching; NULL: nothing. */
-static const char *hindrance(const vq_model *m)
+/* What keeps queries from teaching; NULL: nothing.  chosen: the codec is auto's choice. */
+static const char *hindrance(const vq_model *m, bool chosen)
 {
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
-    return !m->codec->axes ? "this codec, which is what fewer than 2,048 vectors or 16 "
-                             "dimensions get: ask for pq4, pq8, aq8 or saq"
-           : !learnt       ? "this rotation: ask for pca or opq"
-                           : NULL;
+    if (m->codec->axes) return learnt ? NULL : "this rotation: ask for pca or opq";
+    return chosen
+               ? "this codec, which auto takes where vectors or dimensions are few: ask for pq4, "
+                 "pq8, aq8 or saq"
+               : "this codec: ask for pq4, pq8, aq8 or saq";
 }
 
 static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)
@@ -103,7 +104,9 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     vq_status rc = VQ_OK;
     vq_model *m = &p->model;
     bool given = o->nqueries > 0;
-    const char *no = hindrance(m), *of_distill = distill_option(o), *of_teacher = teacher_option(o);
+    bool chosen = o->codec == NULL || strcmp(o->codec, "auto") == 0;
+    const char *no = hindrance(m, chosen), *of_distill = distill_option(o),
+               *of_teacher = teacher_option(o);
     VQ_REQUIRE(o->train <= VQ_TRAIN_DISTILL, VQ_EINVAL, "train %u: there is no such way", o->train);
     VQ_REQUIRE(!given || o->queries != NULL, VQ_EINVAL, "train: queries is NULL");
     VQ_REQUIRE(o->loss == NULL || vq_loss_by_name(o->loss) != NULL, VQ_EINVAL,

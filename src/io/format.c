@@ -37,13 +37,6 @@ static size_t cut_ending(const char *path, size_t len, char ending[VQ_ENDING_MAX
 
 void vq_path_ending(const char *path, char ending[VQ_ENDING_MAX], bool *zst)
 {
-    const char *colon = vq_path_is_stdin(path) ? strchr(path, ':') : NULL;
-    char named[VQ_ENDING_MAX + 2] = ".";
-    if (colon != NULL) { /* "i8bin:-" */
-        if (colon - path < (ptrdiff_t)VQ_ENDING_MAX)
-            memcpy(named + 1, path, (size_t)(colon - path));
-        path = named;
-    }
     size_t len = cut_ending(path, strlen(path), ending);
     bool packed = strcmp(ending, "zst") == 0;
     if (packed) (void)cut_ending(path, len, ending);
@@ -99,6 +92,15 @@ static vq_status fail_unknown(const char *path, const uint8_t *bytes, size_t len
         path, length, start);
 }
 
+/* Of "i8bin:-", standard input, what precedes the colon. */
+static void input_ending(const char *path, char ending[VQ_ENDING_MAX])
+{
+    vq_path_ending(path, ending, NULL);
+    const char *colon = vq_path_is_stdin(path) ? strchr(path, ':') : NULL;
+    if (colon != NULL && colon - path < (ptrdiff_t)VQ_ENDING_MAX)
+        (void)snprintf(ending, VQ_ENDING_MAX, "%.*s", (int)(colon - path), path);
+}
+
 vq_status vq_format_detect(const vq_format **out, const char *path, vq_stream *stream,
                            vq_error *err)
 {
@@ -109,7 +111,7 @@ vq_status vq_format_detect(const vq_format **out, const char *path, vq_stream *s
     int score;
     const vq_format *rival;
     uint64_t size = vq_stream_size(stream);
-    vq_path_ending(path, ending, NULL);
+    input_ending(path, ending);
     VQ_TRY(vq_stream_peek(stream, &bytes, SNIFF_BYTES, &len, err));
     const vq_format *best = best_format(bytes, len, size, ending, &score, &rival);
     const vq_format *named = vq_format_by_name(ending);

@@ -30,11 +30,11 @@ extern const vq_format vq_format_fvecs, vq_format_bvecs, vq_format_fbin, vq_form
     vq_format_i8bin, vq_format_npy;
 
 /* A path's ending without a last .zst, in small letters: "fbin", or "" if there is none or it is
- * long.  *zst (may be NULL): there was a .zst.  Of "i8bin:-", standard input, what precedes the
- * colon. */
+ * long.  *zst (may be NULL): there was a .zst. */
 #define VQ_ENDING_MAX 16u
 void vq_path_ending(const char *path, char ending[VQ_ENDING_MAX], bool *zst);
-/* The format of a stream at its start; an error names what the file is instead. */
+/* The format of a stream at its start, which "i8bin:-" as its path tells; an error names what the
+ * file is instead. */
 vq_status vq_format_detect(const vq_format **out, const char *path, vq_stream *stream,
                            vq_error *err);
 /* What the first bytes say a foreign file is ("a gzip file"), or NULL. */

@@ -168,6 +168,7 @@ Test(convert, refused)
     vq_source *src = open_array(rows, 2, 2, VQ_F32), *none = open_array(rows, 0, 2, VQ_F32);
     expect_error(vq_convert(src, name, 0, NULL, &err), VQ_EINVAL, &err, "x.bin|.fvecs|.npy|.zst");
     expect_error(vq_convert(src, "-", 0, NULL, &err), VQ_EINVAL, &err, ".fvecs");
+    expect_error(vq_convert(src, "fbin:-", 0, NULL, &err), VQ_EINVAL, &err, ".fvecs");
     expect_error(vq_convert(src, "/no/folder/x.fbin", 0, NULL, &err), VQ_ENOENT, &err,
                  "/no/folder/x.fbin");
     expect_error(vq_convert(none, path, 0, NULL, &err), VQ_ECORRUPT, &err, "no rows");
