@@ -151,11 +151,9 @@ static int check_written(const build_args *a, const char *input, const char *opt
 
 int build_check(const build_args *a, const char *input, bool in_place)
 {
-    if (a->output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
-    if (!in_place && same_file(input, a->output))
-        return fail(CLI_USAGE, "%s is both input and output", input);
-    if (!a->force && access(a->output, F_OK) == 0)
-        return fail(CLI_USAGE, "%s exists; give --force to replace it", a->output);
+    int code = in_place ? CLI_DONE : check_output(a->output, &input, 1);
+    if (code == CLI_DONE) code = output_new(a->output, a->force);
+    if (code != CLI_DONE) return code;
     const char *files[] = {in_place ? NULL : input,
                            a->ids,
                            a->attached.tags,
@@ -165,7 +163,7 @@ int build_check(const build_args *a, const char *input, bool in_place)
                            a->qrels,
                            a->query_ids,
                            a->queries.n > 0 ? a->queries.at[0] : NULL};
-    int code = check_dashes(files, sizeof files / sizeof *files);
+    code = check_dashes(files, sizeof files / sizeof *files);
     if (code != CLI_DONE) return code;
     static const char log[] = "--log";
     const char *taught = a->log != NULL         ? log

@@ -22,7 +22,7 @@ const opt compact_opts[] = {
      "write to OUT; default: in the place of INDEX"},
     {"wait", 0, OPT_REAL, "S", AT(wait), 0, 86400, NULL,
      "in place: seconds to wait while somebody changes the index; default 10"},
-    {"force", 0, OPT_FLAG, NULL, AT(force), 0, 0, NULL, "replace OUT if it exists"},
+    {"force", 'f', OPT_FLAG, NULL, AT(force), 0, 0, NULL, "replace OUT if it exists"},
     {"quiet", 'q', OPT_FLAG, NULL, AT(quiet), 0, 0, NULL, "print errors only"},
     {NULL, 0, OPT_FLAG, NULL, 0, 0, 0, NULL, NULL}};
 
@@ -74,8 +74,6 @@ int cmd_compact(const cmd *self, int argc, char **argv)
     if (code >= 0) return code;
     if (a.output != NULL && same_file(rest[0], a.output))
         return fail(CLI_USAGE, "%s is both input and output; leave -o out", a.output);
-    if (a.output != NULL && !a.force && access(a.output, F_OK) == 0)
-        return fail(CLI_USAGE, "%s exists; give --force to replace it", a.output);
-    if (a.output != NULL) code = output_folder(a.output);
-    return a.output != NULL && code != CLI_DONE ? code : compact(&a, rest[0]);
+    code = a.output != NULL ? output_new(a.output, a.force) : CLI_DONE;
+    return code == CLI_DONE ? compact(&a, rest[0]) : code;
 }

@@ -30,8 +30,8 @@ int cmd_convert(const cmd *self, int argc, char **argv)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, 2, &rest, &nrest);
     if (code >= 0) return code;
-    if (same_file(rest[0], rest[1])) return fail(CLI_USAGE, "%s is both input and output", rest[1]);
-    code = output_folder(rest[1]);
+    code = check_output(rest[1], (const char *const *)rest, 1);
+    if (code == CLI_DONE) code = output_folder(rest[1]);
     if (code != CLI_DONE) return code;
     vq_error err = {0};
     vq_source *src = NULL;

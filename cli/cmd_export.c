@@ -122,9 +122,8 @@ int cmd_export(const cmd *self, int argc, char **argv)
         for (int j = 0; j < i; j++)
             if (files[j] != NULL && same_file(files[i], files[j]))
                 return fail(CLI_USAGE, "%s cannot hold two of what is to be written", files[i]);
-        if (same_file(rest[0], files[i]))
-            return fail(CLI_USAGE, "%s is both input and output", files[i]);
-        code = output_folder(files[i]);
+        code = check_output(files[i], (const char *const *)rest, 1);
+        if (code == CLI_DONE) code = output_folder(files[i]);
         if (code != CLI_DONE) return code;
     }
     vq_error err = {0};

@@ -87,10 +87,9 @@ int cmd_get(const cmd *self, int argc, char **argv)
     if (code >= 0) return code;
     if (a.tags + a.times + a.payload + (a.output != NULL) > 1)
         return fail(CLI_USAGE, "-o, --tags, --times and --payload exclude each other");
-    if (a.output != NULL && same_file(rest[0], a.output))
-        return fail(CLI_USAGE, "%s is both input and output", a.output);
-    if (a.output != NULL) code = output_folder(a.output);
-    if (a.output != NULL && code != CLI_DONE) return code;
+    code = check_output(a.output, (const char *const *)rest, 1);
+    if (code == CLI_DONE && a.output != NULL) code = output_folder(a.output);
+    if (code != CLI_DONE) return code;
     index_set set = {0};
     vq_searcher *s = NULL;
     float *rows = NULL;

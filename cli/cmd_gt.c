@@ -26,7 +26,7 @@ static const opt_word metrics[] = {
 const opt gt_opts[] = {
     {"output", 'o', OPT_TEXT, "FILE", AT(output), 0, 0, NULL,
      "what to write: .ibin (ids and scores) or .ivecs (ids); required"},
-    {"k", 'k', OPT_U32, "K", AT(k), 1, 1000000, NULL, "neighbours a query; default 100"},
+    {"k", 'k', OPT_U32, "K", AT(k), 1, 65536, NULL, "neighbours a query; default 100"},
     {"metric", 0, OPT_WORD, "l2|ip|cosine", AT(metric), 0, 0, metrics,
      "how vectors are compared; default l2"},
     {"ids", 0, OPT_TEXT, "FILE", AT(ids), 0, 0, NULL,

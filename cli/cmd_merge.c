@@ -92,9 +92,6 @@ int cmd_merge(const cmd *self, int argc, char **argv)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, INT_MAX, &rest, &nrest);
     if (code >= 0) return code;
-    if (a.output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
-    if (!a.force && access(a.output, F_OK) == 0)
-        return fail(CLI_USAGE, "%s exists; give --force to replace it", a.output);
-    code = output_folder(a.output);
+    code = output_new(a.output, a.force);
     return code == CLI_DONE ? merge(&a, rest, nrest) : code;
 }

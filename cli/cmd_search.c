@@ -17,7 +17,8 @@
 #define NO_BOUND   (-HUGE_VAL)
 
 typedef struct search_args {
-    const char *query_ids, *like, *output, *allow, *deny, *filter;
+    const char *query_ids, *output, *allow, *deny, *filter;
+    opt_texts like;
     effort effort;
     uint32_t k, threads, format;
     double min_score, max_distance; /* NO_BOUND: not given */
@@ -71,8 +72,8 @@ const opt search_opts[] = {
      "read all codes first, and keep them in memory; rows stay on the disk"},
     {"query-ids", 0, OPT_TEXT, "FILE", AT(query_ids), 0, 0, NULL,
      "ids of the queries, one a line; default: their row numbers, from 0"},
-    {"like", 0, OPT_TEXT, "ID", AT(like), 0, 0, NULL,
-     "take the stored vector of ID as the one query; then no QUERIES"},
+    {"like", 0, OPT_TEXTS, "ID", AT(like), 0, 0, NULL,
+     "take the stored vector of ID as a query, in place of QUERIES; may be given more than once"},
     {"allow", 0, OPT_TEXT, "FILE", AT(allow), 0, 0, NULL,
      "answer with these ids alone, one a line; still K of them, if there are as many"},
     {"deny", 0, OPT_TEXT, "FILE", AT(deny), 0, 0, NULL, "answer with none of these ids"},
@@ -208,20 +209,22 @@ static int search_file(const search_args *a, vq_searcher *s, queries *q, answers
     return code;
 }
 
-static int search_like(const search_args *a, vq_searcher *s, uint32_t d, answers *to)
+/* The stored vector of one id as a query. */
+static int search_like(const search_args *a, vq_searcher *s, const char *name, uint32_t d,
+                       answers *to)
 {
     vq_error err = {0};
     uint64_t id;
     float *row = xmalloc(d, sizeof *row);
     found f = found_new(a, 1);
-    vq_status rc = vq_id_find(s, a->like, &id, &err);
+    vq_status rc = vq_id_find(s, name, &id, &err);
     if (rc == VQ_OK) rc = vq_get(s, id, row, &err);
     int code = rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
     if (code == CLI_DONE && a->within) {
-        code = answer_within(a, s, row, a->like, to);
+        code = answer_within(a, s, row, name, to);
     } else if (code == CLI_DONE) {
         code = search_block(a, s, row, 1, &f);
-        if (code == CLI_DONE) code = add_block(a, to, a->like, &f, 0);
+        if (code == CLI_DONE) code = add_block(a, to, name, &f, 0);
     }
     free(row);
     found_free(&f);
@@ -295,7 +298,9 @@ static int search(search_args *a, char **paths, int count, const char *from)
         if (code == CLI_DONE) {
             to.payload = a->payload != 0;
             to.numbered = from != NULL && !q.named;
-            code = from != NULL ? search_file(a, s, &q, &to) : search_like(a, s, set.first.d, &to);
+            if (from != NULL) code = search_file(a, s, &q, &to);
+            for (size_t i = 0; i < a->like.n && code == CLI_DONE; i++)
+                code = search_like(a, s, a->like.at[i], set.first.d, &to);
             code = answers_close(&to, code);
         }
     }
@@ -352,7 +357,7 @@ int cmd_search(const cmd *self, int argc, char **argv)
                     "--latency needs --nprobe: by --recall a query decides list by list");
     code = check_bounds(&a);
     if (code != CLI_DONE) return code;
-    if (a.like != NULL && a.query_ids != NULL)
+    if (a.like.n > 0 && a.query_ids != NULL)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.allow != NULL && a.deny != NULL)
         return fail(CLI_USAGE, "--allow and --deny exclude each other");
@@ -362,7 +367,7 @@ int cmd_search(const cmd *self, int argc, char **argv)
         return fail(CLI_USAGE, "--payload is for the formats text and jsonl");
     code = check_files(&a, rest, nrest);
     if (code != CLI_DONE) return code;
-    if (a.like != NULL) return search(&a, rest, nrest, NULL);
+    if (a.like.n > 0) return search(&a, rest, nrest, NULL);
     if (nrest < 2)
         return fail(CLI_USAGE, "which queries? usage: vq search %s, or --like ID", self->synopsis);
     return search(&a, rest, nrest - 1, rest[nrest - 1]);

@@ -26,12 +26,8 @@ int copy_run(const cmd *self, int argc, char **argv, copy_fn fn)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 1, 1, &rest, &nrest);
     if (code >= 0) return code;
-    if (a.output == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
-    if (same_file(rest[0], a.output))
-        return fail(CLI_USAGE, "%s is both input and output", a.output);
-    if (!a.force && access(a.output, F_OK) == 0)
-        return fail(CLI_USAGE, "%s exists; give --force to replace it", a.output);
-    code = output_folder(a.output);
+    code = check_output(a.output, (const char *const *)rest, 1);
+    if (code == CLI_DONE) code = output_new(a.output, a.force);
     if (code != CLI_DONE) return code;
     vq_error err = {0};
     progress p;

@@ -56,6 +56,14 @@ int output_folder(const char *path)
     return code;
 }
 
+int output_new(const char *path, bool force)
+{
+    if (path == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
+    if (!force && access(path, F_OK) == 0)
+        return fail(CLI_USAGE, "%s exists; give --force to replace it", path);
+    return output_folder(path);
+}
+
 int output_open(output *o, const char *path)
 {
     *o = (output){.f = stdout};

@@ -4,6 +4,7 @@
 #ifndef VQ_CLI_OUTPUT_H
 #define VQ_CLI_OUTPUT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "src/io/format.h"
@@ -18,6 +19,9 @@ typedef struct output {
 const vq_format *output_format(const char *path);
 /* An exit code: can a file be made at path?  Asked before long work. */
 int output_folder(const char *path);
+/* The same of an index or a copy of one, which replaces no file unless forced.  path NULL: an
+ * error. */
+int output_new(const char *path, bool force);
 
 /* path NULL or "-": standard output.  Each returns an exit code, and has told what went wrong. */
 int output_open(output *o, const char *path);

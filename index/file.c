@@ -44,7 +44,8 @@ static vq_status map_file(vq_file *f, vq_error *err)
     vq_file_map *map = NULL;
     void *base;
     if (fstat(f->fd, &st) != 0) return vq_fail_errno(err, errno, "%s", f->path);
-    VQ_REQUIRE(S_ISREG(st.st_mode), VQ_EINVAL, "%s: not a regular file", f->path);
+    VQ_REQUIRE(S_ISREG(st.st_mode), VQ_EIO, "%s: not a file but a folder or a device, no vq index",
+               f->path);
     VQ_REQUIRE(st.st_size > 0, VQ_ECORRUPT, "%s: an empty file, no vq index", f->path);
     size_t bytes = (size_t)st.st_size, room = f->map == NULL ? bytes : 2 * bytes;
     if (f->map != NULL && bytes <= f->map->room) {

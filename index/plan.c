@@ -15,6 +15,7 @@
 
 enum {
     OPQ_MIN_N = 5000, /* below: principal axes alone */
+    FEW_N = 2048, /* below, every list is read anyway, and a list of a few rows takes its pages */
     OPQ_MAX_D = 2048, /* above: d^3 steps cost too much, a structured rotation serves */
     COPIES_MIN_N =
         10000, /* below: all codes are read in less time than the rest of a query takes */
@@ -168,12 +169,16 @@ static void choose_lists(vq_plan *p, const vq_build_opts *o)
          * query is answered soonest from fewer lists (sentences, taught pq8 of 48 bytes, recall
          * .99: 52 us from 2 times the square root, 64 us from 4 times). */
         bool alone = o->store == VQ_ELEM_NONE || m->codec->additive != 0;
-        unsigned times = m->codec->code_bytes(m->d, m->m) <= 20 ? 6
-                         : m->train != VQ_TRAIN_KMEANS && alone ? 4
-                                                                : 2;
+        unsigned times = n < FEW_N                                ? 1
+                         : m->codec->code_bytes(m->d, m->m) <= 20 ? 6
+                         : m->train != VQ_TRAIN_KMEANS && alone   ? 4
+                                                                  : 2;
         lists = (uint64_t)llround((double)times * sqrt((double)n));
         if (lists > n) lists = n;
-        vq_plan_note(p, "nlist %" PRIu64 ": %u times the square root of n", lists, times);
+        if (times == 1)
+            vq_plan_note(p, "nlist %" PRIu64 ": the square root of n", lists);
+        else
+            vq_plan_note(p, "nlist %" PRIu64 ": %u times the square root of n", lists, times);
     } else if (lists > n) {
         vq_plan_note(p, "nlist %" PRIu64 " instead of %" PRIu64 ": there are no more vectors", n,
                      lists);

@@ -82,7 +82,7 @@ static vq_status want(vq_store *st, vq_db db, vq_error *err)
 {
     int m = st->has[db] ? 0 : mdb_dbi_open(st->txn, vq_db_names[db], MDB_CREATE, &st->db[db]);
     st->has[db] = m == 0;
-    return m == 0 ? VQ_OK : vq_mdb_status(m, st->temp, err);
+    return m == 0 ? VQ_OK : vq_mdb_status(m, st->path, err);
 }
 
 static vq_status begin(vq_store *st, vq_error *err)
@@ -99,7 +99,7 @@ static vq_status begin(vq_store *st, vq_error *err)
     if (m == 0) m = mdb_txn_begin(st->env, NULL, 0, &st->txn);
     if (m != 0) {
         st->txn = NULL;
-        return vq_mdb_status(m, st->temp, err);
+        return vq_mdb_status(m, st->path, err);
     }
     for (vq_db db = 0; db < VQ_DB_COPIES; db++) VQ_TRY(want(st, db, err));
     st->dirty = 0;
@@ -111,7 +111,7 @@ static vq_status commit(vq_store *st, vq_error *err)
 {
     int m = mdb_txn_commit(st->txn);
     st->txn = NULL;
-    return m == 0 ? VQ_OK : vq_mdb_status(m, st->temp, err);
+    return m == 0 ? VQ_OK : vq_mdb_status(m, st->path, err);
 }
 
 static vq_status open_env(vq_store *st, vq_error *err)
@@ -125,7 +125,7 @@ static vq_status open_env(vq_store *st, vq_error *err)
         m = mdb_env_open(st->env, st->temp, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC | MDB_NORDAHEAD,
                          0644);
     if (m == 0) m = mdb_env_stat(st->env, &stat);
-    if (m != 0) return vq_mdb_status(m, st->temp, err);
+    if (m != 0) return vq_mdb_status(m, st->path, err);
     st->page = stat.ms_psize;
     st->room = TXN_BYTES;
     return VQ_OK;
@@ -199,9 +199,9 @@ vq_status vq_store_put(vq_store *st, vq_db db, const void *key, size_t key_len, 
     MDB_val k = {key_len, (void *)(uintptr_t)key}, v = {len, NULL};
     bool ordered = db >= VQ_DB_LISTS;
     int m = mdb_put(st->txn, st->db[db], &k, &v, MDB_RESERVE | (ordered ? MDB_APPEND : 0u));
-    VQ_REQUIRE(m != MDB_KEYEXIST, VQ_EINVAL, "%s: %s: keys out of order", st->temp,
+    VQ_REQUIRE(m != MDB_KEYEXIST, VQ_EINVAL, "%s: %s: keys out of order", st->path,
                vq_db_names[db]);
-    if (m != 0) return vq_mdb_status(m, st->temp, err);
+    if (m != 0) return vq_mdb_status(m, st->path, err);
     *room = v.mv_data;
 out:
     return rc;
@@ -285,7 +285,7 @@ vq_status vq_store_finish(vq_store *st, vq_error *err)
     mdb_env_close(st->env);
     st->env = NULL;
     if (fsync(st->lock) != 0) {
-        rc = vq_fail_errno(err, errno, "%s", st->temp);
+        rc = vq_fail_errno(err, errno, "%s", st->path);
         goto out;
     }
     VQ_TRY(move_in_place(st, err));

@@ -40,7 +40,7 @@ static vq_status make_temp(vq_out *o, vq_error *err)
         o->fd = open(o->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (o->fd >= 0 || errno != EEXIST) break;
     }
-    if (o->fd < 0) return vq_fail_errno(err, errno, "%s: cannot create it", o->temp);
+    if (o->fd < 0) return vq_fail_errno(err, errno, "%s: cannot create it", o->path);
     o->made = true;
     (void)flock(o->fd, LOCK_EX | LOCK_NB); /* tells the living from the dead who left such a file */
     return VQ_OK;
@@ -80,7 +80,7 @@ static vq_status flush(vq_out *o, vq_error *err)
     while (len > 0) {
         ssize_t n = write(o->fd, bytes, len);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return vq_fail_errno(err, errno, "%s: writing", o->temp);
+        if (n < 0) return vq_fail_errno(err, errno, "%s: writing", o->path);
         bytes += n;
         len -= (size_t)n;
     }
@@ -121,10 +121,10 @@ vq_status vq_out_commit(vq_out *o, vq_error *err)
     vq_status rc = VQ_OK;
     if (o->used > 0) VQ_TRY(flush(o, err));
     if (fsync(o->fd) != 0 && errno != EINVAL)
-        return vq_fail_errno(err, errno, "%s: writing", o->temp);
+        return vq_fail_errno(err, errno, "%s: writing", o->path);
     int closed = close(o->fd);
     o->fd = -1;
-    if (closed != 0) return vq_fail_errno(err, errno, "%s: writing", o->temp);
+    if (closed != 0) return vq_fail_errno(err, errno, "%s: writing", o->path);
     if (rename(o->temp, o->path) != 0)
         return vq_fail_errno(err, errno, "%s: renaming %s to it", o->path, o->temp);
     o->made = false;

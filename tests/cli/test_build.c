@@ -150,6 +150,14 @@ Test(build, wrong_input_leaves_nothing)
     PRINTS(dir, "0\n", "ls | grep -c 'o\\.vq' || true");
 }
 
+/* What failed is told by the name that was asked for, not by that of the file on the way to it. */
+Test(build, a_limit_of_file_sizes)
+{
+    REFUSED(dir, 3, "full.vq: ", "ulimit -f 8; \"$VQ\" build b.fbin -o full.vq");
+    REFUSED(dir, 3, "full.npy: ", "ulimit -f 8; \"$VQ\" convert b.fbin full.npy");
+    PRINTS(dir, "0\n", "ls | grep -c 'full' || true");
+}
+
 Test(build, a_folder_that_must_not_be_written)
 {
     if (geteuid() == 0) cr_skip_test("root may write everywhere");

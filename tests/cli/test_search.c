@@ -219,6 +219,8 @@ Test(search, nearest_of_a_stored_vector_is_itself)
            "\"$VQ\" search f.vq x.fbin -k 2 --format tsv");
     PRINTS(dir, "17\t1\t17\t0\n", "\"$VQ\" search f.vq --like 17 --format tsv");
     PRINTS(dir, "query 17\n", "\"$VQ\" search f.vq --like 17");
+    PRINTS(dir, "17\t1\t17\t0\n4\t1\t4\t0\n",
+           "\"$VQ\" search f.vq --like 17 --like 4 -k 1 --format tsv");
     REFUSED(dir, 1, "9999", "\"$VQ\" search f.vq --like 9999");
     REFUSED(dir, 1, "nosuch", "\"$VQ\" search f.vq --like nosuch");
 }

@@ -108,6 +108,17 @@ Test(tools, check)
     REFUSED(dir, 1, "cut.vq", "head -c 20000 b.vq >cut.vq; \"$VQ\" check cut.vq");
 }
 
+/* A folder in the place of a file is the same failure for every command. */
+Test(tools, folders)
+{
+    static const char *const with_one[] = {
+        "info .",          "check .",          "search . b.fbin", "search b.vq .",
+        "add b.vq .",      "tune .",           "convert . x.npy", "gt . b.fbin -o x.ibin",
+        "build . -o x.vq", "restore . -o x.vq"};
+    for (size_t i = 0; i < sizeof with_one / sizeof with_one[0]; i++)
+        REFUSED(dir, 3, "folder", "\"$VQ\" %s", with_one[i]);
+}
+
 /* Damage of any kind is exit code 1 with a message, never a crash. */
 Test(tools, check_finds_damage)
 {

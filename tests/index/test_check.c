@@ -196,7 +196,7 @@ Test(check, files_of_others)
     FAILS(VQ_EINVAL, vq_open(&ix, NULL, 0, &err));
     FAILS(VQ_EINVAL, vq_open(NULL, path, 0, &err));
     FAILS(VQ_EINVAL, vq_open(&ix, path, 1, &err));
-    FAILS(VQ_EINVAL, vq_open(&ix, dir, 0, &err));
+    FAILS(VQ_EIO, vq_open(&ix, dir, 0, &err));
     cr_assert_eq(problems_of(dir), UINT64_MAX);
     uint8_t *junk = vq_mem_calloc(3, 4096);
     static const struct {

@@ -135,6 +135,8 @@ Test(plan, lists_by_what_codes_are_for)
         o.train = cases[i].train, o.store = cases[i].store;
         OK(vq_plan_make(&p, &o, 10000, 768, VQ_I8, &err));
         cr_assert(p.model.nlist == 100 * cases[i].times, "%s, case %zu", p.model.why, i);
+        OK(vq_plan_make(&p, &o, 1600, 768, VQ_I8, &err));
+        cr_assert(p.model.nlist == 40 && p.model.nprobe == 40, "%s, case %zu", p.model.why, i);
     }
 }
 
