@@ -20,7 +20,7 @@
 #include "src/math/kernels.h"
 #include "vq/vq.h"
 
-enum { RUNS = 7, BYTES = 64 << 20 };
+enum { RUNS = 7, SHAPES = 8, BYTES = 64 << 20, STREAM = 256 << 20 };
 
 /* One slot at one shape.  `units` vectors or rows are done a call and `bytes` read. */
 typedef struct shape {
@@ -29,8 +29,9 @@ typedef struct shape {
 } shape;
 
 typedef struct memory {
-    uint8_t *in, *table; /* BYTES each: what is streamed, and what stays */
-    float *out;          /* BYTES */
+    uint8_t *in; /* STREAM bytes: what is streamed, from memory beyond any cache if all of it is */
+    uint8_t *table; /* BYTES: what stays */
+    float *out;     /* BYTES */
 } memory;
 
 typedef void (*bench_fn)(const vq_kernels *k, const memory *mem, shape *s);
@@ -443,8 +444,8 @@ static void bench_probe(const vq_kernels *k, const memory *mem, shape *s)
 typedef struct slot {
     const char *name;
     bench_fn fn;
-    bool floats; /* streams finite floats (else random bytes) */
-    shape shapes[6];
+    bool floats;          /* streams finite floats (else random bytes) */
+    shape shapes[SHAPES]; /* up to the first without n */
 } slot;
 
 /* clang-format off */
@@ -488,7 +489,7 @@ static const slot slots[] = {
     { "kth_f32", bench_kth, true, { { .n = 100, .d = 300 }, { .n = 100, .d = 1024 } } },
     { "pq_nearest K=16", bench_nearest16, true, { { .n = 100, .m = 192, .d = 768 }, { .n = 100, .m = 64, .d = 256 } } },
     { "pq_nearest K=256", bench_nearest256, true, { { .n = 1, .m = 32, .d = 256 }, { .n = 256, .m = 1, .d = 5 }, { .n = 256, .m = 32, .d = 768 }, { .n = 256, .m = 32, .d = 256 }, { .n = 256, .m = 96, .d = 192 } } },
-    { "pq8_scan", bench_pq8, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 }, { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 } } },
+    { "pq8_scan", bench_pq8, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 }, { .n = 262144, .m = 32 }, { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 131072, .m = 64 } } },
     { "pq8_pairs", bench_pairs, false, { { .n = 7, .m = 32 }, { .n = 100, .m = 32 }, { .n = 4000, .m = 32 } } },
     { "pq8_gathered x64", bench_gathered, false, { { .n = 24, .m = 32, .d = 24 }, { .n = 4000, .m = 32, .d = 24 }, { .n = 4000, .m = 64, .d = 12 } } },
     { "pq4_scan", bench_pq4, false, { { .n = 7, .m = 64 }, { .n = 100, .m = 64 }, { .n = 4000, .m = 64 }, { .n = 7, .m = 192 }, { .n = 100, .m = 192 }, { .n = 4000, .m = 192 } } },
@@ -557,9 +558,9 @@ static void fill(memory *mem, bool floats, bool finite_f16)
     vq_rng_init(&r, 1, 0);
     float *f = (float *)mem->in, *t = (float *)mem->table;
     uint64_t *u = (uint64_t *)mem->in;
-    for (size_t i = 0; i < BYTES / 8 && !floats; i++)
+    for (size_t i = 0; i < STREAM / 8 && !floats; i++)
         u[i] = vq_rng_u64(&r) & (finite_f16 ? 0xbfffbfffbfffbfffu : UINT64_MAX);
-    for (size_t i = 0; i < BYTES / 4 && floats; i++) f[i] = (float)(2.0 * vq_rng_f64(&r) - 1.0);
+    for (size_t i = 0; i < STREAM / 4 && floats; i++) f[i] = (float)(2.0 * vq_rng_f64(&r) - 1.0);
     for (size_t i = 0; i < BYTES / 4; i++) t[i] = (float)(2.0 * vq_rng_f64(&r) - 1.0);
 }
 
@@ -592,10 +593,10 @@ static void print_cpu(void)
 static void report(const char *isa, const slot *b, const memory *mem)
 {
     const vq_kernels *k = vq_kernels_named(isa);
-    for (size_t i = 0; k != NULL && i < 6 && b->shapes[i].n > 0; i++) {
+    for (size_t i = 0; k != NULL && i < SHAPES && b->shapes[i].n > 0; i++) {
         shape s = b->shapes[i], plain;
         timing t = measure(b->fn, k, mem, &s);
-        plain = (shape){.n = s.bytes < BYTES ? s.bytes : BYTES};
+        plain = (shape){.n = s.bytes < STREAM ? s.bytes : STREAM};
         timing bound = measure(read_plain, k, mem, &plain);
         double gbs = (double)s.bytes / (double)s.units / t.ns;
         printf("%s\t%s\tn=%zu m=%zu d=%zu\t%.3f\t%.3f\t%.2f\t%.2f\t%.2f\n", isa, b->name, s.n, s.m,
@@ -606,7 +607,7 @@ static void report(const char *isa, const slot *b, const memory *mem)
 
 int main(int argc, char **argv)
 {
-    memory mem = {vq_mem_alloc(BYTES, 1), vq_mem_alloc(BYTES, 1), vq_mem_alloc(BYTES, 1)};
+    memory mem = {vq_mem_alloc(STREAM, 1), vq_mem_alloc(BYTES, 1), vq_mem_alloc(BYTES, 1)};
     if (mem.in == NULL || mem.table == NULL || mem.out == NULL) {
         (void)fprintf(stderr, "vq_micro: out of memory\n");
         return 1;
