@@ -47,7 +47,7 @@ INLINE void plane_group(const uint8_t *lut, const vq_plane_run *runs, size_t nru
             for (int g = 0; g < blocks; g++) {
                 __m512i code = _mm512_loadu_si512(codes + (size_t)g * stride);
                 __m512i upper = _mm512_and_si512(_mm512_srli_epi16(code, 4), mask);
-                _mm_prefetch(ahead + (size_t)g * stride, _MM_HINT_T0);
+                _mm_prefetch(ahead + (size_t)g * stride, _MM_HINT_NTA);
                 code = _mm512_shuffle_epi8(even, _mm512_and_si512(code, mask));
                 sum[g] = _mm512_add_epi8(sum[g], code);
                 sum[g] = _mm512_add_epi8(sum[g], _mm512_shuffle_epi8(odd, upper));
@@ -123,21 +123,27 @@ static size_t select_f16(const uint16_t *sums, const void *scales, const void *s
 
 static const float octave[12] = VQ_OCTAVE, inverses[12] = VQ_OCTAVE_INVERSE;
 
-/* Sixteen bytes u as 2^(u / 12), 0 as 0; and one over that, likewise. */
-INLINE __m512 twelfths16(const uint8_t *bytes, __m512 *inverse)
+/* A number for each sixteenth of an octave that a twelfth lies in. */
+INLINE __m512 sixteenths(const float twelfths[12])
 {
-    const __m512 ahead = _mm512_maskz_loadu_ps(0x0fff, octave);
-    const __m512 back = _mm512_maskz_loadu_ps(0x0fff, inverses);
+    const __m512i from = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+    return _mm512_permutexvar_ps(from, _mm512_maskz_loadu_ps(0x0fff, twelfths));
+}
+
+/* Sixteen bytes u as 2^(u / 12), 0 as 0; and one over that, likewise.  ahead, back: the sixteenths
+ * of the two tables.  u / 12 as a number of 23 bits behind the point: what is before it is an
+ * exponent, and the first four bits behind it are looked up. */
+INLINE __m512 twelfths16(const uint8_t *bytes, __m512 ahead, __m512 back, __m512 *inverse)
+{
     __m512i u = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
-    __m512i q = _mm512_srli_epi32(_mm512_mullo_epi32(u, _mm512_set1_epi32(43691)), 19);
-    __m512i r = _mm512_sub_epi32(u, _mm512_mullo_epi32(q, _mm512_set1_epi32(12)));
-    __m512i m = _mm512_castps_si512(_mm512_permutexvar_ps(r, ahead));
-    m = _mm512_add_epi32(m, _mm512_slli_epi32(q, 23));
+    __m512i v = _mm512_mullo_epi32(u, _mm512_set1_epi32(((1 << 23) + 11) / 12));
+    __m512i exponent = _mm512_and_si512(v, _mm512_set1_epi32(-(1 << 23)));
+    __m512i r = _mm512_srli_epi32(v, 19);
     const __mmask16 some = _mm512_test_epi32_mask(u, u);
+    __m512i m = _mm512_castps_si512(_mm512_permutexvar_ps(r, ahead));
     __m512i i = _mm512_castps_si512(_mm512_permutexvar_ps(r, back));
-    i = _mm512_sub_epi32(i, _mm512_slli_epi32(q, 23));
-    *inverse = _mm512_castsi512_ps(_mm512_maskz_mov_epi32(some, i));
-    return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(some, m));
+    *inverse = _mm512_castsi512_ps(_mm512_maskz_sub_epi32(some, i, exponent));
+    return _mm512_castsi512_ps(_mm512_maskz_add_epi32(some, m, exponent));
 }
 
 static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t stride,
@@ -147,6 +153,7 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
     const __m512 scale = _mm512_set1_ps(b->scale), low = _mm512_set1_ps(b->low);
     const __m512 base = _mm512_set1_ps(b->base), one = _mm512_set1_ps(1.0f);
     const __m512 least = _mm512_set1_ps(threshold), slack = _mm512_set1_ps(0x1p-20f);
+    const __m512 ahead = sixteenths(octave), back = sixteenths(inverses);
     size_t found = 0;
     for (size_t i = 0; i < n; i += 16) {
         __mmask16 k = n - i >= 16 ? 0xffff : first16(n - i);
@@ -161,8 +168,9 @@ static size_t select_bars(const uint16_t *sums, const uint8_t *factors, size_t s
         }
         if (factor != NULL) s = _mm512_sub_ps(s, _mm512_maskz_loadu_ps(k, factor + i));
         __m512 inverse, unused;
-        __m512 l = _mm512_mul_ps(_mm512_set1_ps(b->error), twelfths16(bytes, &unused));
-        __m512 t = _mm512_mul_ps(_mm512_set1_ps(b->turn), twelfths16(bytes + VQ_BLOCK, &inverse));
+        __m512 l = _mm512_mul_ps(_mm512_set1_ps(b->error), twelfths16(bytes, ahead, back, &unused));
+        __m512 t = _mm512_mul_ps(_mm512_set1_ps(b->turn),
+                                 twelfths16(bytes + VQ_BLOCK, ahead, back, &inverse));
         inverse = _mm512_mul_ps(_mm512_set1_ps(b->inverse), inverse);
         __m512 sq = _mm512_mul_ps(_mm512_mul_ps(l, _mm512_set1_ps(b->plain)), inverse);
         sq = _mm512_fmadd_ps(l, _mm512_set1_ps(b->sum), sq);
