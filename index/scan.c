@@ -65,7 +65,7 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
     p->threshold = least;
 }
 
-enum { GROUP = 8, AHEAD = 8192, LINE = 64, PAGE = 4096 };
+enum { GROUP = 8, FEW_LISTS = 2, AHEAD = 8192, LINE = 64, PAGE = 4096 };
 enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
 
 /* Asks for one address of every `step` bytes of what a scan reads of codes at the front of a chunk.
@@ -205,7 +205,9 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     bool copied = copies.done != NULL;
-    uint32_t touched = 0;
+    /* Of codes with error bars a block's front is on a page of its own, so lists have more of them,
+     * and walks for lists that are not reached cost more. */
+    uint32_t touched = 0, group = w.look != NULL ? FEW_LISTS : GROUP;
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
@@ -214,7 +216,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
         VQ_TRY(vq_shard_load(s, list, err));
         const vq_list_view *l = &s->lists[list];
         float base = vq_list_base(m, k, x, &x->lists[i]);
-        if (i % GROUP == 0) touched = touch_pages(s, x, touched, i + 2 * GROUP, copied);
+        if (i % group == 0) touched = touch_pages(s, x, touched, i + 2 * group, copied);
         if (i + 1 < x->sorted) prefetch(s, k, (uint32_t)x->lists[i + 1].id, copied);
         uint32_t chunks = l->nchunks + (copied ? l->ncopied : 0);
         for (uint32_t c = 0, n; c < chunks; c++) {
