@@ -121,7 +121,8 @@ static vq_transform transform_of(const vq_model *m)
 static const float *measure(const vq_model *m, const vq_kernels *k, vq_query *x, float *copy)
 {
     for (size_t j = 0; j < m->d; j++) x->wide[j] = (double)x->q[j];
-    x->q_sq = k->sq_row_f32(x->q, m->d);
+    bool squared = m->metric != VQ_METRIC_L2 || m->store != VQ_ELEM_NONE;
+    x->q_sq = squared ? k->sq_row_f32(x->q, m->d) : 0.0;
     if (m->metric != VQ_METRIC_COSINE) return x->q;
     float inv = x->q_sq > 0.0 ? (float)(1.0 / sqrt(x->q_sq)) : 0.0f;
     for (size_t j = 0; j < m->d; j++) copy[j] = x->q[j] * inv;

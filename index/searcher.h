@@ -156,7 +156,7 @@ typedef struct vq_query {
     double *wide;   /* d */
     vq_fixed fixed; /* d: wide in integers, for rows of bytes; x NULL: no rows are scored */
     bool whole;     /* fixed is wide, and small enough that no product of it is ever rounded */
-    double q_sq;    /* sum of squares of q */
+    double q_sq;    /* sum of squares of q; 0: l2 without rows, where nobody asks */
     double unit;    /* of vq_exact_score */
     double offset;  /* turns an estimate into a score: ip, cosine: + offset; l2: offset - 2 * . */
     vq_hit *lists;  /* nprobe lists, best first: id = list, score = rank value */
