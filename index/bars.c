@@ -46,11 +46,11 @@ vq_status vq_look_begin(vq_look *l, const vq_scan *w, const vq_query *x, const v
     size_t room = w->room, all = vq_pool_cap(e->candidates) + room;
     *l = (vq_look){.x = x, .tables = tables, .exact = e->exact, .list = UINT32_MAX};
     l->two = m->codec->two(&m->code) != 0;
-    l->y_sq = (float)w->k->sq_row_f32(x->y, m->d_code);
+    l->y_sq = w->k->dot_f32(x->y, x->y, m->d_code);
     l->length = turned_length(m, x);
     l->stretch = m->codec->stretch(&m->code, 1, e->bars);
-    l->away = m->codec->feel(&m->code, w->k, tables, 1, NULL, 0.0f, 0.0f);
-    l->sight = (vq_sight){.away = m->codec->feel(&m->code, w->k, tables, 0, NULL, 0.0f, 0.0f),
+    l->away = m->codec->feel(&m->code, tables, 1, NULL, 0.0f, 0.0f);
+    l->sight = (vq_sight){.away = m->codec->feel(&m->code, tables, 0, NULL, 0.0f, 0.0f),
                           .centred = m->metric == VQ_METRIC_L2,
                           .width = e->bars,
                           .stretch = m->codec->stretch(&m->code, 0, e->bars),
@@ -78,14 +78,18 @@ static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
     vq_sight *at = &l->sight;
     if (l->list == list) return;
     l->list = list;
+    int parts = l->exact ? 2 : 1; /* heads, whole codes */
+    float products[3] = {0.0f};
+    size_t rows = at->centred && m->bars != NULL ? 1 + (size_t)parts : 1;
+    w->k->matvec_f32(m->codec->rows(l->tables), rows, m->d_code, m->d_code, centroid, products);
     at->share = share_of(l, w, list);
-    at->base = w->k->dot_f32(l->x->y, centroid, m->d_code);
+    at->base = products[0];
     at->from = at->centred ? at->base - m->biases[list] : at->base;
     if (!at->centred) return;
     float away = l->y_sq - 2.0f * at->from;
-    for (int whole = 0; whole < (l->exact ? 2 : 1); whole++)
+    for (int whole = 0; whole < parts; whole++)
         *(whole ? &l->away : &at->away) =
-            m->codec->feel(&m->code, w->k, l->tables, whole, centroid, away,
+            m->codec->feel(&m->code, l->tables, whole, &products[1 + whole], away,
                            weighed != NULL ? weighed[2 * (size_t)list + (size_t)whole] : 0.0f);
 }
 

@@ -168,11 +168,15 @@ struct vq_codec {
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
                 int whole, vq_bar *out);
     int (*two)(const vq_code_model *cm);
+    /* What centroids are multiplied with (d each): the query and, for l2 where the model has bars,
+     * what it is for `feel`, by heads and by whole codes. */
+    const float *(*rows)(const void *tables);
     /* What a product with the query of tables feels of an error of length 1, its deviation, by the
-     * heads' errors or the whole codes'.  centroid: for l2, of the query less that, which is so far
-     * away (squared), with the square that `weigh` has for it; else NULL. */
-    float (*feel)(const vq_code_model *cm, const vq_kernels *k, const void *tables, int whole,
-                  const float *centroid, float away_sq, float weighed);
+     * heads' errors or the whole codes'.  product: for l2, of the query less a centroid, which is
+     * so far away (squared): of the centroid with the row for that, and the square that `weigh` has
+     * for it; else NULL. */
+    float (*feel)(const vq_code_model *cm, const void *tables, int whole, const float *product,
+                  float away_sq, float weighed);
     /* The squares of what a centroid itself feels: of heads, of whole codes. */
     void (*weigh)(const vq_code_model *cm, const vq_kernels *k, const float *centroid,
                   float out[2]);

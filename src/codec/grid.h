@@ -92,7 +92,7 @@ typedef struct vq_grid_tables {
     size_t leading;               /* groups up to the last that the head has planes of, likewise */
     float offset;                 /* what all-zero codes stand for */
     float felt[2]; /* deviation of a product over the error's length: of the head, of the whole */
-    const float *weighted[2]; /* d: the query times spread / G, likewise; NULL: not asked for */
+    const float *rows; /* d: the query; with bars it times spread / G, likewise, behind */
     float along[2], error[2], bend[2], plain, unit; /* of the params, likewise */
     float sum[2];                                   /* of spread */
 } vq_grid_tables;

@@ -240,20 +240,24 @@ static void set_felt(vq_grid_tables *t, const vq_grid_params *p, const double *s
     t->plain = p->plain, t->unit = p->unit;
 }
 
-/* What `feel` multiplies centroids with. */
-static bool set_weighted(vq_grid_tables *t, const vq_grid_params *p, const float *q,
-                         vq_arena *arena)
+/* The query and, where bars are made for it, what `feel` multiplies centroids with. */
+static bool set_rows(vq_grid_tables *t, const vq_code_model *cm, const vq_grid_params *p,
+                     const float *q, vq_arena *arena)
 {
-    size_t groups = t->shape.groups;
-    float *to = vq_arena_take(arena, 2 * groups * G, sizeof *to);
-    for (int whole = 0; to != NULL && whole < 2; whole++, to += groups * G) {
+    size_t groups = t->shape.groups, d = groups * G;
+    t->rows = q;
+    if (cm->bars == NULL) return true;
+    float *to = vq_arena_take(arena, 3 * d, sizeof *to);
+    if (to == NULL) return false;
+    t->rows = to;
+    memcpy(to, q, d * sizeof *to);
+    for (int whole = 0; whole < 2; whole++)
         for (size_t g = 0; g < groups; g++) {
             float factor = (whole ? p->spread : p->head_spread)[g] * (1.0f / G);
-            for (size_t i = g * G; i < (g + 1) * G; i++) to[i] = factor * q[i];
+            float *group = to + (size_t)(1 + whole) * d + g * G;
+            for (size_t i = 0; i < G; i++) group[i] = factor * q[g * G + i];
         }
-        t->weighted[whole] = to;
-    }
-    return to != NULL;
+    return true;
 }
 
 static int two(const vq_code_model *cm)
@@ -280,15 +284,19 @@ static void bar(const vq_code_model *cm, const void *tables, const uint8_t *bloc
                     .half = vq_grid_half(b, t->plain, t->sum[whole])};
 }
 
-static float feel(const vq_code_model *cm, const vq_kernels *k, const void *tables, int whole,
-                  const float *centroid, float away_sq, float weighed)
+static const float *rows(const void *tables)
+{
+    return ((const vq_grid_tables *)tables)->rows;
+}
+
+static float feel(const vq_code_model *cm, const void *tables, int whole, const float *product,
+                  float away_sq, float weighed)
 {
     const vq_grid_tables *t = tables;
-    if (centroid == NULL) return t->felt[whole];
+    if (product == NULL) return t->felt[whole];
     if (cm->bars == NULL) return t->along[whole] * sqrtf(VQ_MAX(away_sq, 0.0f));
     float own = t->felt[whole] * t->felt[whole];
-    float both = k->dot_f32(t->weighted[whole], centroid, cm->d);
-    return sqrtf(VQ_MAX(own - 2.0f * both + weighed, 0.0f));
+    return sqrtf(VQ_MAX(own - 2.0f * *product + weighed, 0.0f));
 }
 
 static void weigh(const vq_code_model *cm, const vq_kernels *k, const float *centroid, float out[2])
@@ -417,7 +425,7 @@ static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const f
         t->offset -= 0.5f * (float)((1u << (unsigned)p.bits[g]) - 1) * p.step[g] * sum;
     }
     set_felt(t, &p, squares);
-    if (cm->bars != NULL && !set_weighted(t, &p, q, arena)) return NULL;
+    if (!set_rows(t, cm, &p, q, arena)) return NULL;
     return vq_grid_heads_make(t, &p, q, k, arena) ? t : NULL;
 }
 
@@ -549,8 +557,8 @@ static float score_slot(const vq_code_model *cm, const vq_kernels *k, const void
     .bytes_of_bits = bytes_of_bits, .check = check, .calibrate = vq_grid_calibrate,                \
     .encode = vq_grid_encode, .centre = vq_grid_centre, .decode = vq_grid_decode,                  \
     .pack = vq_grid_pack, .unpack = vq_grid_unpack, .prepare = prepare, .scan = scan,              \
-    .asks = asks, .scan_bars = scan_bars, .score = score_slot, .bar = bar, .feel = feel,           \
-    .weigh = weigh, .stretch = vq_grid_stretch, .front = front, .fetch = fetch,                    \
+    .asks = asks, .scan_bars = scan_bars, .score = score_slot, .bar = bar, .rows = rows,           \
+    .feel = feel, .weigh = weigh, .stretch = vq_grid_stretch, .front = front, .fetch = fetch,      \
     .squares = squares, .two = two
 
 const vq_codec vq_codec_saq = {.name = "saq",

@@ -115,11 +115,26 @@ INLINE __m256 dot8_f32(const float *a, size_t d, size_t stride, const float *x)
     return reduce8_f32(sum);
 }
 
+/* Two rows at once. */
+INLINE void dot2_f32(const float *a, size_t d, size_t stride, const float *x, float *out)
+{
+    __m512 first = _mm512_setzero_ps(), second = _mm512_setzero_ps();
+    for (size_t j = 0; j < d; j += 16) {
+        const __mmask16 k = d - j < 16 ? first16(d - j) : 0xffff;
+        const __m512 v = _mm512_maskz_loadu_ps(k, x + j);
+        first = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(k, a + j), v, first, k);
+        second = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(k, a + stride + j), v, second, k);
+    }
+    out[0] = reduce_f32(first);
+    out[1] = reduce_f32(second);
+}
+
 static void matvec_f32(const float *a, size_t rows, size_t d, size_t stride, const float *x,
                        float *out)
 {
     size_t i = 0;
     for (; i + 8 <= rows; i += 8) _mm256_storeu_ps(out + i, dot8_f32(a + i * stride, d, stride, x));
+    for (; i + 2 <= rows; i += 2) dot2_f32(a + i * stride, d, stride, x, out + i);
     for (; i < rows; i++) out[i] = dot_f32(a + i * stride, x, d);
 }
 

@@ -224,7 +224,7 @@ Test(grid, bars_of_an_ugly_set)
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q + i * D, &arena);
             s.cm.codec->bar(&s.cm, t, block, 0, 1, &bar);
             double got = (double)s.cm.codec->score(&s.cm, vq_kernels_get(), t, block, 0);
-            float felt = s.cm.codec->feel(&s.cm, vq_kernels_get(), t, 1, NULL, 0.0f, 0.0f);
+            float felt = s.cm.codec->feel(&s.cm, t, 1, NULL, 0.0f, 0.0f);
             double width = (double)(bar.error * felt * s.cm.codec->stretch(&s.cm, 1, 2.0f));
             cr_assert(isfinite(got) && isfinite(width));
             if (!(width > 0.0)) continue; /* vectors of nothing have no errors */
@@ -271,14 +271,16 @@ Test(grid, distances_are_felt_by_their_coordinates)
             vq_arena_reset(&arena);
             s.cm.bars = bars;
             const void *t = s.cm.codec->prepare(&s.cm, k, q, &arena);
-            float got = s.cm.codec->feel(&s.cm, k, t, whole, c, (float)sq, weighed[whole]);
+            float both = k->dot_f32(s.cm.codec->rows(t) + (1 + whole) * D, c, D);
+            float got = s.cm.codec->feel(&s.cm, t, whole, &both, (float)sq, weighed[whole]);
             float want = vq_grid_felt(k, whole ? p.spread : p.head_spread, less, D / 16);
             cr_assert(fabsf(got - want) < 1e-3f * want, "%g, not %g", (double)got, (double)want);
+            cr_assert(memcmp(s.cm.codec->rows(t), q, D * sizeof *q) == 0);
             cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.0f), 2.0f);
             cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.25f), 2.0f); /* 2.5 over it */
             s.cm.bars = NULL; /* as files have it that know of no bars */
             float along = whole ? p.along : p.head_along;
-            cr_assert_eq(s.cm.codec->feel(&s.cm, k, t, whole, c, (float)sq, 0.0f),
+            cr_assert_eq(s.cm.codec->feel(&s.cm, t, whole, &both, (float)sq, 0.0f),
                          along * sqrtf((float)sq));
             cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.0f), p.stretch[whole]);
         }
@@ -415,7 +417,7 @@ Test(grid, shapes)
                 double got = (double)s.cm.codec->score(&s.cm, vq_kernels_get(), t, blocks, v);
                 vq_bar bar; /* whose deviation is ten times that of what integers round at most */
                 s.cm.codec->bar(&s.cm, t, blocks, v, 1, &bar);
-                float felt = s.cm.codec->feel(&s.cm, vq_kernels_get(), t, 1, NULL, 0.0f, 0.0f);
+                float felt = s.cm.codec->feel(&s.cm, t, 1, NULL, 0.0f, 0.0f);
                 cr_assert(fabs(got - want) <=
                               1e-5 * length * length + 0.5 * (double)(bar.error * felt),
                           "%g, not %g", got, want);

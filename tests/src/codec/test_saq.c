@@ -232,7 +232,7 @@ Test(saq, bars_leave_out_what_they_should)
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q + i * d, &arena);
             s.cm.codec->bar(&s.cm, t, block, 0, 1, &bar);
             double got = (double)s.cm.codec->score(&s.cm, vq_kernels_get(), t, block, 0);
-            float felt = s.cm.codec->feel(&s.cm, vq_kernels_get(), t, 1, NULL, 0.0f, 0.0f);
+            float felt = s.cm.codec->feel(&s.cm, t, 1, NULL, 0.0f, 0.0f);
             for (size_t w = 0; w < 3; w++) {
                 float width = (float)(w + 1) * s.cm.codec->stretch(&s.cm, 1, (float)(w + 1));
                 double most = got * (1.0 + (double)bar.turn) + (double)(width * bar.error * felt);
