@@ -335,6 +335,7 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
                           .lead = *lead,
                           .rest = *rest,
                           .plan = {plan, plan + padded / FOUR},
+                          .leading = FOUR,
                           .leads = *counts,
                           .rests = *counts + padded};
     memset(*lead + s->groups * G, 0, (n - s->groups * G) * sizeof **lead);
@@ -350,7 +351,7 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
 static double plan_part(vq_grid_tables *t, int part, const vq_kernels *k, const uint8_t *ones,
                         int16_t *room, double *blur)
 {
-    size_t groups = vq_round_up(t->shape.groups, FOUR);
+    size_t groups = part == 0 ? t->leading : vq_round_up(t->shape.groups, FOUR);
     const uint8_t *count = part == 0 ? t->leads : t->rests;
     vq_fixed x = {.x = room};
     double squares = 0.0;
