@@ -52,7 +52,7 @@ static void bench_pq8(const vq_kernels *k, const memory *mem, shape *s)
 
 static void bench_pairs(const vq_kernels *k, const memory *mem, shape *s)
 {
-    k->pq8_pairs(mem->table, mem->in, s->n, s->m, (uint16_t *)mem->out);
+    k->pq8_pairs(mem->table, mem->in, NULL, s->n, s->m, (uint16_t *)mem->out);
     slot_units(s, s->n * VQ_BLOCK, s->m);
 }
 

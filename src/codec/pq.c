@@ -269,7 +269,7 @@ size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const voi
     if (t->pairs != NULL && luck->wait > 0) {
         luck->wait--;
     } else if (t->pairs != NULL && threshold > -INFINITY) {
-        k->pq8_pairs(t->pairs, blocks, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
+        k->pq8_pairs(t->pairs, blocks, ahead, (n + VQ_BLOCK - 1) / VQ_BLOCK, cm->m, scratch);
         kept = vq_pq_select(t, k, scratch, factor, n, base, threshold, idx, score);
         luck->pause = 6 * kept > n ? VQ_MIN(2 * luck->pause + 1, (uint32_t)MOST_PAUSE) : 0;
         luck->wait = luck->pause;
@@ -282,7 +282,8 @@ size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const voi
 
 bool vq_pq8_asks(const vq_kernels *k)
 {
-    return (k->needs & VQ_CPU_VBMI) != 0;
+    bool avx2 = (k->needs & (VQ_CPU_AVX2 | VQ_CPU_AVX512)) == VQ_CPU_AVX2;
+    return avx2 || (k->needs & VQ_CPU_VBMI) != 0;
 }
 
 bool vq_pq8_gather_pays(const vq_kernels *k)

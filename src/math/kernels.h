@@ -175,9 +175,12 @@ typedef struct vq_panel_scale {
     K(void, pq8_scan,                                                                              \
       (const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t m,   \
        uint16_t *restrict sums))                                                                   \
-    /* pq8_scan where neighbouring codewords share an entry: lut[j*128 + code / 2] */              \
+    /* pq8_scan where neighbouring codewords share an entry, lut[j*128 + code / 2], and eight rows \
+     * are added up as eight times a mean, which is rounded up: mean(mean(mean(0, 1), mean(2, 3)), \
+     * mean(mean(4, 5), mean(6, 7))); rows after the last eight as they are.  So it is no less     \
+     * than the sum, and bytes become 16 bits once in eight rows */                                \
     K(void, pq8_pairs,                                                                             \
-      (const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,                         \
+      (const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks, size_t m,   \
        uint16_t *restrict sums))                                                                   \
     /* for many tables over the same codes: gather brings blocks into the order in which gathered  \
      * reads them, a secret of the two of one level; gathered then gives the sums of pq8_scan of   \

@@ -546,14 +546,25 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ah
     }
 }
 
-static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                      uint16_t *restrict sums)
+/* Of n values, a power of two: neighbours' first, rounded up. */
+static uint32_t mean(const uint8_t *x, size_t n)
 {
-    for (size_t b = 0; b < nblocks; b++) {
+    return n == 1 ? *x : (mean(x, n / 2) + mean(x + n / 2, n / 2) + 1) / 2;
+}
+
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead,
+                      size_t nblocks, size_t m, uint16_t *restrict sums)
+{
+    (void)ahead;
+    for (size_t b = 0; b < nblocks; b++, codes += m * VQ_BLOCK) {
         for (size_t i = 0; i < VQ_BLOCK; i++) {
             uint32_t sum = 0;
-            for (size_t j = 0; j < m; j++)
-                sum += lut[j * 128 + codes[(b * m + j) * VQ_BLOCK + i] / 2];
+            uint8_t r[8];
+            for (size_t j = 0; j < m; j++) {
+                r[j % 8] = lut[j * 128 + codes[j * VQ_BLOCK + i] / 2];
+                if (j % 8 == 7) sum += 8 * mean(r, 8);
+            }
+            for (size_t j = 0; j < m % 8; j++) sum += r[j];
             sums[b * VQ_BLOCK + i] = (uint16_t)sum;
         }
     }

@@ -225,12 +225,12 @@ INLINE void store_block(const sums32 *s, uint16_t *sums)
     for (int r = 0; r < 4; r++) vst1q_u16(sums + 8 * r, s->v[r]);
 }
 
-/* Adds, for each of 1 or 2 blocks, the look-ups of row j in a table of 64 * parts bytes.  A part
+/* The look-ups r of a row, two for each of 1 or 2 blocks, in a table of 64 * parts bytes.  A part
  * answers to indices below 64 alone; to the others TBX leaves what they have. */
-INLINE void add_row(const uint8_t *lut, const uint8_t *codes, size_t stride, sums32 *s,
+INLINE void look_up(const uint8_t *lut, const uint8_t *codes, size_t stride, uint8x16_t r[4],
                     const int blocks, const int parts, const int shift)
 {
-    uint8x16_t code[4], r[4];
+    uint8x16_t code[4];
     for (int h = 0; h < 2 * blocks; h++) {
         code[h] = vld1q_u8(codes + (size_t)(h / 2) * stride + 16 * (size_t)(h % 2));
         if (shift) code[h] = vshrq_n_u8(code[h], 1);
@@ -243,16 +243,39 @@ INLINE void add_row(const uint8_t *lut, const uint8_t *codes, size_t stride, sum
             code[h] = vsubq_u8(code[h], vdupq_n_u8(64));
         }
     }
-    for (int b = 0; b < blocks; b++) add_bytes(&s[b], r[2 * b], r[2 * b + 1]);
+}
+
+/* The means of n rows by pairs, n a power of two. */
+INLINE void means(const uint8_t *lut, const uint8_t *codes, size_t stride, uint8x16_t r[4],
+                  const int blocks, const size_t n)
+{
+    uint8x16_t level[4][4]; /* the means of 1, 2, 4 rows that wait for their neighbours */
+    for (size_t j = 0; j < n; j++, lut += 128, codes += VQ_BLOCK) {
+        look_up(lut, codes, stride, r, blocks, 2, 1);
+        size_t l = 0;
+        for (; (j >> l & 1u) != 0; l++)
+            for (int h = 0; h < 2 * blocks; h++) r[h] = vrhaddq_u8(level[l][h], r[h]);
+        for (int h = 0; h < 2 * blocks; h++) level[l][h] = r[h];
+    }
 }
 
 INLINE void scan_rows(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
                       const int blocks, const int parts, const int shift)
 {
     sums32 s[2] = {no_sums(), no_sums()};
-    for (size_t j = 0; j < m; j++)
-        add_row(lut + j * 64 * (size_t)parts, codes + j * VQ_BLOCK, m * VQ_BLOCK, s, blocks, parts,
+    uint8x16_t r[4];
+    size_t j = 0;
+    for (; shift && j + 8 <= m; j += 8) { /* pairs: by eights first */
+        means(lut + j * 128, codes + j * VQ_BLOCK, m * VQ_BLOCK, r, blocks, 8);
+        for (int b = 0; b < blocks; b++) add_bytes(&s[b], r[2 * b], r[2 * b + 1]);
+    }
+    for (int b = 0; b < blocks; b++)
+        for (int v = 0; v < 4; v++) s[b].v[v] = vshlq_n_u16(s[b].v[v], 3);
+    for (; j < m; j++) {
+        look_up(lut + j * 64 * (size_t)parts, codes + j * VQ_BLOCK, m * VQ_BLOCK, r, blocks, parts,
                 shift);
+        for (int b = 0; b < blocks; b++) add_bytes(&s[b], r[2 * b], r[2 * b + 1]);
+    }
     for (int b = 0; b < blocks; b++) store_block(&s[b], sums + b * (int)VQ_BLOCK);
 }
 
@@ -265,9 +288,10 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ah
     if (nblocks > 0) scan_rows(lut, codes, m, sums, 1, 4, 0);
 }
 
-static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                      uint16_t *restrict sums)
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead,
+                      size_t nblocks, size_t m, uint16_t *restrict sums)
 {
+    (void)ahead;
     for (; nblocks >= 2; nblocks -= 2, codes += 2 * m * VQ_BLOCK, sums += 2 * VQ_BLOCK)
         scan_rows(lut, codes, m, sums, 2, 2, 1);
     if (nblocks > 0) scan_rows(lut, codes, m, sums, 1, 2, 1);

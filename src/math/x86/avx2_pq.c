@@ -378,14 +378,25 @@ INLINE __m256i lookup256(const uint8_t *lut, __m256i code)
     return choose(code, a, b);
 }
 
+/* What is asked for while block b of nblocks is scanned: as many of the next blocks as these are
+ * the last, row by row; NULL: nothing.  The rest of them hardware has found by then. */
+INLINE const uint8_t *ask_for(const uint8_t *ahead, size_t b, size_t nblocks, size_t block_bytes)
+{
+    enum { ASKED = 2 };
+    size_t asked = nblocks < ASKED ? nblocks : ASKED, left = nblocks - b;
+    return ahead != NULL && left <= asked ? ahead + (asked - left) * block_bytes : NULL;
+}
+
 static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead, size_t nblocks,
                      size_t m, uint16_t *restrict sums)
 {
-    (void)ahead;
     for (size_t b = 0; b < nblocks; b++) {
+        const uint8_t *next = ask_for(ahead, b, nblocks, m * VQ_BLOCK);
         sums2 s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        for (size_t j = 0; j < m; j++, codes += VQ_BLOCK)
+        for (size_t j = 0; j < m; j++, codes += VQ_BLOCK) {
+            if (next != NULL) _mm_prefetch(next + j * VQ_BLOCK, _MM_HINT_T0);
             add_bytes(&s, lookup256(lut + 256 * j, _mm256_load_si256((const __m256i *)codes)));
+        }
         store_block(s, sums + b * VQ_BLOCK);
     }
 }
@@ -398,13 +409,32 @@ INLINE __m256i lookup128(const uint8_t *lut, __m256i code)
     return choose(code, lookup64(lut, t, bit6), lookup64(lut + 64, t, bit6));
 }
 
-static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                      uint16_t *restrict sums)
+INLINE __m256i row128(const uint8_t *lut, const uint8_t *codes, size_t j)
 {
-    for (size_t b = 0; b < nblocks; b++) {
+    return lookup128(lut + 128 * j, _mm256_load_si256((const __m256i *)(codes + j * VQ_BLOCK)));
+}
+
+INLINE __m256i mean4(const uint8_t *lut, const uint8_t *codes, size_t j)
+{
+    return _mm256_avg_epu8(_mm256_avg_epu8(row128(lut, codes, j), row128(lut, codes, j + 1)),
+                           _mm256_avg_epu8(row128(lut, codes, j + 2), row128(lut, codes, j + 3)));
+}
+
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead,
+                      size_t nblocks, size_t m, uint16_t *restrict sums)
+{
+    for (size_t b = 0; b < nblocks; b++, codes += m * VQ_BLOCK) {
+        const uint8_t *next = ask_for(ahead, b, nblocks, m * VQ_BLOCK);
         sums2 s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        for (size_t j = 0; j < m; j++, codes += VQ_BLOCK)
-            add_bytes(&s, lookup128(lut + 128 * j, _mm256_load_si256((const __m256i *)codes)));
+        size_t j = 0;
+        for (; j + 8 <= m; j += 8) {
+            for (size_t i = 0; next != NULL && i < 8; i += 2)
+                _mm_prefetch(next + (j + i) * VQ_BLOCK, _MM_HINT_T0);
+            add_bytes(&s, _mm256_avg_epu8(mean4(lut, codes, j), mean4(lut, codes, j + 4)));
+        }
+        s.all = _mm256_slli_epi16(s.all, 3);
+        s.high = _mm256_slli_epi16(s.high, 3);
+        for (; j < m; j++) add_bytes(&s, row128(lut, codes, j));
         store_block(s, sums + b * VQ_BLOCK);
     }
 }

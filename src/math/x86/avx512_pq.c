@@ -212,6 +212,38 @@ INLINE __m512i lookup128(const uint8_t *lut, __m512i code)
     return _mm512_mask_blend_epi8(k7, r[0], r[2]);
 }
 
+/* The rows by eights, whose tables both groups share; returns which row is next. */
+INLINE size_t add_means(const uint8_t *lut, const uint8_t *codes, size_t m, sums2 *s,
+                        const int pairs, const int odd)
+{
+    const size_t block_bytes = m * VQ_BLOCK;
+    __m512i wait[3][2]; /* means of 1, 2 and 4 rows, for their neighbours */
+    size_t j = 0;
+    for (; j + 8 <= m; j += 8) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+#pragma GCC unroll 2
+            for (int g = 0; g < pairs; g++) {
+                const uint8_t *at = codes + (size_t)(2 * g) * block_bytes;
+                __m512i code = load_pair(at + (j + (size_t)i) * VQ_BLOCK, block_bytes, !odd);
+                __m512i r = lookup128(lut + 128 * (j + (size_t)i), code);
+                if (i % 2 == 1) r = _mm512_avg_epu8(wait[0][g], r);
+                if (i % 4 == 3) r = _mm512_avg_epu8(wait[1][g], r);
+                if (i % 8 == 7)
+                    add_bytes(&s[g], _mm512_avg_epu8(wait[2][g], r));
+                else
+                    wait[i % 2 == 0 ? 0 : i % 4 == 1 ? 1 : 2][g] = r;
+            }
+        }
+    }
+#pragma GCC unroll 2
+    for (int g = 0; g < pairs; g++) {
+        s[g].all = _mm512_slli_epi16(s[g].all, 3);
+        s[g].high = _mm512_slli_epi16(s[g].high, 3);
+    }
+    return j;
+}
+
 /* kk: 256, or 128 for look-ups by pairs; a constant where this is inlined. */
 INLINE void pq8_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16_t *sums,
                       const size_t kk, const int pairs, const int odd)
@@ -220,12 +252,13 @@ INLINE void pq8_group(const uint8_t *lut, const uint8_t *codes, size_t m, uint16
     sums2 s[2];
 #pragma GCC unroll 2
     for (int g = 0; g < pairs; g++) s[g].all = s[g].high = _mm512_setzero_si512();
-    for (size_t j = 0; j < m; j++, lut += kk) {
+    for (size_t j = kk == 256 ? 0 : add_means(lut, codes, m, s, pairs, odd); j < m; j++) {
 #pragma GCC unroll 2
         for (int g = 0; g < pairs; g++) {
             const uint8_t *at = codes + (size_t)(2 * g) * block_bytes + j * VQ_BLOCK;
             __m512i code = load_pair(at, block_bytes, !odd);
-            add_bytes(&s[g], kk == 256 ? lookup256(lut, code) : lookup128(lut, code));
+            const uint8_t *row = lut + kk * j;
+            add_bytes(&s[g], kk == 256 ? lookup256(row, code) : lookup128(row, code));
         }
     }
 #pragma GCC unroll 2
@@ -256,9 +289,10 @@ static void pq8_scan(const uint8_t *lut, const uint8_t *codes, const uint8_t *ah
     pq8_all(lut, codes, nblocks, m, sums, 256);
 }
 
-static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, size_t nblocks, size_t m,
-                      uint16_t *restrict sums)
+static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, const uint8_t *ahead,
+                      size_t nblocks, size_t m, uint16_t *restrict sums)
 {
+    (void)ahead;
     pq8_all(lut, codes, nblocks, m, sums, 128);
 }
 

@@ -107,14 +107,14 @@ Test(kernels_scan, nearest_by_hand)
 
 typedef enum scan_kind { EIGHT_BITS, PAIRS, FOUR_BITS } scan_kind;
 
-/* ahead: of eight bits. */
+/* ahead: of eight bits and pairs. */
 static void scan(const vq_kernels *k, scan_kind kind, const uint8_t *lut, const uint8_t *codes,
                  const uint8_t *ahead, size_t nblocks, size_t m, size_t stride, uint16_t *sums)
 {
     if (kind == FOUR_BITS)
         k->pq4_scan(lut, codes, nblocks, m, stride, sums);
     else if (kind == PAIRS)
-        k->pq8_pairs(lut, codes, nblocks, m, sums);
+        k->pq8_pairs(lut, codes, ahead, nblocks, m, sums);
     else
         k->pq8_scan(lut, codes, ahead, nblocks, m, sums);
 }
@@ -221,8 +221,35 @@ Test(kernels_scan, pq8_pairs_by_hand)
     for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
         const vq_kernels *k = vq_kernels_named(*name);
         if (k == NULL) continue;
-        k->pq8_pairs(lut, codes, 8, 1, sums);
+        k->pq8_pairs(lut, codes, NULL, 8, 1, sums);
         for (size_t i = 0; i < 256; i++) cr_assert(sums[i] == 255 - i / 2, "%s, %zu", k->isa, i);
+    }
+}
+
+/* Eight rows count as eight times their mean, rounded up thrice; a ninth as it is. */
+Test(kernels_scan, pq8_pairs_are_no_less_than_sums)
+{
+    enum { M = 9 };
+    const struct {
+        uint8_t rows[M];
+        uint16_t want;
+    } cases[] = {{{1, 0, 0, 0, 0, 0, 0, 0, 5}, 8 + 5},
+                 {{0, 0, 0, 0, 0, 0, 0, 0, 5}, 5},
+                 {{255, 255, 255, 255, 255, 255, 255, 255, 255}, 9 * 255},
+                 {{8, 8, 8, 8, 0, 0, 0, 0, 0}, 32},
+                 {{3, 4, 0, 0, 9, 9, 8, 9, 1}, 8 * 6 + 1}};
+    uint8_t *lut = place(&ground_a, M * 128, 0), *codes = place(&ground_b, M * VQ_BLOCK, 0);
+    uint16_t *sums = place(&ground_c, VQ_BLOCK * 2, 0);
+    memset(codes, 0, M * VQ_BLOCK);
+    memset(lut, 0, M * 128);
+    for (const char *const *name = vq_kernels_levels(); *name != NULL; name++) {
+        const vq_kernels *k = vq_kernels_named(*name);
+        for (size_t c = 0; c < VQ_COUNT(cases) && k != NULL; c++) {
+            for (size_t j = 0; j < M; j++) lut[j * 128] = cases[c].rows[j];
+            k->pq8_pairs(lut, codes, NULL, 1, M, sums);
+            for (size_t i = 0; i < VQ_BLOCK; i++)
+                cr_assert(sums[i] == cases[c].want, "%s, case %zu: %u", k->isa, c, sums[i]);
+        }
     }
 }
 
