@@ -122,16 +122,19 @@ static void check_least(const vq_codec *codec, const void *tables, const float *
 {
     uint16_t most = 0, least[2];
     for (size_t i = 0; i < n; i++) most = VQ_MAX(most, sums[i]);
+    float low, inverse, threshold[2] = {*best, *best};
+    codec->terms(tables, &low, &inverse);
     const float bases[2] = {base, base - 1.0f};
-    const float factors[2] = {*least_factor, *least_factor};
-    codec->least(tables, *best, bases, factors, 2, least);
+    vq_needs needs = {threshold, (float[2]){low, low}, (float[2]){inverse, inverse}};
+    codec->least(&needs, bases, *least_factor, 2, least);
     cr_assert(least[0] <= most && least[1] >= least[0], "%s: %u of %u", codec->name, least[0],
               most);
-    float more = 2.0f * ((const vq_pq_tables *)tables)->scale + 1e-4f * fabsf(*best);
-    codec->least(tables, *best + more, bases, (const float[2]){0}, 1, least);
+    threshold[0] += 2.0f * ((const vq_pq_tables *)tables)->scale + 1e-4f * fabsf(*best);
+    codec->least(&needs, bases, 0.0f, 1, least);
     cr_assert(*least_factor != 0.0f || least[0] > most || most == 0, "%s: %u of %u", codec->name,
               least[0], most);
-    codec->least(tables, -INFINITY, bases, factors, 2, least);
+    threshold[0] = threshold[1] = -INFINITY;
+    codec->least(&needs, bases, *least_factor, 2, least);
     cr_assert(least[0] == 0 && least[1] == 0);
 }
 
