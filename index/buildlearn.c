@@ -8,7 +8,40 @@
 #include "index/teachcache.h"
 #include "src/math/blas.h"
 
-#define MOST_TAUGHT ((uint64_t)4 << 30) /* bytes that teaching takes where no bound is given */
+enum { HELD_LEAST = 200, HELD_MOST = 4096 }; /* with fewer queries error bars are a guess */
+#define MOST_TAUGHT ((uint64_t)4 << 30)      /* bytes that teaching takes where no bound is given */
+
+static vq_status check_queries(const vq_building *b, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = &b->plan.model;
+    const char *name = b->opts->queries[0]->name;
+    size_t n = b->queries.n, least = VQ_MAX((size_t)m->d, (size_t)2);
+    if (m->train != VQ_TRAIN_KMEANS)
+        VQ_REQUIRE(
+            n >= least, VQ_EINVAL,
+            "%s: %zu training queries; %zu, one for each dimension, are the least, and thousands "
+            "what serves: fewer leave the codes worse than none (vq tune takes fewer)",
+            name, n, least);
+    else
+        VQ_REQUIRE(n >= HELD_LEAST, VQ_EINVAL,
+                   "%s: %zu queries; %d are the least that tell how far error bars reach, and "
+                   "thousands what serves (vq tune takes fewer)",
+                   name, n, HELD_LEAST);
+out:
+    return rc;
+}
+
+/* Some, evenly spaced, by which error bars are calibrated: a tenth where the others train. */
+static void hold_queries(vq_building *b)
+{
+    vq_teacher nobody = {0};
+    vq_queries *q = &b->queries;
+    q->held = b->plan.model.train == VQ_TRAIN_KMEANS
+                  ? VQ_MIN(q->n, (size_t)HELD_MOST)
+                  : VQ_MIN(VQ_MAX(vq_judges(q->n), (size_t)HELD_LEAST), q->n / 4);
+    vq_teacher_part(&nobody, q, b->plan.model.d, q->held);
+}
 
 /* All training queries, of length 1 for cosine. */
 static vq_status read_queries(vq_building *b, vq_error *err)
@@ -17,14 +50,10 @@ static vq_status read_queries(vq_building *b, vq_error *err)
     const vq_build_opts *o = b->opts;
     VQ_TRY(vq_sources_read_f32(o->queries, o->nqueries, b->plan.model.d, &b->queries.x,
                                &b->queries.n, err));
-    size_t least = VQ_MAX((size_t)b->plan.model.d, (size_t)2);
-    VQ_REQUIRE(
-        b->queries.n >= least, VQ_EINVAL,
-        "%s: %zu training queries; %zu, one for each dimension, are the least, and thousands "
-        "what serves: fewer leave the codes worse than none (vq tune takes fewer)",
-        o->queries[0]->name, b->queries.n, least);
+    VQ_TRY(check_queries(b, err));
     if (b->plan.model.metric == VQ_METRIC_COSINE)
         vq_fit_normalize(vq_kernels_get(), b->queries.x, b->queries.n, b->plan.model.d);
+    if (b->plan.model.codec->calibrate != NULL) hold_queries(b);
 out:
     return rc;
 }

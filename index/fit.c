@@ -8,7 +8,6 @@
 #include "index/fitting.h"
 #include "index/gain.h"
 #include "index/grouping.h"
-#include "index/nearpairs.h"
 #include "index/spill.h"
 #include "src/train/draw.h"
 #include "src/train/kmeans.h"
@@ -16,6 +15,8 @@
 enum {
     BLOCK = 1024, /* rows transformed at a time */
     CODEC_ROWS = 32768,
+    ASK = 16,      /* one row of so many asks where error bars are calibrated; */
+    ASKERS = 4096, /* ..no more than these */
     KMEANS_ITERS = 8
 };
 
@@ -46,7 +47,7 @@ static vq_status transform_block(void *ctx, size_t task, int worker, vq_error *e
     block_task *t = ctx;
     vq_fitting *f = t->f;
     const vq_model *m = &f->p->model;
-    size_t first = task * BLOCK, n = VQ_MIN(f->n - first, (size_t)BLOCK);
+    size_t first = task * BLOCK, n = VQ_MIN(f->n + f->nask - first, (size_t)BLOCK);
     vq_fit_encode_space(m, f->k, f->elem, f->rows + first * m->d * vq_elem_size(f->elem), n,
                         t->wide + (size_t)worker * BLOCK * m->d, f->y + first * m->d_code);
     return VQ_OK;
@@ -56,13 +57,16 @@ static vq_status transform_sample(vq_fitting *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
-    size_t blocks = (f->n + BLOCK - 1) / BLOCK;
+    size_t all = f->n + f->nask, blocks = (all + BLOCK - 1) / BLOCK;
     int threads = vq_team((uint32_t)f->p->threads, blocks);
     block_task t = {.f = f, .wide = vq_alloc_f32((size_t)threads * BLOCK, m->d)};
-    f->y = vq_alloc_f32(f->n, m->d_code);
-    VQ_REQUIRE(t.wide != NULL && f->y != NULL, VQ_ENOMEM, "sample: %zu x %u floats", f->n,
+    f->y = vq_alloc_f32(all, m->d_code);
+    VQ_REQUIRE(t.wide != NULL && f->y != NULL, VQ_ENOMEM, "sample: %zu x %u floats", all,
                m->d_code);
     VQ_TRY(vq_team_run(threads, blocks, transform_block, &t, err));
+    for (size_t i = 0; f->nask > 0 && i < f->n; i++) /* rises, so a row moves down only */
+        memmove(f->y + i * m->d_code, f->y + vq_fit_row(f, i) * m->d_code,
+                m->d_code * sizeof *f->y);
 out:
     vq_mem_free(t.wide);
     return rc;
@@ -162,32 +166,6 @@ out:
     return rc;
 }
 
-static vq_status find_near(vq_fitting *f, vq_near_pairs *near, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    const vq_model *m = &f->p->model;
-    size_t nq;
-    float *queries = NULL, *mean = NULL, *work = NULL;
-    VQ_TRY(vq_fit_queries(f, &queries, &nq, err));
-    if (m->metric != VQ_METRIC_L2) { /* a query of products keeps the mean */
-        const vq_transform t = {.kind = m->transform_kind,
-                                .d = m->d,
-                                .d_out = m->d_code,
-                                .seed = m->seed,
-                                .matrix = f->out->matrix};
-        mean = vq_alloc_f32(1, m->d_code), work = vq_alloc_f32(1, VQ_MAX(m->d, m->d_code));
-        VQ_REQUIRE(mean != NULL && work != NULL, VQ_ENOMEM, "neighbours: %u floats", m->d_code);
-        vq_transform_one(&t, f->k, f->out->mean, work, mean);
-    }
-    VQ_TRY(
-        vq_near_pairs_find(m, f->y, f->lists, f->n, queries, nq, mean, f->p->threads, near, err));
-out:
-    vq_mem_free(queries);
-    vq_mem_free(mean);
-    vq_mem_free(work);
-    return rc;
-}
-
 static void find_biases(vq_fitting *f)
 {
     vq_model *m = &f->p->model;
@@ -222,10 +200,9 @@ out:
 static vq_status find_codebooks(vq_fitting *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
-    vq_near_pairs near = {0};
     vq_model *m = &f->p->model;
     size_t d = m->d_code, n = VQ_MIN(f->n, VQ_MAX((size_t)CODEC_ROWS, m->codec->sample));
-    if (m->codec->calibrate != NULL) VQ_TRY(find_near(f, &near, err));
+    if (m->codec->calibrate != NULL) n = f->n;   /* they will be answers */
     for (size_t i = 0; n < f->n && i < n; i++) { /* rises, so a row moves down only */
         size_t from = vq_spaced_row(f->n, n, i);
         memmove(f->y + i * d, f->y + from * d, d * sizeof *f->y);
@@ -234,16 +211,8 @@ static vq_status find_codebooks(vq_fitting *f, vq_error *err)
     f->n = n;
     VQ_TRY(m->codec->train(f->y, n, m->d_code, m->m, m->seed, f->p->threads, f->ticker,
                            f->out->params, err));
-    if (m->codec->calibrate != NULL) {
-        f->out->bars = vq_mem_calloc(2 * VQ_BAR_WIDTHS, sizeof *f->out->bars);
-        VQ_REQUIRE(f->out->bars != NULL, VQ_ENOMEM, "error bars: %d widths", VQ_BAR_WIDTHS);
-        VQ_TRY(m->codec->calibrate(m->d_code, m->m, near.o, near.q, near.n,
-                                   m->metric == VQ_METRIC_L2, f->out->params, f->out->bars, err));
-        m->bars = f->out->bars, m->nbars = VQ_BAR_WIDTHS;
-    }
     m->params = f->out->params;
 out:
-    vq_near_pairs_fini(&near);
     return rc;
 }
 
@@ -260,6 +229,11 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
                     .elem = elem,
                     .n = n,
                     .queries = queries};
+    if (m->codec->calibrate != NULL && n >= ASK) {
+        f.nask = VQ_MIN(n / ASK, (size_t)ASKERS);
+        f.every = n / f.nask;
+        f.n = n - f.nask;
+    }
     VQ_TRY(vq_tick(ticker, "axes", 0, 0, err));
     VQ_TRY(vq_fit_transform(&f, err));
     VQ_TRY(transform_sample(&f, err));
@@ -276,6 +250,7 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
     if (m->ngroups > 0) VQ_TRY(measure_groups(&f, err));
     VQ_TRY(find_codebooks(&f, err));
     vq_model_derive(m, 0);
+    if (m->codec->calibrate != NULL) VQ_TRY(vq_fit_bars(&f, err));
     if (m->codec->books != NULL && m->metric != VQ_METRIC_L2 && m->train == VQ_TRAIN_KMEANS)
         VQ_TRY(vq_gain_find(p, f.y, f.lists, f.n, err));
 out:

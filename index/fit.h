@@ -12,6 +12,8 @@ typedef struct vq_fitted { /* owns what the model's pointers point to */
 typedef struct vq_queries { /* training queries, of length 1 for cosine */
     float *x;               /* n x d; owned by whoever filled it */
     size_t n;
+    size_t held;   /* the last so many of these: nothing is fitted to them, since error bars
+                      are calibrated by them */
     uint32_t *own; /* n: the vector that a query was made from, where none were given; else NULL.
                       Owned likewise */
 } vq_queries;

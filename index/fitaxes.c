@@ -81,8 +81,8 @@ static vq_status find_whitening(vq_fitting *f, vq_error *err)
     f->to_queries = vq_alloc_f32(d, d);
     VQ_REQUIRE(f->to_rows != NULL && f->to_queries != NULL, VQ_ENOMEM,
                "whitening: %zu x %zu floats", d, d);
-    VQ_TRY(vq_whiten(f->queries->x, f->queries->n, d, WHITEN_RHO, f->p->threads, f->to_rows,
-                     f->to_queries, err));
+    VQ_TRY(vq_whiten(f->queries->x, f->queries->n - f->queries->held, d, WHITEN_RHO, f->p->threads,
+                     f->to_rows, f->to_queries, err));
 out:
     return rc;
 }
@@ -111,8 +111,10 @@ static vq_status find_axes(vq_fitting *f, vq_error *err)
     double *variances = vq_mem_alloc(d, sizeof *variances);
     VQ_REQUIRE(x != NULL && axes != NULL && mean != NULL && variances != NULL, VQ_ENOMEM,
                "axes: %zu x %zu floats", n, d);
-    for (size_t i = 0; i < n; i++)
-        widen(m, f->k, f->elem, f->rows + vq_spaced_row(f->n, n, i) * d * size, 1, x + i * d);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = vq_fit_row(f, vq_spaced_row(f->n, n, i));
+        widen(m, f->k, f->elem, f->rows + at * d * size, 1, x + i * d);
+    }
     VQ_TRY(find_whitening(f, err));
     if (f->to_rows != NULL) VQ_TRY(whiten_rows(f, &x, n, err));
     VQ_TRY(vq_pca(x, n, d, 1, f->p->threads, f->to_rows != NULL ? mean : f->out->mean, axes,
@@ -176,7 +178,7 @@ vq_status vq_fit_queries(const vq_fitting *f, float **queries, size_t *n, vq_err
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
     *queries = NULL;
-    *n = f->p->whiten ? f->queries->n : 0;
+    *n = f->p->whiten ? f->queries->n - f->queries->held : 0;
     if (*n == 0) goto out;
     *queries = vq_alloc_f32(*n, m->d_code);
     VQ_REQUIRE(*queries != NULL, VQ_ENOMEM, "training: %zu queries", *n);

@@ -13,12 +13,20 @@ typedef struct vq_fitting {
     vq_ticker *ticker;
     const uint8_t *rows;
     uint32_t elem;
-    size_t n;
+    size_t n;           /* rows that are learnt from; */
+    size_t nask, every; /* ..and so many beside them, the last one of each `every`, that ask where
+                           error bars are calibrated: nothing is fitted to them */
     const vq_queries *queries;
     float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
     float *y;                    /* n x d_code: the sample in coded space, later its residuals */
     uint32_t *lists;             /* n: of these, from then on */
 } vq_fitting;
+
+/* Where the i-th row that is learnt from stands in the sample. */
+static inline size_t vq_fit_row(const vq_fitting *f, size_t i)
+{
+    return f->nask > 0 ? i + VQ_MIN(i / (f->every - 1), f->nask) : i;
+}
 
 /* Chooses the transform into the coded space, before there are lists: axes of the data, or none to
  * learn. */
@@ -26,6 +34,8 @@ vq_status vq_fit_transform(vq_fitting *f, vq_error *err);
 /* Folds the axes of the residuals (y), turned as suits the codes, into matrix, centroids and
  * sample. */
 vq_status vq_fit_axes(vq_fitting *f, vq_error *err);
+/* Makes the error bars of trained codes right for those that ask. */
+vq_status vq_fit_bars(vq_fitting *f, vq_error *err);
 /* Training queries, where they have a space of their own, in it (n x d_code); the caller frees
  * them.  None: NULL. */
 vq_status vq_fit_queries(const vq_fitting *f, float **queries, size_t *n, vq_error *err);

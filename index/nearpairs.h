@@ -6,20 +6,22 @@
 
 #include "index/model.h"
 
+typedef struct vq_near_pair {
+    uint32_t query, row, list; /* a query, a neighbour of it, and that one's list */
+} vq_near_pair;
+
 typedef struct vq_near_pairs {
-    float *o, *q; /* n x d_code each: a residual, and what its product counts with: the query, for
-                     l2 less the centroid; owned */
+    vq_near_pair *pairs; /* n; owned */
     size_t n;
 } vq_near_pairs;
 void vq_near_pairs_fini(vq_near_pairs *p);
 
-/* Up to 2,048 queries (nq x d_code; NULL: vectors of the sample, each left out of its own) and of
- * the ten best of all m->n vectors as many as the sample holds, about, for each, in whichever of
- * the lists near the query they lie: search finds neighbours beyond the first list, and there the
- * query looks less like them.  residuals: n x d_code of the lists.  mean: d_code, what queries have
- * and vectors have lost, or NULL. */
-vq_status vq_near_pairs_find(const vq_model *m, const float *residuals, const uint32_t *lists,
-                             size_t n, const float *queries, size_t nq, const float *mean,
-                             int threads, vq_near_pairs *out, vq_error *err);
+/* Of the ten best of all m->n vectors as many as the sample holds, about, for each of some
+ * thousands of the queries (nq x d_code), in whichever of the lists near it they lie: search finds
+ * neighbours beyond the first list, and there the query looks less like them.  residuals: n x
+ * d_code of the lists; both are brought into the order of the lists. */
+vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *lists, size_t n,
+                             const float *queries, size_t nq, int threads, vq_near_pairs *out,
+                             vq_error *err);
 
 #endif

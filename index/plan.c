@@ -100,6 +100,14 @@ static const char *hindrance(const vq_model *m, bool chosen)
                : "this codec: ask for pq4, pq8, aq8 or saq";
 }
 
+/* Queries that teach nothing tell codes with error bars how far these reach. */
+static bool only_bars(const vq_model *m, const vq_build_opts *o, const char *no)
+{
+    if (o->nqueries == 0 || m->codec->calibrate == NULL) return false;
+    if (o->train == VQ_TRAIN_AUTO) return m->metric == VQ_METRIC_L2 || no != NULL;
+    return o->train == VQ_TRAIN_KMEANS;
+}
+
 static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -116,7 +124,12 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     VQ_REQUIRE(o->temperature >= 0.0f && isfinite(o->temperature), VQ_EINVAL,
                "temperature %g: expected a number above 0", (double)o->temperature);
     m->train = o->train;
-    if (o->train == VQ_TRAIN_AUTO) {
+    if (only_bars(m, o, no)) {
+        m->train = VQ_TRAIN_KMEANS;
+        vq_plan_note(p, "queries tell how far error bars reach; they teach %s nothing else here",
+                     m->codec->name);
+        given = false;
+    } else if (o->train == VQ_TRAIN_AUTO) {
         m->train = given ? VQ_TRAIN_DISTILL : VQ_TRAIN_KMEANS;
         if (given) vq_plan_note(p, "train distill: there are queries");
     }
@@ -146,7 +159,7 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
         VQ_REQUIRE(
             p->whiten, VQ_EINVAL,
             "queries tell %s where to put its bits, for metrics ip and cosine and if they are "
-            "given; leave train and queries out",
+            "given; leave train out",
             m->codec->name);
         VQ_REQUIRE(of_distill == NULL && of_teacher == NULL, VQ_EINVAL,
                    "%s: it is for codes that are distilled: pq4, pq8 and aq8",

@@ -43,6 +43,15 @@ typedef struct vq_bar {
 enum { VQ_BAR_WIDTHS = 7 };
 #define VQ_BAR_STEP 0.5f
 
+/* A query and a neighbour of it: what error bars are calibrated by. */
+typedef struct vq_code_pair {
+    const float *o;        /* the neighbour's residual */
+    const float *q;        /* the query; for l2 it counts less the centroid */
+    const float *seen;     /* what integers make of it; NULL: it is searched for in floats */
+    const float *centroid; /* of the neighbour's list; NULL: 0 */
+    float noise, share;    /* where integers see it: as of vq_sight */
+} vq_code_pair;
+
 /* How a query looks at a list whose codes have error bars. */
 typedef struct vq_sight {
     float base;    /* the list's share of a score */
@@ -94,11 +103,10 @@ struct vq_codec {
     /* x: n x d residuals, n >= 1; params, zeros or what turn has left, is filled. */
     vq_status (*train)(const float *x, size_t n, uint32_t d, uint32_t m, uint64_t seed, int threads,
                        vq_ticker *ticker, float *params, vq_error *err);
-    /* For codes with error bars: makes their bars right for true neighbours, from n pairs of a
-     * residual o and what its product counts with (n x d each; centred: for l2, the query less the
-     * centroid).  bars: those of vq_code_model, to be filled.  NULL: nothing to do. */
-    vq_status (*calibrate)(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
-                           int centred, float *params, float *bars, vq_error *err);
+    /* For codes with error bars: makes their bars right for true neighbours, from n pairs (centred:
+     * for l2).  bars: those of vq_code_model, to be filled.  NULL: nothing to do. */
+    vq_status (*calibrate)(uint32_t d, uint32_t m, const vq_code_pair *pairs, size_t n, int centred,
+                           int threads, float *params, float *bars, vq_error *err);
     /* Only VQ_ENOMEM.  The caller holds BLAS at one thread (team.h). */
     vq_status (*encode)(const vq_code_model *cm, const vq_kernels *k, const float *x, size_t n,
                         uint8_t *rows, vq_error *err);

@@ -144,9 +144,9 @@ void vq_grid_deal(uint32_t d, uint32_t m, const double *cost, const float *weigh
 /* The other params from rows of a sample (n x d); cm: all but params. */
 vq_status vq_grid_train(const float *x, size_t n, const vq_code_model *cm, float *params,
                         vq_error *err);
-/* Members of vq_codec. */
-vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const float *o, const float *q, size_t n,
-                            int centred, float *params, float *bars, vq_error *err);
+/* grid_bars.c: members of vq_codec. */
+vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const vq_code_pair *pairs, size_t n,
+                            int centred, int threads, float *params, float *bars, vq_error *err);
 float vq_grid_stretch(const vq_code_model *cm, int whole, float width);
 /* The deviation of a product with q over the error's length: spread as in params. */
 float vq_grid_felt(const vq_kernels *k, const float *spread, const float *q, size_t groups);

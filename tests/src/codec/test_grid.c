@@ -212,8 +212,11 @@ Test(grid, bars_of_an_ugly_set)
             memcpy(o + i * D, s.x + vq_rng_below(&r, N) * D, D * sizeof *o);
             memcpy(q + i * D, s.x + vq_rng_below(&r, N) * D, D * sizeof *q);
         }
-        cr_assert_eq(vq_grid_calibrate(D, s.cm.m, o, q, pairs / 2, centred, s.params, bars, &err),
-                     VQ_OK);
+        vq_code_pair *seen = vq_mem_calloc(pairs, sizeof *seen);
+        for (size_t i = 0; i < pairs; i++) seen[i] = (vq_code_pair){.o = o + i * D, .q = q + i * D};
+        cr_assert_eq(
+            vq_grid_calibrate(D, s.cm.m, seen, pairs / 2, centred, 2, s.params, bars, &err), VQ_OK);
+        vq_mem_free(seen);
         s.cm.bars = bars;
         uint8_t *row = vq_mem_alloc(1, s.cm.m), *block = vq_mem_alloc(VQ_BLOCK, s.cm.m);
         for (size_t i = pairs / 2; i < pairs; i++) {

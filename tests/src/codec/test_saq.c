@@ -198,13 +198,24 @@ Test(saq, products_are_unbiased_and_off_by_what_is_stated)
     check_rotations(6.0, 256, 1); /* with a tail */
 }
 
+/* By n pairs (n x d each). */
+static void calibrate(scene *s, const float *o, const float *q, size_t n, int centred, float *bars)
+{
+    vq_error err;
+    vq_code_pair *pairs = vq_mem_calloc(n, sizeof *pairs);
+    for (size_t i = 0; i < n; i++)
+        pairs[i] = (vq_code_pair){.o = o + i * s->cm.d, .q = q + i * s->cm.d};
+    cr_assert_eq(vq_grid_calibrate(s->cm.d, s->cm.m, pairs, n, centred, 2, s->params, bars, &err),
+                 VQ_OK);
+    vq_mem_free(pairs);
+}
+
 Test(saq, bars_leave_out_what_they_should)
 {
     enum { QUERIES = 40 };
     for (int alike = 0; alike < 2; alike++) { /* queries at random, and near the vectors */
         scene s = scene_new(&vq_codec_saq, 128, 3.0, 600, 0.7);
         size_t d = s.cm.d, pairs = s.n * QUERIES, out[3] = {0, 0, 0};
-        vq_error err;
         float *o = vq_alloc_f32(pairs, d), *q = vq_alloc_f32(pairs, d);
         float bars[2 * VQ_BAR_WIDTHS];
         vq_rng r;
@@ -216,9 +227,7 @@ Test(saq, bars_leave_out_what_they_should)
                 q[i * d + j] = other[j] + (alike ? row[j] : 0.0f);
             }
         }
-        cr_assert_eq(
-            vq_grid_calibrate((uint32_t)d, s.cm.m, o, q, pairs / 2, 0, s.params, bars, &err),
-            VQ_OK);
+        calibrate(&s, o, q, pairs / 2, 0, bars);
         s.cm.bars = bars;
         uint8_t *rows = vq_mem_alloc(1, s.cm.m), *block = vq_mem_alloc(VQ_BLOCK, s.cm.m);
         float *back = vq_alloc_f32(1, d);
