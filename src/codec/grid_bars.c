@@ -17,8 +17,12 @@ enum {
 #define MOST_STRETCH 20.0
 #define WIDTH        2.5 /* deviations that are made right, of the two and three that are usual */
 #define TAIL         0.00621 /* of a normal law above them */
-#define TAIL_FROM    0.05    /* of the errors are looked at as a tail; */
-#define MOST_SHAPE   0.5     /* ..of a law whose variance is finite */
+#define MOST_SHAPE   0.5     /* of a tail: its variance is finite */
+/* Of the errors, what is looked at as a tail: some hundreds, if there are as many in a twentieth.
+ * Further in errors of several kinds, as those of copies and outliers, follow no one law. */
+#define TAIL_ERRORS 500.0
+#define MOST_TAIL   0.05
+#define LEAST_TAIL  0.01
 
 float vq_grid_felt(const vq_kernels *k, const float *spread, const float *q, size_t groups)
 {
@@ -84,17 +88,23 @@ static size_t sort_errors(const miss *misses, size_t n, double bend, double widt
     return count;
 }
 
-/* z has n errors, rising, of which those above TAIL_FROM of them are taken for a sample of a
- * generalized Pareto law: its shape and scale by probability-weighted moments (Hosking and Wallis
- * 1987, sec. 3).  The few that lie as far out as wide bars reach tell too little. */
+/* z has n errors, rising, of which the last `share` are taken for a sample of a generalized Pareto
+ * law: its shape and scale by probability-weighted moments (Hosking and Wallis 1987, sec. 3).  The
+ * few that lie as far out as wide bars reach tell too little. */
 typedef struct tail {
-    double from, scale, shape;
+    double share, from, scale, shape;
 } tail;
+
+static double tail_share(size_t n)
+{
+    return VQ_MIN(VQ_MAX(TAIL_ERRORS / (double)n, LEAST_TAIL), MOST_TAIL);
+}
 
 static tail tail_of(const double *z, size_t n)
 {
-    size_t first = (size_t)((1.0 - TAIL_FROM) * (double)n), m = n - first;
-    tail t = {.from = z[first - 1]};
+    double share = tail_share(n);
+    size_t first = (size_t)((1.0 - share) * (double)n), m = n - first;
+    tail t = {.share = share, .from = z[first - 1]};
     double a = 0.0, b = 0.0;
     for (size_t i = 0; i < m; i++) {
         double excess = z[first + i] - t.from;
@@ -111,7 +121,7 @@ static tail tail_of(const double *z, size_t n)
 /* How far out a share of all lies. */
 static double reach_of(const tail *t, double share)
 {
-    double left = share / TAIL_FROM;
+    double left = share / t->share;
     if (fabs(t->shape) < 1e-6) return t->from - t->scale * log(left);
     return t->from + t->scale / t->shape * (pow(left, -t->shape) - 1.0);
 }
@@ -120,7 +130,7 @@ static double reach_of(const tail *t, double share)
 static double bar_of(const double *z, size_t n, double width)
 {
     double above = 0.5 * erfc(width / sqrt(2.0));
-    if (above > TAIL_FROM) return z[(size_t)((1.0 - above) * (double)(n - 1))];
+    if (above > tail_share(n)) return z[(size_t)((1.0 - above) * (double)(n - 1))];
     tail t = tail_of(z, n);
     return reach_of(&t, above);
 }
