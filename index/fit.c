@@ -53,6 +53,23 @@ static vq_status transform_block(void *ctx, size_t task, int worker, vq_error *e
     return VQ_OK;
 }
 
+/* Those that ask go to the end of y. */
+static vq_status part_askers(vq_fitting *f, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    size_t d = f->p->model.d_code, row = d * sizeof *f->y;
+    float *askers = vq_alloc_f32(f->nask, d);
+    VQ_REQUIRE(askers != NULL, VQ_ENOMEM, "sample: %zu x %zu floats", f->nask, d);
+    for (size_t i = 0; i < f->nask; i++)
+        memcpy(askers + i * d, f->y + ((i + 1) * f->every - 1) * d, row);
+    for (size_t i = 0; f->nask > 0 && i < f->n; i++) /* rises, so a row moves down only */
+        memmove(f->y + i * d, f->y + vq_fit_row(f, i) * d, row);
+    memcpy(f->y + f->n * d, askers, f->nask * row);
+out:
+    vq_mem_free(askers);
+    return rc;
+}
+
 static vq_status transform_sample(vq_fitting *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -64,9 +81,7 @@ static vq_status transform_sample(vq_fitting *f, vq_error *err)
     VQ_REQUIRE(t.wide != NULL && f->y != NULL, VQ_ENOMEM, "sample: %zu x %u floats", all,
                m->d_code);
     VQ_TRY(vq_team_run(threads, blocks, transform_block, &t, err));
-    for (size_t i = 0; f->nask > 0 && i < f->n; i++) /* rises, so a row moves down only */
-        memmove(f->y + i * m->d_code, f->y + vq_fit_row(f, i) * m->d_code,
-                m->d_code * sizeof *f->y);
+    VQ_TRY(part_askers(f, err));
 out:
     vq_mem_free(t.wide);
     return rc;
@@ -136,7 +151,8 @@ static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err
     residual_task *t = ctx;
     vq_fitting *f = t->f;
     const vq_model *m = &f->p->model;
-    size_t first = task * VQ_ASSIGN_TILE, n = VQ_MIN(f->n - first, (size_t)VQ_ASSIGN_TILE);
+    size_t first = task * VQ_ASSIGN_TILE;
+    size_t n = VQ_MIN(f->n + f->nask - first, (size_t)VQ_ASSIGN_TILE);
     uint32_t *assign = f->lists + first;
     float *y = f->y + first * m->d_code;
     vq_nearest_assign(&t->near, y, n, t->scratch + (size_t)worker * vq_nearest_scratch(&t->near),
@@ -152,12 +168,12 @@ static vq_status take_residuals(vq_fitting *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
-    size_t tiles = (f->n + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
+    size_t all = f->n + f->nask, tiles = (all + VQ_ASSIGN_TILE - 1) / VQ_ASSIGN_TILE;
     int threads = vq_team((uint32_t)f->p->threads, tiles);
     residual_task t = {.f = f};
     VQ_TRY(vq_grouping_nearest(&t.near, m, true, err));
     t.scratch = vq_alloc_f32((size_t)threads, vq_nearest_scratch(&t.near));
-    f->lists = vq_mem_alloc(f->n, sizeof *f->lists);
+    f->lists = vq_mem_alloc(all, sizeof *f->lists);
     VQ_REQUIRE(t.scratch != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);
     VQ_TRY(vq_team_run(threads, tiles, residual_tile, &t, err));
 out:

@@ -299,7 +299,7 @@ vq_status vq_fit_axes(vq_fitting *f, vq_error *err)
         memcpy(both[i], matrix, d * m->d * sizeof *matrix);
     }
     VQ_TRY(vq_fit_turn(f->out->centroids, m->nlist, d, turn, err));
-    VQ_TRY(vq_fit_turn(f->y, f->n, d, turn, err));
+    VQ_TRY(vq_fit_turn(f->y, f->n + f->nask, d, turn, err));
 out:
     vq_mem_free(turn);
     vq_mem_free(matrix);

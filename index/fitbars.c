@@ -119,6 +119,8 @@ out:
     return rc;
 }
 
+/* Neighbours are of the whole sample: as of the vectors of an index, some of them were learnt from
+ * and some not, and of these codes err more. */
 vq_status vq_fit_bars(vq_fitting *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -128,7 +130,9 @@ vq_status vq_fit_bars(vq_fitting *f, vq_error *err)
     askers a = {0};
     VQ_TRY(askers_init(&a, f, err));
     VQ_TRY(vq_team_run(a.threads, (a.n + BLOCK - 1) / BLOCK, see_block, &a, err));
-    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n, a.y, a.n, f->p->threads, &near, err));
+    size_t own = f->queries->held > 0 ? VQ_NEAR_NONE : f->n;
+    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n + f->nask, a.y, a.n, own, f->p->threads,
+                              &near, err));
     VQ_TRY(find_pairs(&a, &near, &pairs, err));
     f->out->bars = vq_mem_calloc(2 * VQ_BAR_WIDTHS, sizeof *f->out->bars);
     VQ_REQUIRE(f->out->bars != NULL, VQ_ENOMEM, "error bars: %d widths", VQ_BAR_WIDTHS);

@@ -18,8 +18,9 @@ typedef struct vq_fitting {
                            error bars are calibrated: nothing is fitted to them */
     const vq_queries *queries;
     float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
-    float *y;                    /* n x d_code: the sample in coded space, later its residuals */
-    uint32_t *lists;             /* n: of these, from then on */
+    float *y;                    /* n + nask x d_code: the sample in coded space, those that ask at
+                                    the end; later its residuals */
+    uint32_t *lists;             /* n + nask: of these, from then on */
 } vq_fitting;
 
 /* Where the i-th row that is learnt from stands in the sample. */

@@ -36,6 +36,7 @@ typedef struct near_work {
     uint32_t *starts; /* ..rows starts[c] .. starts[c + 1] of list c */
     size_t n;
     const float *queries;       /* all of them, of which count ask */
+    uint32_t *own;              /* all: the rows that they are; UINT32_MAX: none */
     size_t all, count, nearest; /* neighbours of each that are looked for */
     float *bias;                /* nlist: minus half of the centroids' squared lengths */
     float *halves;              /* l2: n: half of the residuals' squared lengths */
@@ -49,6 +50,7 @@ static void near_fini(near_work *w)
     for (int i = 0; w->arenas != NULL && i < w->threads; i++) vq_arena_fini(&w->arenas[i]);
     vq_mem_free(w->arenas);
     vq_mem_free(w->starts);
+    vq_mem_free(w->own);
     vq_mem_free(w->bias);
     vq_mem_free(w->halves);
     vq_mem_free(w->found);
@@ -62,8 +64,8 @@ static size_t nearest_of(const vq_model *m, size_t n)
     return (size_t)VQ_MAX(lround(share), 1L);
 }
 
-/* Rows and lists in the order of the lists. */
-static vq_status sort_rows(near_work *w, uint32_t *lists, vq_error *err)
+/* Rows and lists in the order of the lists; own: as given. */
+static vq_status sort_rows(near_work *w, uint32_t *lists, size_t own, vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t d = w->m->d_code, nlist = w->m->nlist;
@@ -73,6 +75,8 @@ static vq_status sort_rows(near_work *w, uint32_t *lists, vq_error *err)
     for (size_t i = 0; i < w->n; i++) w->starts[lists[i] + 2]++;
     for (size_t c = 1; c < nlist; c++) w->starts[c + 2] += w->starts[c + 1];
     for (size_t i = 0; i < w->n; i++) from[w->starts[lists[i] + 1]++] = (uint32_t)i;
+    for (size_t i = 0; i < w->n; i++)
+        if (from[i] >= own && from[i] - own < w->all) w->own[from[i] - own] = (uint32_t)i;
     for (size_t i = 0; i < w->n; i++) { /* each cycle of places once */
         size_t to = i;
         memcpy(spare, x + i * d, d * sizeof *x);
@@ -91,7 +95,7 @@ out:
     return rc;
 }
 
-static vq_status near_init(near_work *w, uint32_t *lists, vq_error *err)
+static vq_status near_init(near_work *w, uint32_t *lists, size_t own, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = w->m;
@@ -99,15 +103,17 @@ static vq_status near_init(near_work *w, uint32_t *lists, vq_error *err)
     w->nearest = nearest_of(m, w->n);
     w->count = VQ_MIN(w->all, VQ_MAX(PRODUCTS / m->nlist, (size_t)LEAST_QUERIES));
     w->starts = vq_mem_calloc((size_t)m->nlist + 2, sizeof *w->starts);
+    w->own = vq_mem_alloc(w->all, sizeof *w->own);
     w->bias = vq_alloc_f32(1, m->nlist);
     w->halves = vq_alloc_f32(1, w->n);
     w->arenas = vq_mem_calloc((size_t)w->threads, sizeof *w->arenas);
     w->found = vq_mem_alloc(w->count, w->nearest * sizeof *w->found);
-    VQ_REQUIRE(w->starts != NULL && w->bias != NULL && w->halves != NULL && w->arenas != NULL &&
-                   w->found != NULL,
+    VQ_REQUIRE(w->starts != NULL && w->own != NULL && w->bias != NULL && w->halves != NULL &&
+                   w->arenas != NULL && w->found != NULL,
                VQ_ENOMEM, "neighbours: a sample of %zu", w->n);
+    memset(w->own, 0xff, w->all * sizeof *w->own);
     for (int i = 0; i < w->threads; i++) vq_arena_init(&w->arenas[i]);
-    VQ_TRY(sort_rows(w, lists, err));
+    VQ_TRY(sort_rows(w, lists, own, err));
     vq_kmeans_bias(m->centroids, m->nlist, d, w->bias);
     for (size_t i = 0; i < w->n; i++) {
         const float *o = w->residuals + i * d;
@@ -117,9 +123,10 @@ out:
     return rc;
 }
 
-static const float *query_of(const near_work *w, size_t i)
+/* Which of the queries is the i-th that asks. */
+static size_t query_of(const near_work *w, size_t i)
 {
-    return w->queries + vq_spaced_row(w->all, w->count, i) * w->m->d_code;
+    return vq_spaced_row(w->all, w->count, i);
 }
 
 /* A block of queries on its way. */
@@ -131,6 +138,7 @@ typedef struct near_block {
     uint32_t *lists;  /* n x LISTS: nearest to a query; UINT32_MAX: none */
     float *less;      /* n x d: what products with residuals of a list count with */
     float *base;      /* n: what each has of a list's score */
+    uint32_t *own;    /* n: the row that each is */
     float *scores;    /* n x TILE */
     vq_hit *hits;     /* n x ROOM */
     vq_reservoir *best;
@@ -148,12 +156,13 @@ static vq_status block_init(near_block *b, const near_work *w, vq_arena *a, vq_e
     b->lists = vq_arena_take(a, n * LISTS, sizeof *b->lists);
     b->less = vq_arena_take(a, n * d, sizeof *b->less);
     b->base = vq_arena_take(a, n, sizeof *b->base);
+    b->own = vq_arena_take(a, n, sizeof *b->own);
     b->scores = vq_arena_take(a, n * TILE, sizeof *b->scores);
     b->hits = vq_arena_take(a, n * ROOM, sizeof *b->hits);
     b->best = vq_arena_take(a, n, sizeof *b->best);
     VQ_REQUIRE(b->q != NULL && b->dots != NULL && b->starts != NULL && b->askers != NULL &&
-                   b->lists != NULL && b->less != NULL && b->base != NULL && b->scores != NULL &&
-                   b->hits != NULL && b->best != NULL,
+                   b->lists != NULL && b->less != NULL && b->base != NULL && b->own != NULL &&
+                   b->scores != NULL && b->hits != NULL && b->best != NULL,
                VQ_ENOMEM, "neighbours: %zu queries", n);
     memset(b->starts, 0, (nlist + 2) * sizeof *b->starts);
 out:
@@ -209,9 +218,10 @@ static void push_list(near_block *b, const near_work *w, uint32_t list)
                    TILE);
         for (size_t i = 0; i < n; i++)
             for (size_t j = 0; j < some; j++)
-                vq_reservoir_push(&b->best[askers[i]],
-                                  b->base[i] + b->scores[i * TILE + j] - w->halves[first + j],
-                                  first + j);
+                if (first + j != b->own[askers[i]])
+                    vq_reservoir_push(&b->best[askers[i]],
+                                      b->base[i] + b->scores[i * TILE + j] - w->halves[first + j],
+                                      first + j);
     }
 }
 
@@ -224,7 +234,9 @@ static vq_status near_task(void *ctx, size_t task, int worker, vq_error *err)
     near_block b = {.n = VQ_MIN(w->count - first, (size_t)BLOCK)};
     VQ_TRY(block_init(&b, w, &w->arenas[worker], err));
     for (size_t i = 0; i < b.n; i++) {
-        memcpy(b.q + i * d, query_of(w, first + i), d * sizeof *b.q);
+        size_t query = query_of(w, first + i);
+        memcpy(b.q + i * d, w->queries + query * d, d * sizeof *b.q);
+        b.own[i] = w->own[query];
         vq_reservoir_init(&b.best[i], b.hits + i * ROOM, ROOM, w->nearest);
     }
     vq_gemm_nt(b.n, m->nlist, d, 1.0f, b.q, d, m->centroids, d, 0.0f, b.dots, m->nlist);
@@ -241,8 +253,8 @@ out:
 }
 
 vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *lists, size_t n,
-                             const float *queries, size_t nq, int threads, vq_near_pairs *out,
-                             vq_error *err)
+                             const float *queries, size_t nq, size_t own, int threads,
+                             vq_near_pairs *out, vq_error *err)
 {
     vq_status rc = VQ_OK;
     near_work w = {.m = m,
@@ -253,12 +265,12 @@ vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *list
                    .all = nq,
                    .threads = vq_team((uint32_t)threads, (nq + BLOCK - 1) / BLOCK)};
     if (nq == 0) goto out;
-    VQ_TRY(near_init(&w, lists, err));
+    VQ_TRY(near_init(&w, lists, own, err));
     out->pairs = vq_mem_alloc(w.count * w.nearest, sizeof *out->pairs);
     VQ_REQUIRE(out->pairs != NULL, VQ_ENOMEM, "neighbours: %zu pairs", w.count * w.nearest);
     VQ_TRY(vq_team_run(w.threads, (w.count + BLOCK - 1) / BLOCK, near_task, &w, err));
     for (size_t i = 0; i < w.count * w.nearest; i++) {
-        uint32_t query = (uint32_t)vq_spaced_row(nq, w.count, i / w.nearest);
+        uint32_t query = (uint32_t)query_of(&w, i / w.nearest);
         uint32_t row = (uint32_t)w.found[i].id;
         if (!isnan(w.found[i].score)) out->pairs[out->n++] = (vq_near_pair){query, row, lists[row]};
     }

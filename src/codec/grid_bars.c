@@ -16,10 +16,12 @@ enum {
 #define MOST_BEND    200.0
 #define MOST_STRETCH 20.0
 #define WIDTH        2.5 /* deviations that are made right, of the two and three that are usual */
+#define MOST_BLUR    4.0 /* over the codes' squared deviation, or they are not to blame */
 #define TAIL         0.00621 /* of a normal law above them */
 #define MOST_SHAPE   0.5     /* of a tail: its variance is finite */
 /* Of the errors, what is looked at as a tail: some hundreds, if there are as many in a twentieth.
  * Further in errors of several kinds, as those of copies and outliers, follow no one law. */
+#define ENOUGH      100.0 /* errors that lie further out say how far: no law is needed */
 #define TAIL_ERRORS 500.0
 #define MOST_TAIL   0.05
 #define LEAST_TAIL  0.01
@@ -71,8 +73,8 @@ static double bend_of(const miss *misses, size_t n)
     return tt > 0.0 ? VQ_MIN(VQ_MAX(et / tt, 0.0), MOST_BEND) : 1.0;
 }
 
-/* Errors in deviations, rising: of bars of a width, which are as much longer as integers blur.
- * Returns how many there are. */
+/* Errors in deviations, rising: of bars of a width, which are as much longer as integers blur; but
+ * for those that integers rather than codes decide.  Returns how many there are. */
 static size_t sort_errors(const miss *misses, size_t n, double bend, double width, bool plain,
                           double *z)
 {
@@ -82,7 +84,8 @@ static size_t sort_errors(const miss *misses, size_t n, double bend, double widt
         double error = misses[i].error - bend * misses[i].turned;
         double left = error * error - width * width * misses[i].blur;
         if (error > 0.0) error = left > 0.0 ? sqrt(left) : 0.0;
-        if (deviation > 0.0) z[count++] = error / deviation;
+        if (deviation > 0.0 && misses[i].blur <= MOST_BLUR * deviation * deviation)
+            z[count++] = error / deviation;
     }
     qsort(z, count, sizeof *z, rising);
     return count;
@@ -130,7 +133,8 @@ static double reach_of(const tail *t, double share)
 static double bar_of(const double *z, size_t n, double width)
 {
     double above = 0.5 * erfc(width / sqrt(2.0));
-    if (above > tail_share(n)) return z[(size_t)((1.0 - above) * (double)(n - 1))];
+    if (above * (double)n >= ENOUGH || above > tail_share(n))
+        return z[(size_t)((1.0 - above) * (double)(n - 1))];
     tail t = tail_of(z, n);
     return reach_of(&t, above);
 }

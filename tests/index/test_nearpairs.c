@@ -96,12 +96,14 @@ Test(nearpairs, are_of_true_neighbours)
         scene s = scene_new();
         vq_near_pairs one = {0}, two = {0};
         s.m.metric = metric;
-        cr_assert_eq(
-            vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, 1, &one, &err), VQ_OK);
+        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE,
+                                        1, &one, &err),
+                     VQ_OK);
         cr_assert_eq(one.n, (size_t)NQ * NEAREST);
         check_right(&s, &one);
-        cr_assert_eq(
-            vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, 2, &two, &err), VQ_OK);
+        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE,
+                                        2, &two, &err),
+                     VQ_OK);
         cr_assert_eq(two.n, one.n);
         cr_assert(memcmp(one.pairs, two.pairs, one.n * sizeof *one.pairs) == 0);
         vq_near_pairs_fini(&one), vq_near_pairs_fini(&two);
@@ -116,8 +118,9 @@ Test(nearpairs, rows_stay_what_they_were)
     vq_error err;
     scene s = scene_new();
     vq_near_pairs p = {0};
-    cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, 1, &p, &err),
-                 VQ_OK);
+    cr_assert_eq(
+        vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE, 1, &p, &err),
+        VQ_OK);
     for (size_t i = 0; i < N; i++) {
         const float *was = s.rows + (i / EACH + i % EACH * NLIST) * D;
         cr_assert_eq(s.lists[i], i / EACH);
@@ -125,6 +128,28 @@ Test(nearpairs, rows_stay_what_they_were)
             float now = s.residuals[i * D + j] + s.centroids[i / EACH * D + j];
             cr_assert(now == was[j], "row %zu", i);
         }
+    }
+    vq_near_pairs_fini(&p);
+    scene_end(&s);
+}
+
+/* Rows that ask are no neighbours of their own. */
+Test(nearpairs, are_of_others)
+{
+    vq_error err;
+    scene s = scene_new();
+    vq_near_pairs p = {0};
+    size_t own = N - NQ;
+    cr_assert_eq(
+        vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.rows + own * D, NQ, own, 1, &p, &err),
+        VQ_OK);
+    cr_assert_eq(p.n, (size_t)NQ * NEAREST);
+    for (size_t i = 0; i < p.n; i++) {
+        const float *q = s.rows + (own + p.pairs[i].query) * D;
+        const float *o = s.residuals + p.pairs[i].row * D, *c = s.centroids + p.pairs[i].list * D;
+        double sq = 0.0;
+        for (size_t j = 0; j < D; j++) sq += pow((double)q[j] - (double)(o[j] + c[j]), 2.0);
+        cr_assert_gt(sq, 0.0, "query %u", p.pairs[i].query);
     }
     vq_near_pairs_fini(&p);
     scene_end(&s);
@@ -140,7 +165,8 @@ Test(nearpairs, are_as_many_as_a_sample_holds)
         scene s = scene_new();
         vq_near_pairs p = {0};
         s.m.n = all[i];
-        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, 1, &p, &err),
+        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE,
+                                        1, &p, &err),
                      VQ_OK);
         cr_assert_eq(p.n, NQ * each[i]);
         vq_near_pairs_fini(&p);
