@@ -246,7 +246,9 @@ typedef struct vq_build_opts {
     uint32_t force;            /* not 0: replace a file that exists at path */
     uint32_t reserved;         /* 0 */
     vq_source *const *queries; /* nqueries sources of training queries, unlabelled; in
-                                  all as many as dimensions, or VQ_EINVAL: fewer do harm */
+                                  all as many as dimensions, or VQ_EINVAL: fewer do harm.  Where
+                                  they can teach a codec with error bars nothing (l2, kmeans) they
+                                  tell how far these reach; then 200 are the least */
     uint64_t nqueries;
     const char *loss;   /* of distillation: "listnet" (default), "kl", "margin-mse", "ranknet",
                            "lambda" */

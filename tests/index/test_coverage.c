@@ -52,6 +52,14 @@ static double truth_of(uint32_t metric, double score, double offset)
     return metric == VQ_METRIC_L2 ? (offset - score) / 2.0 : score - offset;
 }
 
+static bool holds(const vq_chunk_view *v, const uint64_t *ids)
+{
+    for (size_t i = 0; i < v->n; i++)
+        for (size_t j = 0; j < K; j++)
+            if (vq_le64(v->labels + 8 * i) == ids[j]) return true;
+    return false;
+}
+
 /* The true neighbours of a list that lie above their bars of each width. */
 static void count_list(vq_shard *h, const vq_kernels *k, const vq_query *x, const void *t,
                        uint32_t list, const uint64_t *ids, const float *scores, vq_arena *arena,
@@ -61,6 +69,7 @@ static void count_list(vq_shard *h, const vq_kernels *k, const vq_query *x, cons
     OK(vq_shard_load(h, list, &err));
     for (uint32_t c = 0; c < h->lists[list].nchunks; c++) {
         const vq_chunk_view *v = &h->lists[list].chunks[c];
+        if (!holds(v, ids)) continue;
         uint32_t *slots = vq_arena_take(arena, vq_round_up(v->n, VQ_BLOCK), sizeof *slots);
         float *got = vq_arena_take(arena, vq_round_up(v->n, VQ_BLOCK), sizeof *got);
         float *most = vq_arena_take(arena, vq_round_up(v->n, VQ_BLOCK), sizeof *most);
@@ -192,6 +201,12 @@ Test(coverage, of_queries_that_others_like_them_tell_of, .timeout = 120)
         vq_source_close(src);
         check_over(over, metric, 0.18);
     }
+    vq_build_opts o = options(VQ_METRIC_L2);
+    vq_source *few;
+    OK(vq_source_open_array(&few, taught, 150, D, VQ_F32, &err));
+    o.queries = &few, o.nqueries = 1;
+    FAILS(VQ_EINVAL, try_build(path, x, N, D, VQ_F32, &o)); /* a guess */
+    vq_source_close(few);
     vq_mem_free(x), vq_mem_free(taught), vq_mem_free(q);
     free(path);
     test_rmdir(dir);
