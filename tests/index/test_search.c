@@ -358,6 +358,9 @@ Test(search, codes_alone_rank_by_the_decoded_vector_and_its_error)
     for (size_t c = 0; c < vq_codec_count; c++) {
         static answers got;
         vq_build_opts o = VQ_BUILD_OPTS_INIT;
+        /* Integers round scores of codes with error bars, by more where residuals are longer: some
+         * vectors are kept from what lists are found by. */
+        double off = vq_codecs[c]->bar != NULL ? 2e-3 : 1e-3;
         o.codec = vq_codecs[c]->name, o.force = 1;
         o.rotation = VQ_ROTATION_NONE, o.store = VQ_ELEM_NONE;
         build(path, q, N, D, VQ_F32, &o);
@@ -374,10 +377,10 @@ Test(search, codes_alone_rank_by_the_decoded_vector_and_its_error)
                     all[label] = sq;
                 }
             for (size_t j = 0; j < K; j++)
-                cr_assert(fabs(all[got.ids[i * K + j]] - (double)got.scores[i * K + j]) < 1e-3,
-                          "%s", vq_codecs[c]->name);
+                cr_assert(fabs(all[got.ids[i * K + j]] - (double)got.scores[i * K + j]) < off, "%s",
+                          vq_codecs[c]->name);
             for (size_t j = 0; j < N; j++)
-                better += all[j] < (double)got.scores[i * K + K - 1] - 1e-3;
+                better += all[j] < (double)got.scores[i * K + K - 1] - off;
             cr_assert(better < K, "%s: %zu are nearer than the last of %d", vq_codecs[c]->name,
                       better, K);
         }
