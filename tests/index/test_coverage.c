@@ -31,14 +31,15 @@ static vq_sight sight_of(const vq_shard *h, const vq_kernels *k, const vq_query 
     bool centred = m->metric == VQ_METRIC_L2;
     double sq = centred ? x->offset : x->q_sq;
     float length = m->metric == VQ_METRIC_COSINE ? 1.0f : (float)sqrt(sq);
-    float base = k->dot_f32(x->y, centroid, m->d_code);
-    float from = centred ? base - m->biases[list] : base;
+    float products[2] = {0.0f}; /* with the query, with what it feels of heads */
+    k->matvec_f32(m->codec->rows(t), centred ? 2 : 1, m->d_code, m->d_code, centroid, products);
+    float base = products[0], from = centred ? base - m->biases[list] : base;
     float away_sq = k->dot_f32(x->y, x->y, m->d_code) - 2.0f * from;
     float weighed = centred ? h->brief.weighed[2 * list] : 0.0f;
     return (vq_sight){
         .base = base,
         .from = from,
-        .away = m->codec->feel(&m->code, k, t, 0, centred ? centroid : NULL, away_sq, weighed),
+        .away = m->codec->feel(&m->code, t, 0, centred ? &products[1] : NULL, away_sq, weighed),
         .centred = centred,
         .width = width,
         .stretch = m->codec->stretch(&m->code, 0, width),
