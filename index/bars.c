@@ -78,7 +78,7 @@ static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
     vq_sight *at = &l->sight;
     if (l->list == list) return;
     l->list = list;
-    int parts = l->exact ? 2 : 1; /* heads, whole codes */
+    int parts = l->exact ? 2 : 1; /* heads; whole codes too where rows come after */
     float products[3] = {0.0f};
     size_t rows = at->centred && m->bars != NULL ? 1 + (size_t)parts : 1;
     w->k->matvec_f32(m->codec->rows(l->tables), rows, m->d_code, m->d_code, centroid, products);
@@ -89,7 +89,7 @@ static void turn_to(vq_look *l, const vq_scan *w, uint32_t list)
     float away = l->y_sq - 2.0f * at->from;
     for (int whole = 0; whole < parts; whole++)
         *(whole ? &l->away : &at->away) =
-            m->codec->feel(&m->code, l->tables, whole, &products[1 + whole], away,
+            m->codec->feel(&m->code, l->tables, whole, products, away,
                            weighed != NULL ? weighed[2 * (size_t)list + (size_t)whole] : 0.0f);
 }
 

@@ -16,9 +16,10 @@ enum { BEST_LISTS = 16, SEEN = 4 }; /* before all others: times as many vectors 
 
 /* Who wants which list.  Bases lie apart from seats: they pass by for every part and query. */
 typedef struct wishes {
-    uint32_t *first; /* nlist + 1: those of list l are first[l] .. first[l + 1] - 1 */
-    uint32_t *seats; /* of each; alike: of each list's, since all want the same lists */
-    float *bases;    /* the query's product with the list's centroid */
+    uint32_t *first; /* nlist + 2: those of list l are first[l] .. first[l + 1] - 1 */
+    uint32_t
+        *seats;   /* of each; alike: all want the same lists, so those of one are of every list */
+    float *bases; /* the query's product with the list's centroid */
     bool alike;
 } wishes;
 

@@ -205,8 +205,8 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     bool copied = copies.done != NULL;
-    /* Of codes with error bars a block's front is on a page of its own, so lists have more of them,
-     * and walks for lists that are not reached cost more. */
+    /* Of long codes with error bars a block's front is on a page of its own, so lists have more of
+     * them, and walks for lists that are not reached cost more. */
     uint32_t touched = 0, group = w.look != NULL ? FEW_LISTS : GROUP;
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {

@@ -323,7 +323,8 @@ static size_t tile_of(const vq_searcher *s, uint32_t k, size_t queries)
     for (size_t i = 0; i < s->nshards; i++) {
         vq_effort e = vq_searcher_effort_of(s, &s->shards[i], k);
         if (batch_of(s, &e, &s->shards[i], queries) == 1) return TILE;
-        size_t most = LISTS_BYTES / (e.nprobe * sizeof(vq_hit));
+        size_t products = s->shards[i].model.nlist * sizeof(float);
+        size_t most = LISTS_BYTES / (e.nprobe * sizeof(vq_hit) + products);
         n = VQ_MIN((size_t)TILE * (size_t)s->threads, VQ_MAX(most, (size_t)TILE));
     }
     return n;

@@ -148,12 +148,12 @@ struct vq_codec {
     bool (*asks)(const vq_kernels *k);
     /* The same in steps, for many queries over the same blocks; NULL: not faster than scan; it may
      * not be faster by some kernels either (pays).  gather brings blocks together (room for the
-     * bytes of an even number of them); least says of n queries, of whose tables terms are,
-     * which sum a vector needs at least, with that base and that factor or a larger one, to score
-     * the threshold; sums looks all vectors
-     * up, a number each, where one of the block is no less than least[block]: these blocks, rising,
-     * go to reached, and how many is returned; select judges n of the sums, by the factor of each,
-     * as scan does.  Memory is 64-byte aligned, but for the blocks and select's part of the sums.
+     * bytes of an even number of them); least says of n queries, of whose tables terms are, which
+     * sum a vector needs at least, with that base and that factor or a larger one, to score the
+     * threshold; sums looks all vectors up, a number each, where one of the block is no less than
+     * least[block]: these blocks, rising, go to reached, and how many is returned; select judges n
+     * of the sums, by the factor of each, as scan does.  Memory is 64-byte aligned, but for the
+     * blocks and select's part of the sums.
      */
     bool (*pays)(const vq_kernels *k);
     void (*gather)(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
@@ -183,14 +183,14 @@ struct vq_codec {
     void (*bar)(const vq_code_model *cm, const void *tables, const uint8_t *blocks, size_t slot,
                 int whole, vq_bar *out);
     int (*two)(const vq_code_model *cm);
-    /* What centroids are multiplied with (d each): the query and, for l2 where the model has bars,
-     * what it is for `feel`, by heads and by whole codes. */
+    /* What centroids are multiplied with (d each): what prepare was given and, if the model has
+     * bars, what it is for `feel`, by heads and by whole codes. */
     const float *(*rows)(const void *tables);
     /* What a product with the query of tables feels of an error of length 1, its deviation, by the
-     * heads' errors or the whole codes'.  product: for l2, of the query less a centroid, which is
-     * so far away (squared): of the centroid with the row for that, and the square that `weigh` has
-     * for it; else NULL. */
-    float (*feel)(const vq_code_model *cm, const void *tables, int whole, const float *product,
+     * heads' errors or the whole codes'.  products: for l2, of the query less a centroid, which is
+     * so far away (squared): of the centroid with `rows`, and the square that `weigh` has for it;
+     * else NULL. */
+    float (*feel)(const vq_code_model *cm, const void *tables, int whole, const float *products,
                   float away_sq, float weighed);
     /* The squares of what a centroid itself feels: of heads, of whole codes. */
     void (*weigh)(const vq_code_model *cm, const vq_kernels *k, const float *centroid,

@@ -261,7 +261,7 @@ static size_t select_exactly(const vq_pq_tables *t, const vq_kernels *k, const u
 
 /* Bounds are not worth their price in the neighbourhood of the query, where many survive, nor of
  * codewords that are no pairs.  An exact sum of one vector costs what three to five cost in a scan,
- * a bound three fifths: from a sixth of survivors on the next parts are better scanned exactly, and
+ * a bound half: from a sixth of survivors on the next parts are better scanned exactly, and
  * from three eighths this one is, too. */
 size_t vq_pq8_scan_pairs(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                          const uint8_t *blocks, const uint8_t *ahead, const float *factor, size_t n,

@@ -15,8 +15,8 @@
 #include "src/train/allot.h"
 
 enum { G = VQ_GRID_GROUP, DEFAULT_BITS = 4, FOUR = 4 /* groups at a time */ };
-/* Blocks at a time: what the next ones need comes into the first-level cache meanwhile, which would
- * not hold that of two whole lists (measured: 3 to 5 are as good). */
+/* Blocks at a time, at most: what the next ones need comes into the first-level cache meanwhile,
+ * which would not hold that of two whole lists (measured: 3 to 5 are as good). */
 enum { STEP = 4 };
 #define LITTLE 0.01 /* of a squared error */
 
@@ -289,14 +289,14 @@ static const float *rows(const void *tables)
     return ((const vq_grid_tables *)tables)->rows;
 }
 
-static float feel(const vq_code_model *cm, const void *tables, int whole, const float *product,
+static float feel(const vq_code_model *cm, const void *tables, int whole, const float *products,
                   float away_sq, float weighed)
 {
     const vq_grid_tables *t = tables;
-    if (product == NULL) return t->felt[whole];
+    if (products == NULL) return t->felt[whole];
     if (cm->bars == NULL) return t->along[whole] * sqrtf(VQ_MAX(away_sq, 0.0f));
     float own = t->felt[whole] * t->felt[whole];
-    return sqrtf(VQ_MAX(own - 2.0f * *product + weighed, 0.0f));
+    return sqrtf(VQ_MAX(own - 2.0f * products[1 + whole] + weighed, 0.0f));
 }
 
 static void weigh(const vq_code_model *cm, const vq_kernels *k, const float *centroid, float out[2])
@@ -335,7 +335,7 @@ static vq_grid_tables *new_tables(const vq_grid_shape *s, float **lead, float **
                           .lead = *lead,
                           .rest = *rest,
                           .plan = {plan, plan + padded / FOUR},
-                          .leading = FOUR,
+                          .leading = FOUR, /* heads may have no plane at all */
                           .leads = *counts,
                           .rests = *counts + padded};
     memset(*lead + s->groups * G, 0, (n - s->groups * G) * sizeof **lead);

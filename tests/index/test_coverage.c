@@ -39,7 +39,7 @@ static vq_sight sight_of(const vq_shard *h, const vq_kernels *k, const vq_query 
     return (vq_sight){
         .base = base,
         .from = from,
-        .away = m->codec->feel(&m->code, t, 0, centred ? &products[1] : NULL, away_sq, weighed),
+        .away = m->codec->feel(&m->code, t, 0, centred ? products : NULL, away_sq, weighed),
         .centred = centred,
         .width = width,
         .stretch = m->codec->stretch(&m->code, 0, width),

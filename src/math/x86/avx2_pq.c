@@ -434,7 +434,10 @@ static void pq8_pairs(const uint8_t *lut, const uint8_t *codes, const uint8_t *a
         }
         s.all = _mm256_slli_epi16(s.all, 3);
         s.high = _mm256_slli_epi16(s.high, 3);
-        for (; j < m; j++) add_bytes(&s, row128(lut, codes, j));
+        for (; j < m; j++) {
+            if (next != NULL) _mm_prefetch(next + j * VQ_BLOCK, _MM_HINT_T0);
+            add_bytes(&s, row128(lut, codes, j));
+        }
         store_block(s, sums + b * VQ_BLOCK);
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scans of every codec: what they keep, what their sums may be off by, the same bits at each level.
  */
+#include <float.h>
+
 #include "tests/src/codec/coded.h"
 
 static int float_order(const void *a, const void *b)
@@ -106,9 +108,11 @@ Test(codec_scan, bounds_by_pairs_change_nothing)
     vq_rng r;
     vq_rng_init(&r, test_seed(), 6);
     fill_normal(&r, factor, 128);
+    static const uint32_t shapes[][2] = {{24, 6}, {48, 24}, {64, 8}, {51, 17}}; /* by eights too */
     for (size_t s = 0; s < VQ_COUNT(sizes); s++)
         for (int way = 0; way < 4; way++) {
-            coded c = code(&vq_codec_pq8, 24, 6, sizes[s]);
+            const uint32_t *shape = shapes[(s + (size_t)way) % VQ_COUNT(shapes)];
+            coded c = code(&vq_codec_pq8, shape[0], shape[1], sizes[s]);
             fill_normal(&r, q, c.cm.d);
             check_pairs(&c, q, way % 2 == 0 ? NULL : factor, way < 2);
             coded_fini(&c);
@@ -136,6 +140,36 @@ static void check_least(const vq_codec *codec, const void *tables, const float *
     threshold[0] = threshold[1] = -INFINITY;
     codec->least(&needs, bases, *least_factor, 2, least);
     cr_assert(least[0] == 0 && least[1] == 0);
+}
+
+/* Whatever is rounded on the way, the sum of what scores the threshold is not too little. */
+Test(codec_scan, least_knows_what_is_rounded)
+{
+    const vq_kernels *k = vq_kernels_get();
+    const vq_codec *codec = &vq_codec_pq8;
+    float low[2], inverse[2], threshold[2], base[2];
+    uint16_t sum[2] VQ_ALIGNED(64), least[2];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 7);
+    for (unsigned i = 0; i < 100000; i++) {
+        float size = ldexpf(1.0f, (int)vq_rng_below(&r, 60) - 30), factor, score;
+        factor = size * (float)vq_rng_f64(&r);
+        for (unsigned j = 0; j < 2; j++) { /* each query by numbers of its own */
+            uint32_t idx;
+            float scale = size * ldexpf((float)vq_rng_f64(&r), (int)vq_rng_below(&r, 30) - 25);
+            sum[j] = (uint16_t)vq_rng_below(&r, 65536);
+            low[j] = size * (float)(1000.0 * vq_rng_f64(&r) - 500.0);
+            base[j] = size * (float)(20.0 * vq_rng_f64(&r) - 10.0);
+            inverse[j] = VQ_MIN(1.0f / scale, FLT_MAX);
+            cr_assert_eq(k->select_u16(&sum[j], &factor, 1, scale, base[j] + low[j], -INFINITY,
+                                       &idx, &score),
+                         1);
+            threshold[j] = score;
+        }
+        codec->least(&(vq_needs){threshold, low, inverse}, base, factor, 2, least);
+        for (unsigned j = 0; j < 2; j++)
+            cr_assert(least[j] <= sum[j], "%u for a sum of %u, case %u", least[j], sum[j], i);
+    }
 }
 
 /* The steps for many queries against the scan for one: the same slots and scores, of blocks that

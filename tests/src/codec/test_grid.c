@@ -274,8 +274,9 @@ Test(grid, distances_are_felt_by_their_coordinates)
             vq_arena_reset(&arena);
             s.cm.bars = bars;
             const void *t = s.cm.codec->prepare(&s.cm, k, q, &arena);
-            float both = k->dot_f32(s.cm.codec->rows(t) + (1 + whole) * D, c, D);
-            float got = s.cm.codec->feel(&s.cm, t, whole, &both, (float)sq, weighed[whole]);
+            float products[3];
+            k->matvec_f32(s.cm.codec->rows(t), 3, D, D, c, products);
+            float got = s.cm.codec->feel(&s.cm, t, whole, products, (float)sq, weighed[whole]);
             float want = vq_grid_felt(k, whole ? p.spread : p.head_spread, less, D / 16);
             cr_assert(fabsf(got - want) < 1e-3f * want, "%g, not %g", (double)got, (double)want);
             cr_assert(memcmp(s.cm.codec->rows(t), q, D * sizeof *q) == 0);
@@ -283,7 +284,7 @@ Test(grid, distances_are_felt_by_their_coordinates)
             cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.25f), 2.0f); /* 2.5 over it */
             s.cm.bars = NULL; /* as files have it that know of no bars */
             float along = whole ? p.along : p.head_along;
-            cr_assert_eq(s.cm.codec->feel(&s.cm, t, whole, &both, (float)sq, 0.0f),
+            cr_assert_eq(s.cm.codec->feel(&s.cm, t, whole, products, (float)sq, 0.0f),
                          along * sqrtf((float)sq));
             cr_assert_eq(s.cm.codec->stretch(&s.cm, whole, 1.0f), p.stretch[whole]);
         }
@@ -330,7 +331,7 @@ Test(grid, tables_round_to_neither_side)
 /* scan_bars leaves out nothing that the bars of the heads, as `bar` has them, leave. */
 Test(grid, a_scan_by_bars_is_what_the_bars_say)
 {
-    enum { N = 70, D = 192 };
+    enum { N = 293, D = 192, ROOM = 320 };   /* ten blocks, the last one short: in several steps */
     static const double bits[] = {2.0, 6.0}; /* without a tail, with one */
     vq_rng r;
     vq_arena arena;
@@ -338,10 +339,11 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
     vq_arena_init(&arena);
     for (size_t b = 0; b < 2; b++) {
         scene s = scene_of(&vq_codec_saq, D, bits[b], normal_rows(&r, 400, D), 400);
-        uint8_t *rows = vq_mem_alloc(96, s.cm.m), *blocks = vq_mem_alloc(96, s.cm.m);
-        void *scratch = vq_mem_alloc(1, vq_scan_scratch(96));
-        float plain[96], score[96], most[96], want[96];
-        uint32_t idx[96];
+        uint8_t *rows = vq_mem_alloc(ROOM, s.cm.m), *blocks = vq_mem_alloc(ROOM, s.cm.m);
+        void *scratch = vq_mem_alloc(1, vq_scan_scratch(ROOM));
+        float plain[ROOM], score[ROOM], most[ROOM], want[ROOM], factors[ROOM];
+        uint32_t idx[ROOM];
+        for (size_t i = 0; i < N; i++) factors[i] = (float)vq_rng_f64(&r);
         encode(&s, s.x, N, rows);
         vq_grid_pack(&s.cm, rows, N, blocks);
         for (int centred = 0; centred < 2; centred++) {
@@ -354,8 +356,9 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
                            .stretch = 1.25f,
                            .noise = centred ? 0.01f : 0.0f};
             vq_arena_reset(&arena);
+            const float *factor = centred ? factors : NULL;
             const void *t = s.cm.codec->prepare(&s.cm, vq_kernels_get(), q, &arena);
-            cr_assert_eq(s.cm.codec->scan(&s.cm, vq_kernels_get(), t, blocks, NULL, NULL, N,
+            cr_assert_eq(s.cm.codec->scan(&s.cm, vq_kernels_get(), t, blocks, NULL, factor, N,
                                           at.base, -INFINITY, scratch, idx, plain),
                          N);
             for (size_t i = 0; i < N; i++) {
@@ -366,8 +369,8 @@ Test(grid, a_scan_by_bars_is_what_the_bars_say)
                 want[i] = plain[i] + bar.turn * (plain[i] - at.from + (centred ? bar.half : 0.0f)) +
                           at.width * sqrtf(width * width + noise);
             }
-            size_t n = s.cm.codec->scan_bars(&s.cm, vq_kernels_get(), t, blocks, NULL, NULL, N, &at,
-                                             want[7], scratch, idx, score, most);
+            size_t n = s.cm.codec->scan_bars(&s.cm, vq_kernels_get(), t, blocks, blocks, factor, N,
+                                             &at, want[7], scratch, idx, score, most);
             size_t left = 0;
             for (size_t i = 0; i < n; i++) {
                 float slack = 1e-4f * fabsf(want[idx[i]]) + 1e-4f; /* and what tables round */
