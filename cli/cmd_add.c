@@ -44,6 +44,8 @@ int cmd_add(const cmd *self, int argc, char **argv)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 2, 2, &rest, &nrest);
     if (code >= 0) return code;
+    if (a.upsert && a.ids == NULL)
+        return fail(CLI_USAGE, "--upsert needs --ids: which ids are the vectors of?");
     const char *files[] = {rest[1], a.ids, a.attached.tags, a.attached.times, a.attached.payload};
     code = check_dashes(files, sizeof files / sizeof *files);
     if (code != CLI_DONE) return code;

@@ -19,7 +19,7 @@ const opt build_opts[] = {
         "auto: by a trial on some of the vectors", "from the dimension", "auto",
         "2 times the square root of the number of vectors, 4 times where "
         "queries train codes that are additive or alone, 6 times with codes of 20 bytes or fewer, "
-        "1 below 2,048 vectors"),
+        "the square root itself below 2,048 vectors"),
     BUILD_ROW_COPIES("auto: from 10,000 vectors on, if a tenth less is read in a trial"),
     {"store", 0, OPT_WORD, "f32|f16|i8|none", BUILD_AT(store), 0, 0, stores,
      "full rows kept for the second pass; default f16 for floats, bytes as they come. i8 of "

@@ -55,8 +55,10 @@ int cmd_delete(const cmd *self, int argc, char **argv)
     char **rest;
     int nrest, code = cmd_parse(self, &a, argc, argv, 1, INT_MAX, &rest, &nrest);
     if (code >= 0) return code;
-    if ((a.ids != NULL) == (nrest > 1))
+    if (a.ids == NULL && nrest == 1)
         return fail(CLI_USAGE, "which ids? name some, or give --ids FILE");
+    if (a.ids != NULL && nrest > 1)
+        return fail(CLI_USAGE, "ids by name and by --ids exclude each other");
     vq_ids ids = {0};
     if (a.ids != NULL) {
         code = write_read_ids(rest[0], a.ids, &ids);

@@ -35,7 +35,7 @@ const opt eval_opts[] = {
      "lists to read for a query, instead of --recall"},
     {"rerank", 0, OPT_U32, "R", AT(effort.rerank), 0, UINT32_MAX - 1, no_rerank,
      "candidates to score by their full rows, 0 = by codes alone; instead of --recall"},
-    {"bars", 0, OPT_REAL, "E", AT(effort.bars), 0, 100, NULL,
+    {"bars", 0, OPT_ABOVE, "E", AT(effort.bars), 0, 100, NULL,
      "codecs with error bars: look closer at a vector while it may be among the best k, if its "
      "estimate is E standard deviations too low. Default 3"},
     {"min-relevance", 0, OPT_REAL, "P|best", AT(min_relevance), 0, 1, relevance_words,

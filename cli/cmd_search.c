@@ -61,7 +61,7 @@ const opt search_opts[] = {
      "lists to read for a query, instead of --recall"},
     {"rerank", 0, OPT_U32, "R", AT(effort.rerank), 0, UINT32_MAX - 1, no_rerank,
      "candidates to score by their full rows, 0 = by codes alone; instead of --recall"},
-    {"bars", 0, OPT_REAL, "E", AT(effort.bars), 0, 100, NULL,
+    {"bars", 0, OPT_ABOVE, "E", AT(effort.bars), 0, 100, NULL,
      "codecs with error bars: look closer at a vector while it may be among the best k, if its "
      "estimate is E standard deviations too low. Default 3"},
     {"threads", 0, OPT_U32, "T", AT(threads), 1, 1024, NULL,
@@ -357,6 +357,8 @@ int cmd_search(const cmd *self, int argc, char **argv)
                     "--latency needs --nprobe: by --recall a query decides list by list");
     code = check_bounds(&a);
     if (code != CLI_DONE) return code;
+    if (a.like.n > 0 && nrest > 1 && output_format(rest[nrest - 1]) != NULL)
+        return fail(CLI_USAGE, "--like takes the place of QUERIES: leave %s out", rest[nrest - 1]);
     if (a.like.n > 0 && a.query_ids != NULL)
         return fail(CLI_USAGE, "--like and --query-ids exclude each other");
     if (a.allow != NULL && a.deny != NULL)

@@ -37,7 +37,8 @@ void curve_text(const curve *c, uint32_t k)
     char label[40];
     if (c->n == 0) {
         report_line(stdout, "tuned",
-                    "no; vq tune makes --recall possible where there are 2,000 vectors");
+                    "no; vq tune makes --recall possible where there are 2,000 vectors, with "
+                    "--queries if no rows are stored");
         return;
     }
     uint32_t of = nearest_k(c, k);

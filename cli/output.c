@@ -58,7 +58,10 @@ int output_folder(const char *path)
 
 int output_new(const char *path, bool force)
 {
+    struct stat st;
     if (path == NULL) return fail(CLI_USAGE, "-o OUT is missing: which file to write?");
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return fail(CLI_SYSTEM, "cannot write %s: it is a folder", path);
     if (!force && access(path, F_OK) == 0)
         return fail(CLI_USAGE, "%s exists; give --force to replace it", path);
     return output_folder(path);

@@ -37,10 +37,14 @@ static void hold_queries(vq_building *b)
 {
     vq_teacher nobody = {0};
     vq_queries *q = &b->queries;
-    q->held = b->plan.model.train == VQ_TRAIN_KMEANS
-                  ? VQ_MIN(q->n, (size_t)HELD_MOST)
-                  : VQ_MIN(VQ_MAX(vq_judges(q->n), (size_t)HELD_LEAST), q->n / 4);
-    vq_teacher_part(&nobody, q, b->plan.model.d, q->held);
+    size_t d = b->plan.model.d, judges = vq_judges(q->n);
+    bool all = b->plan.model.train == VQ_TRAIN_KMEANS;
+    q->held = all ? VQ_MIN(q->n, (size_t)HELD_MOST)
+                  : VQ_MIN(VQ_MAX(judges, (size_t)HELD_LEAST), q->n / 4);
+    vq_teacher_part(&nobody, q, d, q->held);
+    if (!all) return;
+    vq_queries held = {.x = q->x + (q->n - q->held) * d, .n = q->held};
+    vq_teacher_part(&nobody, &held, d, VQ_MIN(judges, held.n)); /* the last ones tune, too */
 }
 
 /* All training queries, of length 1 for cosine. */

@@ -9,6 +9,7 @@
 #include "index/gain.h"
 #include "index/grouping.h"
 #include "index/spill.h"
+#include "src/base/rng.h"
 #include "src/train/draw.h"
 #include "src/train/kmeans.h"
 
@@ -21,6 +22,7 @@ enum {
 };
 
 #define WORTH_COPIES 0.9
+#define RNG_STREAM   0x61736b65u /* any number that no other draw of the build takes */
 
 void vq_fitted_fini(vq_fitted *f)
 {
@@ -53,6 +55,22 @@ static vq_status transform_block(void *ctx, size_t task, int worker, vq_error *e
     return VQ_OK;
 }
 
+/* Drawn, since rows of an input may be alike that are some power of two apart. */
+size_t vq_fit_asker(const vq_fitting *f, size_t i)
+{
+    vq_rng r;
+    vq_rng_init(&r, f->p->model.seed ^ RNG_STREAM, i);
+    return i * f->every + vq_rng_below(&r, f->every);
+}
+
+size_t vq_fit_row(const vq_fitting *f, size_t i)
+{
+    if (f->nask == 0) return i;
+    size_t of = i / (f->every - 1); /* before its asker all stand where those of `of` others do */
+    if (of >= f->nask) return i + f->nask;
+    return i + of + (i + of >= vq_fit_asker(f, of));
+}
+
 /* Those that ask go to the end of y. */
 static vq_status part_askers(vq_fitting *f, vq_error *err)
 {
@@ -60,8 +78,7 @@ static vq_status part_askers(vq_fitting *f, vq_error *err)
     size_t d = f->p->model.d_code, row = d * sizeof *f->y;
     float *askers = vq_alloc_f32(f->nask, d);
     VQ_REQUIRE(askers != NULL, VQ_ENOMEM, "sample: %zu x %zu floats", f->nask, d);
-    for (size_t i = 0; i < f->nask; i++)
-        memcpy(askers + i * d, f->y + ((i + 1) * f->every - 1) * d, row);
+    for (size_t i = 0; i < f->nask; i++) memcpy(askers + i * d, f->y + vq_fit_asker(f, i) * d, row);
     for (size_t i = 0; f->nask > 0 && i < f->n; i++) /* rises, so a row moves down only */
         memmove(f->y + i * d, f->y + vq_fit_row(f, i) * d, row);
     memcpy(f->y + f->n * d, askers, f->nask * row);

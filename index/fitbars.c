@@ -8,12 +8,16 @@
 #include "index/nearpairs.h"
 #include "index/searcher.h"
 
-enum { BLOCK = 256 }; /* of those that ask, at a time */
+enum {
+    BLOCK = 256,      /* of those that ask, at a time */
+    LEAST_PAIRS = 500 /* of queries: of fewer a tail is a guess, and vectors tell more */
+};
 
 typedef struct askers {
     vq_fitting *f;
     vq_transform to_coded; /* in floats */
     vq_shard by;           /* what a search sees them by: a model and its integers */
+    bool queries;          /* do they ask, or vectors? */
     size_t n;
     float *y, *seen;   /* n x d_code: in coded space, by floats and by integers */
     float *length;     /* n: what integers were multiplied by */
@@ -26,7 +30,11 @@ static vq_status askers_init(askers *a, vq_fitting *f, vq_error *err)
     vq_status rc = VQ_OK;
     const vq_model *m = &f->p->model;
     a->f = f;
-    a->n = f->queries->held > 0 ? f->queries->held : f->nask;
+    a->queries = f->queries->held * vq_near_pairs_each(m, f->n + f->nask) >= LEAST_PAIRS;
+    a->n = a->queries ? f->queries->held : f->nask;
+    if (f->queries->held > 0 && !a->queries)
+        vq_plan_note(f->p, "error bars by vectors: %zu held-out queries tell too little",
+                     f->queries->held);
     a->threads = vq_team((uint32_t)f->p->threads, (a->n + BLOCK - 1) / BLOCK);
     a->to_coded = m->transform;
     if (m->query_map) a->to_coded.matrix = m->query_matrix;
@@ -60,13 +68,12 @@ static void take(const askers *a, size_t first, size_t n, float *x)
     const vq_fitting *f = a->f;
     const vq_model *m = &f->p->model;
     size_t d = m->d, size = vq_elem_size(f->elem);
-    if (f->queries->held > 0) {
+    if (a->queries) {
         memcpy(x, f->queries->x + (f->queries->n - a->n + first) * d, n * d * sizeof *x);
         return;
     }
     for (size_t i = 0; i < n; i++)
-        vq_to_f32(f->k, f->elem, f->rows + ((first + i + 1) * f->every - 1) * d * size, d,
-                  x + i * d);
+        vq_to_f32(f->k, f->elem, f->rows + vq_fit_asker(f, first + i) * d * size, d, x + i * d);
 }
 
 static vq_status see_block(void *ctx, size_t task, int worker, vq_error *err)
@@ -120,7 +127,8 @@ out:
 }
 
 /* Neighbours are of the whole sample: as of the vectors of an index, some of them were learnt from
- * and some not, and of these codes err more. */
+ * and some not, and of these codes err more.  (Of a sample that is a small part of the index fewer
+ * are unknown than there; its lists have rows enough for that to weigh little.) */
 vq_status vq_fit_bars(vq_fitting *f, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -130,7 +138,7 @@ vq_status vq_fit_bars(vq_fitting *f, vq_error *err)
     askers a = {0};
     VQ_TRY(askers_init(&a, f, err));
     VQ_TRY(vq_team_run(a.threads, (a.n + BLOCK - 1) / BLOCK, see_block, &a, err));
-    size_t own = f->queries->held > 0 ? VQ_NEAR_NONE : f->n;
+    size_t own = a.queries ? VQ_NEAR_NONE : f->n;
     VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n + f->nask, a.y, a.n, own, f->p->threads,
                               &near, err));
     VQ_TRY(find_pairs(&a, &near, &pairs, err));

@@ -14,8 +14,8 @@ typedef struct vq_fitting {
     const uint8_t *rows;
     uint32_t elem;
     size_t n;           /* rows that are learnt from; */
-    size_t nask, every; /* ..and so many beside them, the last one of each `every`, that ask where
-                           error bars are calibrated: nothing is fitted to them */
+    size_t nask, every; /* ..and so many beside them, one of each `every`, that ask where error bars
+                           are calibrated: nothing is fitted to them */
     const vq_queries *queries;
     float *to_rows, *to_queries; /* d x d: the whitening, where queries weigh the error; or NULL */
     float *y;                    /* n + nask x d_code: the sample in coded space, those that ask at
@@ -23,11 +23,9 @@ typedef struct vq_fitting {
     uint32_t *lists;             /* n + nask: of these, from then on */
 } vq_fitting;
 
-/* Where the i-th row that is learnt from stands in the sample. */
-static inline size_t vq_fit_row(const vq_fitting *f, size_t i)
-{
-    return f->nask > 0 ? i + VQ_MIN(i / (f->every - 1), f->nask) : i;
-}
+/* Where the i-th row that asks stands in the sample, and the i-th that is learnt from. */
+size_t vq_fit_asker(const vq_fitting *f, size_t i);
+size_t vq_fit_row(const vq_fitting *f, size_t i);
 
 /* Chooses the transform into the coded space, before there are lists: axes of the data, or none to
  * learn. */

@@ -13,8 +13,9 @@
 #include "src/train/kmeans.h"
 
 enum {
-    BLOCK = 256, /* queries at a time, */
+    BLOCK = 256, /* queries at a time, at most, */
     TILE = 256,  /* ..and rows of a list */
+    LEAST_BLOCK = 16,
     LEAST_QUERIES = 256,
     NEAREST = 10,
     LISTS = 128, /* nearest to a query that are looked through, */
@@ -41,6 +42,7 @@ typedef struct near_work {
     float *bias;                /* nlist: minus half of the centroids' squared lengths */
     float *halves;              /* l2: n: half of the residuals' squared lengths */
     vq_arena *arenas;           /* one a thread */
+    size_t block;               /* queries at a time */
     int threads;
     vq_hit *found; /* count x nearest: rows, by falling score; NaN: there is none */
 } near_work;
@@ -58,7 +60,7 @@ static void near_fini(near_work *w)
 
 /* Of the sample so many neighbours as it holds of the ten best of all vectors: those behind them
  * are further away than what a search is for. */
-static size_t nearest_of(const vq_model *m, size_t n)
+size_t vq_near_pairs_each(const vq_model *m, size_t n)
 {
     double share = (double)NEAREST * (double)n / (double)VQ_MAX(m->n, (uint64_t)n);
     return (size_t)VQ_MAX(lround(share), 1L);
@@ -100,7 +102,7 @@ static vq_status near_init(near_work *w, uint32_t *lists, size_t own, vq_error *
     vq_status rc = VQ_OK;
     const vq_model *m = w->m;
     size_t d = m->d_code;
-    w->nearest = nearest_of(m, w->n);
+    w->nearest = vq_near_pairs_each(m, w->n);
     w->count = VQ_MIN(w->all, VQ_MAX(PRODUCTS / m->nlist, (size_t)LEAST_QUERIES));
     w->starts = vq_mem_calloc((size_t)m->nlist + 2, sizeof *w->starts);
     w->own = vq_mem_alloc(w->all, sizeof *w->own);
@@ -230,8 +232,8 @@ static vq_status near_task(void *ctx, size_t task, int worker, vq_error *err)
     vq_status rc = VQ_OK;
     near_work *w = ctx;
     const vq_model *m = w->m;
-    size_t d = m->d_code, first = task * BLOCK;
-    near_block b = {.n = VQ_MIN(w->count - first, (size_t)BLOCK)};
+    size_t d = m->d_code, first = task * w->block;
+    near_block b = {.n = VQ_MIN(w->count - first, w->block)};
     VQ_TRY(block_init(&b, w, &w->arenas[worker], err));
     for (size_t i = 0; i < b.n; i++) {
         size_t query = query_of(w, first + i);
@@ -252,6 +254,13 @@ out:
     return rc;
 }
 
+/* Their products with all centroids are held at once. */
+static size_t block_of(const vq_model *m)
+{
+    size_t most = PRODUCTS / 4 / m->nlist;
+    return VQ_MIN(VQ_MAX(most, (size_t)LEAST_BLOCK), (size_t)BLOCK);
+}
+
 vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *lists, size_t n,
                              const float *queries, size_t nq, size_t own, int threads,
                              vq_near_pairs *out, vq_error *err)
@@ -263,12 +272,13 @@ vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *list
                    .n = n,
                    .queries = queries,
                    .all = nq,
-                   .threads = vq_team((uint32_t)threads, (nq + BLOCK - 1) / BLOCK)};
+                   .block = block_of(m)};
+    w.threads = vq_team((uint32_t)threads, (nq + w.block - 1) / w.block);
     if (nq == 0) goto out;
     VQ_TRY(near_init(&w, lists, own, err));
     out->pairs = vq_mem_alloc(w.count * w.nearest, sizeof *out->pairs);
     VQ_REQUIRE(out->pairs != NULL, VQ_ENOMEM, "neighbours: %zu pairs", w.count * w.nearest);
-    VQ_TRY(vq_team_run(w.threads, (w.count + BLOCK - 1) / BLOCK, near_task, &w, err));
+    VQ_TRY(vq_team_run(w.threads, (w.count + w.block - 1) / w.block, near_task, &w, err));
     for (size_t i = 0; i < w.count * w.nearest; i++) {
         uint32_t query = (uint32_t)query_of(&w, i / w.nearest);
         uint32_t row = (uint32_t)w.found[i].id;

@@ -16,6 +16,9 @@ typedef struct vq_near_pairs {
 } vq_near_pairs;
 void vq_near_pairs_fini(vq_near_pairs *p);
 
+/* How many pairs a query is in, if the sample has n rows. */
+size_t vq_near_pairs_each(const vq_model *m, size_t n);
+
 #define VQ_NEAR_NONE SIZE_MAX
 /* Of the ten best of all m->n vectors as many as the sample holds, about, for each of some
  * thousands of the queries (nq x d_code), in whichever of the lists near it they lie: search finds

@@ -420,10 +420,10 @@ vq_status vq_pending_put(vq_pending *b, vq_source *src, const vq_id_list *ids, b
     VQ_TRY(pick(b, ids, err));
     for (size_t i = 0; i < b->npicks && !upsert; i++) {
         const vq_pending_id *id = &b->ids[b->picks[i]];
-        VQ_REQUIRE(!is_there(id), VQ_EINVAL,
-                   "id %s (row %zu) is in the index already; vq_writer_upsert (vq add --upsert) "
-                   "replaces it",
-                   spell(id, room), i);
+        VQ_REQUIRE(
+            !is_there(id), VQ_EINVAL,
+            "id %s (row %zu) is in the index already; an upsert (vq add --upsert) replaces it",
+            spell(id, room), i);
     }
     VQ_TRY(make_room(b, m->d, err));
     vq_team_blas_enter();

@@ -135,6 +135,10 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
     }
     if (m->train == VQ_TRAIN_KMEANS) {
         VQ_REQUIRE(!given, VQ_EINVAL, "train kmeans: it takes no queries; ask for train distill");
+        VQ_REQUIRE(o->nqueries == 0 || (of_distill == NULL && of_teacher == NULL), VQ_EINVAL,
+                   "%s: this is for train distill, but queries only tell %s how far error bars "
+                   "reach: leave it out",
+                   of_distill != NULL ? of_distill : of_teacher, m->codec->name);
         VQ_REQUIRE(of_distill == NULL && of_teacher == NULL, VQ_EINVAL,
                    "%s: this is for train distill, which learns from training queries: give them "
                    "(--queries)",
@@ -159,7 +163,7 @@ static vq_status choose_training(vq_plan *p, const vq_build_opts *o, vq_error *e
         VQ_REQUIRE(
             p->whiten, VQ_EINVAL,
             "queries tell %s where to put its bits, for metrics ip and cosine and if they are "
-            "given; leave train out",
+            "given (--queries); else leave train out",
             m->codec->name);
         VQ_REQUIRE(of_distill == NULL && of_teacher == NULL, VQ_EINVAL,
                    "%s: it is for codes that are distilled: pq4, pq8 and aq8",

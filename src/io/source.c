@@ -204,7 +204,7 @@ static vq_status fail_bad_row(const vq_source *src, const char *row, uint64_t ro
     while (count_bad(row + at * vq_elem_size(src->elem), 1, src->elem) == 0) at++;
     return vq_fail(err, VQ_ECORRUPT,
                    "%s: row %" PRIu64 " (from 0) is NaN or infinite at coordinate %zu; mend it, or "
-                   "ask for bad rows to be skipped (--skip-bad)",
+                   "leave such rows out (--skip-bad of vq build, add and convert)",
                    src->name, row_no, at);
 }
 

@@ -92,7 +92,10 @@ Test(usage, options_that_belong_together)
     REFUSED("/", 2, "which queries", "\"$VQ\" search a");
     REFUSED("/", 2, "exclude each other", "\"$VQ\" search a b --allow x --deny y");
     REFUSED("/", 2, "which ids", "\"$VQ\" delete a");
-    REFUSED("/", 2, "which ids", "\"$VQ\" delete a 1 --ids f");
+    REFUSED("/", 2, "exclude each other", "\"$VQ\" delete a 1 --ids f");
+    REFUSED("/", 2, "needs --ids", "\"$VQ\" add a b.fbin --upsert");
+    REFUSED("/", 2, "place of QUERIES", "\"$VQ\" search a q.fbin --like 1");
+    REFUSED("/", 2, "--bars", "\"$VQ\" search a q.fbin --bars 0");
     REFUSED("/", 2, "exclude each other", "\"$VQ\" search a --like x --query-ids f");
     REFUSED("/", 2, "exclude each other", "\"$VQ\" info a --json --digest");
     REFUSED("/", 2, "--ids goes with --gt", "\"$VQ\" eval a b --ids f");

@@ -213,6 +213,37 @@ Test(coverage, of_queries_that_others_like_them_tell_of, .timeout = 120)
     test_rmdir(dir);
 }
 
+/* Every sixteenth row is of a kind of its own, as patches of a picture may be: it is learnt from as
+ * others are, so its code finds it. */
+Test(coverage, rows_that_ask_are_of_every_kind, .timeout = 120)
+{
+    enum { EVERY = 16 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *x = rows_of(1), *other = rows_of(7);
+    size_t asked = 0, found = 0;
+    for (size_t i = EVERY - 1; i < N; i += EVERY)
+        for (size_t j = 0; j < D; j++) x[i * D + j] = 5.0f + other[i * D + D - 1 - j];
+    vq_build_opts o = options(VQ_METRIC_L2);
+    build(path, x, N, D, VQ_F32, &o);
+    vq_index *ix = open_index(path);
+    vq_searcher *s;
+    vq_search_opts so = VQ_SEARCH_OPTS_INIT;
+    so.nprobe = VQ_ALL, so.rerank = VQ_NONE;
+    OK(vq_searcher_open(&s, ix, &so, &err));
+    for (size_t i = EVERY - 1; i < N; i += EVERY, asked++) {
+        uint64_t id;
+        float score;
+        OK(vq_search(s, x + i * D, 1, 1, &id, &score, &err));
+        found += id == i;
+    }
+    cr_assert(found > asked - asked / 20, "%zu of %zu", found, asked);
+    vq_searcher_close(s);
+    vq_close(ix);
+    vq_mem_free(x), vq_mem_free(other);
+    free(path);
+    test_rmdir(dir);
+}
+
 /* Rows as above, but some are copies, some very long, some nothing, and all are far from the
  * origin. */
 static float *ugly_rows(uint64_t stream)

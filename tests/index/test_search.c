@@ -358,8 +358,8 @@ Test(search, codes_alone_rank_by_the_decoded_vector_and_its_error)
     for (size_t c = 0; c < vq_codec_count; c++) {
         static answers got;
         vq_build_opts o = VQ_BUILD_OPTS_INIT;
-        /* Integers round scores of codes with error bars, by more where residuals are longer: some
-         * vectors are kept from what lists are found by. */
+        /* Codes with error bars see a query in 15 bits: of 19 coordinates that is 2e-4, and at
+         * times some deviations more. */
         double off = vq_codecs[c]->bar != NULL ? 2e-3 : 1e-3;
         o.codec = vq_codecs[c]->name, o.force = 1;
         o.rotation = VQ_ROTATION_NONE, o.store = VQ_ELEM_NONE;
