@@ -17,10 +17,9 @@ enum { BEST_LISTS = 16, SEEN = 4 }; /* before all others: times as many vectors 
 /* Who wants which list.  Bases lie apart from seats: they pass by for every part and query. */
 typedef struct wishes {
     uint32_t *first; /* nlist + 2: those of list l are first[l] .. first[l + 1] - 1 */
-    uint32_t
-        *seats;   /* of each; alike: all want the same lists, so those of one are of every list */
-    float *bases; /* the query's product with the list's centroid */
-    bool alike;
+    uint32_t *seats; /* of each; alike: n of them, for every list */
+    float *bases;    /* the query's product with the list's centroid */
+    bool alike;      /* all want the same lists */
 } wishes;
 
 static const uint32_t *seats_of(const wishes *w, uint32_t list)

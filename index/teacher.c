@@ -259,8 +259,8 @@ void vq_teacher_part(vq_teacher *t, vq_queries *queries, size_t d, size_t judges
          j-- > 0;) { /* each lies before its place, and those after it are done */
         size_t from = (size_t)((double)(j + 1) * (double)n / (double)judges) - 1;
         size_t to = n - judges + j;
-        swap(t->rows, k * sizeof *t->rows, from, to);
-        swap(t->scores, k * sizeof *t->scores, from, to);
+        if (t->rows != NULL) swap(t->rows, k * sizeof *t->rows, from, to);
+        if (t->scores != NULL) swap(t->scores, k * sizeof *t->scores, from, to);
         swap(queries->x, d * sizeof *queries->x, from, to);
         if (t->lowest != NULL) swap(t->lowest, sizeof *t->lowest, from, to);
         if (t->labelled != NULL) swap(t->labelled, sizeof *t->labelled, from, to);

@@ -50,8 +50,8 @@ vq_status vq_teacher_given(vq_teacher *t, const vq_pair_lists *pairs, vq_error *
 vq_status vq_teacher_label(vq_teacher *t, const vq_pair_lists *pairs, vq_error *err);
 /* Takes the queries (of d floats) out that the teacher says nothing of: *dropped of them. */
 void vq_teacher_drop(vq_teacher *t, vq_queries *queries, size_t d, size_t *dropped);
-/* Brings `judges` of the queries (1 <= judges <= their number), evenly spaced, behind the others:
- * files of queries may follow one another, and all of them should judge. */
+/* Brings `judges` of the queries (<= their number), evenly spaced, behind the others: files of
+ * queries may follow one another, and all of them should judge.  A teacher of nothing is left. */
 void vq_teacher_part(vq_teacher *t, vq_queries *queries, size_t d, size_t judges);
 
 #endif
