@@ -303,8 +303,8 @@ out:
     return rc;
 }
 
-vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n, size_t keep,
-                        vq_arena *arena, vq_error *err)
+vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n,
+                        const vq_effort *e, vq_arena *arena, vq_error *err)
 {
     vq_status rc = VQ_OK;
     const vq_model *m = &s->model;
@@ -315,9 +315,11 @@ vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t
     VQ_TRY(turn_round(&wanted, m, k, seats, n, arena, err));
     VQ_TRY(piece_begin(&p, s, k, n, arena, err));
     for (size_t i = 0; i < n; i++) {
-        VQ_TRY(vq_pool_begin(&seats[i].pool, keep, &p.w, arena, err));
+        VQ_TRY(vq_pool_begin(&seats[i].pool, e->candidates, &p.w, arena, err));
         VQ_TRY(vq_copies_begin(&seats[i].copies, s, seats[i].x, true, arena, err));
         p.copies |= seats[i].copies.done != NULL;
+        if (seats[i].copies.done == NULL)
+            vq_pool_trust(&seats[i].pool, s, seats[i].x, seats[i].tables, e);
         VQ_TRY(raise_threshold(&p, s, &seats[i], scores, err));
     }
     for (uint32_t l = 0; l < m->nlist; l++) {

@@ -46,14 +46,29 @@ static void drop_equals(vq_pool *p, float score)
     p->n = left;
 }
 
+static size_t count_from(const vq_pool *p, float least)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < p->n; i++) n += p->scores[i] >= least;
+    return n;
+}
+
+/* What scores less than this is behind the best in the end, too. */
+static float least_of(const vq_pool *p, const vq_kernels *k)
+{
+    if (!(p->slack < INFINITY) || p->n <= p->best) return -INFINITY;
+    float worst = k->kth_f32(p->scores, p->n, p->best);
+    return worst - 2.0f * p->slack - fabsf(worst) * 0x1p-18f; /* and what sums of these round */
+}
+
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 {
-    if (p->n <= p->keep) return;
-    float least = k->kth_f32(p->scores, p->n, p->keep);
+    float least = least_of(p, k);
+    if (count_from(p, least) > p->keep) {
+        least = k->kth_f32(p->scores, p->n, p->keep);
+        if (count_from(p, least) > p->keep) drop_equals(p, least);
+    }
     size_t n = 0;
-    uint32_t enough = 0;
-    for (size_t i = 0; i < p->n; i++) enough += p->scores[i] >= least;
-    if (enough > p->keep) drop_equals(p, least);
     for (size_t i = 0; i < p->n; i++) { /* no branch */
         float score = p->scores[i];
         p->most[n] = p->most[i];
@@ -62,7 +77,7 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
         n += score >= least;
     }
     p->n = n;
-    p->threshold = least;
+    p->threshold = VQ_MAX(p->threshold, least);
 }
 
 enum { GROUP = 8, FEW_LISTS = 2, AHEAD = 8192, LINE = 64, PAGE = 4096 };
@@ -129,7 +144,7 @@ vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *are
 {
     vq_status rc = VQ_OK;
     size_t cap = vq_pool_cap(keep);
-    *p = (vq_pool){.keep = keep, .cap = cap, .threshold = -INFINITY};
+    *p = (vq_pool){.keep = keep, .cap = cap, .slack = INFINITY, .threshold = -INFINITY};
     p->scores = vq_arena_take(arena, cap + w->room, sizeof *p->scores);
     p->places = vq_arena_take(arena, cap + w->room, sizeof *p->places);
     p->most = w->look != NULL ? vq_arena_take(arena, cap + w->room, sizeof *p->most) : p->scores;
@@ -137,6 +152,20 @@ vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *are
                "scan: %zu candidates", keep);
 out:
     return rc;
+}
+
+/* For products a list's share is the very number that the final score adds (routes or none), so
+ * that beside the tables there are half a dozen roundings, of numbers that are no larger than the
+ * scan's score, its sum of entries (510 slacks) and the offset.  Distances, which have a factor of
+ * each vector in them and are cut off at 0, are left alone. */
+void vq_pool_trust(vq_pool *p, const vq_shard *s, const vq_query *x, const void *tables,
+                   const vq_effort *e)
+{
+    const vq_model *m = &s->model;
+    if (e->exact || e->bars > 0.0f || m->codec->slack == NULL) return;
+    if (m->metric == VQ_METRIC_L2 || s->brief.memory != NULL) return;
+    p->best = e->k;
+    p->slack = 1.001f * m->codec->slack(&m->code, tables) + fabsf((float)x->offset) * 0x1p-20f;
 }
 
 size_t vq_scan_keep(const vq_scan *w, const vq_marks *copies, vq_part part, size_t kept,
@@ -205,6 +234,7 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
     bool copied = copies.done != NULL;
+    if (!copied) vq_pool_trust(pool, s, x, tables, e);
     /* Of long codes with error bars a block's front is on a page of its own, so lists have more of
      * them, and walks for lists that are not reached cost more. */
     uint32_t touched = 0, group = w.look != NULL ? FEW_LISTS : GROUP;

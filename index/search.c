@@ -263,7 +263,7 @@ static vq_status batch_task(void *ctx, size_t task, int worker, vq_error *err)
             (vq_seat){.x = &x[i], .tables = vq_shard_tables(t->shard, t->s->k, &x[i], arena)};
         VQ_REQUIRE(seats[i].tables != NULL, VQ_ENOMEM, "search: %zu queries", n);
     }
-    VQ_TRY(vq_batch_scan(t->shard, t->s->k, seats, n, t->effort.candidates, arena, err));
+    VQ_TRY(vq_batch_scan(t->shard, t->s->k, seats, n, &t->effort, arena, err));
     for (size_t i = 0; i < n; i++) {
         count(&t->s->stats[worker], t->shard, &x[i], x[i].nlists, false,
               in_full(t, &seats[i].pool));

@@ -169,7 +169,8 @@ typedef struct vq_query {
 } vq_query;
 
 /* What is left of the chunks that were scanned: the best `keep` of them, of equal ones those of
- * smaller places, and what came since they were last chosen.  So it does not matter which list was
+ * smaller places, but none that cannot be among the `best`, and what came since they were last
+ * chosen.  So it does not matter which list was
  * scanned first.  Kept in the order of the scan. */
 enum { VQ_POOL_ROWS = 64 };
 typedef struct vq_pool {
@@ -177,6 +178,8 @@ typedef struct vq_pool {
     float *most;      /* what they may score at best, where error bars tell; else scores */
     uint64_t *places; /* list << 32 | slot */
     size_t n, keep, cap;
+    size_t best;     /* so many are wanted in the end; */
+    float slack;     /* ..by scores that are off from these by no more; infinite: it is not known */
     uint64_t codes;  /* that were read to the end, where error bars decide which are */
     float threshold; /* nothing below it can be among the best; -inf at first */
     const uint8_t *rows[VQ_POOL_ROWS]; /* of a group of candidates */
@@ -288,9 +291,13 @@ vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size
 /* Candidates after which a pool of so many shrinks. */
 static inline size_t vq_pool_cap(size_t keep)
 {
-    return 2 * keep + 64;
+    return keep + keep / 4 + 32;
 }
 vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err);
+/* Of a pool that has begun: codes alone rank, so that what is off by more than the tables of the
+ * scan may be need not be kept.  Not where copies are scanned, whose codes are others'. */
+void vq_pool_trust(vq_pool *p, const vq_shard *s, const vq_query *x, const void *tables,
+                   const vq_effort *e);
 /* Puts what may be among the best of a part (vectors, or copies where copies->done is there) behind
  * the pool, and returns how many.  base: the list's share of the score.  The caller shrinks. */
 size_t vq_scan_part(const vq_scan *w, const void *tables, const vq_marks *copies, vq_part part,
@@ -353,8 +360,8 @@ typedef struct vq_seat { /* of a query */
     vq_pool pool;
     vq_marks copies;
 } vq_seat;
-vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n, size_t keep,
-                        vq_arena *arena, vq_error *err);
+vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t n,
+                        const vq_effort *e, vq_arena *arena, vq_error *err);
 
 /* spread.c: one query on all threads of the searcher, like vq_query_scan without stop.  The lists
  * of x have been looked up; pool lies in the shared arena; *tables will do for vq_query_rerank. */

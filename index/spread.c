@@ -63,7 +63,7 @@ vq_status vq_spread_scan(vq_searcher *s, vq_shard *shard, const vq_query *x, con
     p.shares = vq_arena_take(&s->shared, n, sizeof *p.shares);
     p.tables = vq_arena_take(&s->shared, n, sizeof *p.tables);
     p.pools = vq_arena_take(&s->shared, n, sizeof *p.pools);
-    *pool = (vq_pool){.keep = keep, .cap = n * keep, .threshold = -INFINITY};
+    *pool = (vq_pool){.keep = keep, .cap = n * keep, .slack = INFINITY, .threshold = -INFINITY};
     pool->scores = vq_arena_take(&s->shared, pool->cap, sizeof *pool->scores);
     pool->places = vq_arena_take(&s->shared, pool->cap, sizeof *pool->places);
     pool->most = pool->scores;

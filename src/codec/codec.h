@@ -166,6 +166,9 @@ struct vq_codec {
     size_t (*select)(const void *tables, const vq_kernels *k, const uint16_t *sums,
                      const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                      float *score);
+    /* What scan's estimate may differ by from score's, of any code by the same tables, but for the
+     * rounding of sums with base; NULL: nobody knows. */
+    float (*slack)(const vq_code_model *cm, const void *tables);
     /* scan for codes with error bars: those that may score threshold or more go to idx, score (the
      * estimate) and most (what they may score at best). */
     size_t (*scan_bars)(const vq_code_model *cm, const vq_kernels *k, const void *tables,

@@ -137,12 +137,13 @@ vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m,
     uint8_t *lut8 = vq_arena_take(arena, m * kk, 1);
     float *low = vq_arena_take(arena, m, sizeof *low);
     if (t == NULL || lut8 == NULL || low == NULL) return NULL;
-    float range = 0.0f, sum = 0.0f;
+    float range = 0.0f, sum = 0.0f, size = 0.0f;
     for (size_t j = 0; j < m; j++) {
         float hi;
         k->minmax_f32(lut + j * kk, kk, &low[j], &hi);
         range = VQ_MAX(range, hi - low[j]);
         sum += low[j];
+        size += VQ_MAX(fabsf(low[j]), fabsf(hi));
     }
     /* One step for all sub-spaces: sums of bytes then order like sums of floats. */
     float inv = range > 0.0f ? 255.0f / range : 0.0f;
@@ -152,7 +153,8 @@ vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m,
                         .unit = unit,
                         .offset = offset,
                         .scale = unit * (range / 255.0f),
-                        .low = unit * sum + offset};
+                        .low = unit * sum + offset,
+                        .size = unit * size};
     t->inverse = VQ_MIN(1.0f / t->scale, FLT_MAX); /* of the least scales it is no number */
     return t;
 }
@@ -163,6 +165,13 @@ size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sum
 {
     const vq_pq_tables *t = tables;
     return k->select_u16(sums, factor, n, t->scale, base + t->low, threshold, idx, score);
+}
+
+float vq_pq_slack(const vq_code_model *cm, const void *tables)
+{
+    const vq_pq_tables *t = tables;
+    float m = (float)cm->m; /* each addition is off by 2^-24 of all entries together at most */
+    return 0.501f * m * t->scale + ((m + 4.0f) * t->size + fabsf(t->offset)) * 0x1p-22f;
 }
 
 void vq_pq_terms(const void *tables, float *low, float *inverse)

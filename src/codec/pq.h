@@ -30,6 +30,7 @@ typedef struct vq_pq_tables {
     float scale;          /* of sums of lut8 */
     float inverse;        /* 1 / scale, but finite */
     float low;            /* what these are added to: offset + unit * (sum of low[j] over j) */
+    float size;           /* no sum of lut's entries is larger in magnitude, times unit */
     const uint8_t *pairs; /* m x 128: the larger of lut8's entries 2i and 2i + 1; NULL: no use */
     vq_pq_luck *luck;     /* of pairs */
 } vq_pq_tables;
@@ -43,6 +44,8 @@ static inline bool vq_pq_pairs_pay(const vq_kernels *k)
 /* The same of a table (m x kk) that the arena holds: quantizes it.  NULL: no memory. */
 vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m, size_t kk,
                                 float unit, float offset, vq_arena *arena);
+/* Half a step for each entry, and what sums round. */
+float vq_pq_slack(const vq_code_model *cm, const void *tables);
 /* Codewords in bytes, as vq_codec.brief: every coordinate with its own range. */
 size_t vq_pq_brief_size(uint32_t d, uint32_t m, size_t kk);
 void vq_pq_brief(const vq_code_model *cm, const vq_kernels *k, size_t kk, void *memory);

@@ -132,5 +132,6 @@ const vq_codec vq_codec_pq4 = {
     .brief = brief,
     .prepare = prepare,
     .scan = scan,
+    .slack = vq_pq_slack,
     .score = score_slot,
 };

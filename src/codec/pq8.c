@@ -94,5 +94,6 @@ const vq_codec vq_codec_pq8 = {
     .fetch_tables = vq_pq8_fetch_tables,
     .sums = vq_pq8_sums,
     .select = vq_pq_select,
+    .slack = vq_pq_slack,
     .score = vq_pq8_score,
 };

@@ -161,11 +161,11 @@ Test(batch, each_seat_has_its_own_lists)
         seats[i] = (vq_seat){.x = &queries[i]};
         seats[i].tables = m->codec->prepare(&m->code, s->k, queries[i].y, &batch);
     }
-    OK(vq_batch_scan(shard, s->k, seats, SEATS, KEEP, &batch, &err));
+    const vq_effort effort = {.k = 3, .candidates = KEEP};
+    OK(vq_batch_scan(shard, s->k, seats, SEATS, &effort, &batch, &err));
     for (size_t i = 0; i < SEATS; i++) {
         vq_pool alone, *got = &seats[i].pool;
         uint32_t lists;
-        vq_effort effort = {.candidates = KEEP};
         vq_arena_reset(&arena);
         vq_query_probe(shard, s->k, &queries[i], probes[i], true, scratch);
         OK(vq_query_scan(shard, s->k, &queries[i], seats[i].tables, &arena, NULL, &effort, &alone,
@@ -186,6 +186,71 @@ Test(batch, each_seat_has_its_own_lists)
     vq_mem_free(q);
     free(path);
     test_rmdir(dir);
+}
+
+/* Where codes alone rank, of the candidates that a scan keeps those that are no answers by any
+ * means go; the answers are what all candidates would have given. */
+static void check_trust(const char *codec, uint32_t metric)
+{
+    enum { QUERIES = 8, KEEP = 200, BEST = 5 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    float *q = clusters(7, QUERIES, D);
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.nlist = 20, o.codec = codec, o.metric = metric, o.store = VQ_ELEM_NONE;
+    build_clusters(path, 3, N, D, &o);
+    vq_index *ix = open_index(path);
+    vq_searcher *s = open_searcher(ix, 1, VQ_NONE);
+    vq_shard *shard = &s->shards[0];
+    const vq_model *m = &shard->model;
+    const vq_effort trusting = {.k = BEST, .candidates = KEEP};
+    const vq_effort plain = {.k = BEST, .candidates = KEEP, .exact = true};
+    vq_arena arena;
+    vq_arena_init(&arena);
+    void *scratch = vq_mem_alloc(vq_probe_scratch(m), 1);
+    size_t gone = 0;
+    for (size_t i = 0; i < QUERIES; i++) {
+        vq_pool all, some;
+        uint32_t lists;
+        vq_query x = {.q = q + i * D};
+        vq_arena_reset(&arena);
+        x.y = vq_arena_take(&arena, m->d_code, sizeof(float));
+        x.wide = vq_arena_take(&arena, m->d, sizeof(double));
+        x.lists = vq_arena_take(&arena, m->nlist, sizeof(vq_hit));
+        vq_query_prepare(shard, s->k, &x, scratch);
+        vq_query_probe(shard, s->k, &x, vq_shard_live(shard), true, scratch);
+        const void *tables = vq_shard_tables(shard, s->k, &x, &arena);
+        OK(vq_query_scan(shard, s->k, &x, tables, &arena, NULL, &plain, &all, &lists, &err));
+        OK(vq_query_scan(shard, s->k, &x, tables, &arena, NULL, &trusting, &some, &lists, &err));
+        vq_reservoir a, b;
+        vq_hit hits[2][2 * BEST + 64];
+        vq_reservoir_init(&a, hits[0], VQ_COUNT(hits[0]), BEST);
+        vq_reservoir_init(&b, hits[1], VQ_COUNT(hits[1]), BEST);
+        cr_assert(all.n >= some.n && some.n >= BEST);
+        gone += all.n - some.n;
+        OK(vq_query_rerank(shard, s->k, &x, tables, false, &all, &a, &err));
+        OK(vq_query_rerank(shard, s->k, &x, tables, false, &some, &b, &err));
+        cr_assert_eq(vq_reservoir_finish(&a), BEST);
+        cr_assert_eq(vq_reservoir_finish(&b), BEST);
+        cr_assert(memcmp(hits[0], hits[1], BEST * sizeof **hits) == 0, "%s: query %zu", codec, i);
+    }
+    cr_assert(metric == VQ_METRIC_L2 ? gone == 0 : gone > QUERIES * KEEP / 10,
+              "%s: %zu candidates went", codec, gone);
+    vq_mem_free(scratch);
+    vq_arena_fini(&arena);
+    vq_searcher_close(s);
+    vq_close(ix);
+    vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
+
+Test(batch, what_is_no_answer_by_any_means_is_not_kept)
+{
+    for (uint32_t metric = VQ_METRIC_L2; metric <= VQ_METRIC_COSINE; metric++) {
+        check_trust("pq8", metric);
+        check_trust("pq4", metric);
+        check_trust("aq8", metric);
+    }
 }
 
 Test(batch, latency_is_for_a_given_nprobe)

@@ -29,10 +29,12 @@ static void check_estimates(const coded *c, const float *q, const float *factor)
     vq_arena_init(&arena);
     const void *tables = c->cm.codec->prepare(&c->cm, k, q, &arena);
     cr_assert(tables != NULL);
-    double want[MOST], bound = scan_bound(c, tables), spread = 0.0;
+    double want[MOST], bound = scan_bound(c, tables), spread = 0.0, slack = INFINITY;
     uint32_t idx[128];
     float all[128], base = 0.75f;
     products(c, q, want);
+    if (c->cm.codec->slack != NULL) slack = (double)c->cm.codec->slack(&c->cm, tables);
+    cr_assert(slack == INFINITY || slack <= 1.1 * bound + 1e-4, "%g, by floats %g", slack, bound);
     cr_assert_eq(scan(c, k, tables, factor, base, -INFINITY, idx, all), c->n);
     for (size_t i = 0; i < c->n; i++) {
         double off = factor != NULL ? (double)factor[i] : 0.0;
@@ -40,6 +42,9 @@ static void check_estimates(const coded *c, const float *q, const float *factor)
         cr_assert(fabs((double)all[i] - (want[i] + (double)base - off)) <= bound,
                   "%s: %g is not %g", c->cm.codec->name, (double)all[i], want[i]);
         float score = c->cm.codec->score(&c->cm, k, tables, c->blocks, i);
+        cr_assert(fabs((double)all[i] + off - (double)base - (double)score) <= slack + 1e-6,
+                  "%s: %g is more than %g away from %g", c->cm.codec->name, (double)all[i], slack,
+                  (double)score);
         vq_bar bar = {0}; /* integers may round a tenth of what the code does */
         float felt = 0.0f;
         if (c->cm.codec->bar != NULL) {
