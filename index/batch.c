@@ -14,79 +14,41 @@
 enum { PIECE_BYTES = 24576, LEAST_PIECE = 384 };
 enum { BEST_LISTS = 16, SEEN = 4 }; /* before all others: times as many vectors as are kept */
 
-/* Who wants which list.  Bases lie apart from seats: they pass by for every part and query. */
+typedef struct wish {
+    uint32_t seat;
+    float base;
+} wish;
+
 typedef struct wishes {
-    uint32_t *first; /* nlist + 2: those of list l are first[l] .. first[l + 1] - 1 */
-    uint32_t *seats; /* of each; alike: n of them, for every list */
-    float *bases;    /* the query's product with the list's centroid */
-    bool alike;      /* all want the same lists */
+    uint32_t *first; /* nlist + 1: those of list l are of[first[l]] .. of[first[l + 1] - 1] */
+    wish *of;
 } wishes;
 
-static const uint32_t *seats_of(const wishes *w, uint32_t list)
+/* Who wants which list: from lists by query to queries by list. */
+static vq_status turn_round(wishes *w, const vq_model *m, const vq_kernels *k, const vq_seat *seats,
+                            size_t n, vq_arena *arena, vq_error *err)
 {
-    return w->seats + (w->alike ? 0 : w->first[list]);
-}
-
-/* From lists by query to queries by list, if all want the same ones in the same, rising order: as
- * where all lists are wanted. */
-static bool turn_alike(wishes *w, const vq_model *m, const vq_seat *seats, size_t n)
-{
-    enum { SOME = VQ_CACHELINE / sizeof(vq_hit) };
-    const vq_query *x = seats[0].x;
-    uint32_t next = 0, others = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (seats[i].x->nlists != x->nlists) return false;
-        w->seats[i] = i;
-    }
-    for (uint32_t j = 0; j < x->nlists; j++) {
-        if (x->lists[j].id < next) return false;
-        while (next <= x->lists[j].id) w->first[next++] = j * (uint32_t)n;
-    }
-    while (next <= m->nlist) w->first[next++] = x->nlists * (uint32_t)n;
-    for (uint32_t from = 0; from < x->nlists; from += SOME)
-        for (size_t i = 0; i < n; i++)
-            for (uint32_t j = from; j < VQ_MIN(from + SOME, x->nlists); j++) {
-                const vq_hit *list = &seats[i].x->lists[j];
-                others |= list->id != x->lists[j].id;
-                w->bases[j * n + i] = list->score + m->biases[list->id];
-            }
-    return others == 0;
-}
-
-/* The same of any lists. */
-static void turn_sorted(wishes *w, const vq_model *m, const vq_seat *seats, size_t n)
-{
+    vq_status rc = VQ_OK;
+    size_t all = 0;
+    for (size_t i = 0; i < n; i++) all += seats[i].x->nlists;
+    w->first = vq_arena_take(arena, (size_t)m->nlist + 2, sizeof *w->first);
+    w->of = vq_arena_take(arena, all, sizeof *w->of);
+    VQ_REQUIRE(w->first != NULL && w->of != NULL, VQ_ENOMEM, "batch: %zu lists of %zu queries", all,
+               n);
     uint32_t *next = w->first + 1; /* becomes the end of what is filled in: first[l + 1] */
     memset(w->first, 0, ((size_t)m->nlist + 2) * sizeof *w->first);
     for (size_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < seats[i].x->nlists; j++) next[seats[i].x->lists[j].id + 1]++;
     for (uint32_t l = 0; l < m->nlist; l++) next[l + 1] += next[l];
-    for (uint32_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < seats[i].x->nlists; j++) {
             const vq_hit *list = &seats[i].x->lists[j];
-            uint32_t at = next[list->id]++;
-            w->seats[at] = i;
-            w->bases[at] = list->score + m->biases[list->id];
+            w->of[next[list->id]++] =
+                (wish){.seat = (uint32_t)i, .base = list->score + m->biases[list->id]};
         }
-}
-
-static vq_status turn_round(wishes *w, const vq_model *m, const vq_kernels *k, const vq_seat *seats,
-                            size_t n, vq_arena *arena, vq_error *err)
-{
-    vq_status rc = VQ_OK;
-    size_t all = n; /* room for alike's, whatever they want */
-    for (size_t i = 0; i < n; i++) all += seats[i].x->nlists;
-    w->first = vq_arena_take(arena, (size_t)m->nlist + 2, sizeof *w->first);
-    w->seats = vq_arena_take(arena, all, sizeof *w->seats);
-    w->bases = vq_arena_take(arena, all, sizeof *w->bases);
-    VQ_REQUIRE(w->first != NULL && w->seats != NULL && w->bases != NULL, VQ_ENOMEM,
-               "batch: %zu lists of %zu queries", all, n);
-    w->alike = turn_alike(w, m, seats, n);
-    if (!w->alike) turn_sorted(w, m, seats, n);
     for (uint32_t l = 0; m->routes != NULL && l < m->nlist; l++) /* a centroid is read once */
         for (uint32_t i = w->first[l]; i < w->first[l + 1]; i++)
-            w->bases[i] =
-                vq_list_base(m, k, seats[seats_of(w, l)[i - w->first[l]]].x, &(vq_hit){.id = l});
+            w->of[i].base = vq_list_base(m, k, seats[w->of[i].seat].x, &(vq_hit){.id = l});
 out:
     return rc;
 }
@@ -94,8 +56,8 @@ out:
 typedef struct member { /* of a piece */
     vq_part part;
     bool copies;
-    size_t block;         /* its first */
-    const float *bases;   /* of each query that wants it */
+    size_t block; /* its first */
+    const wish *wishes;
     const float *factors; /* or NULL */
 } member;
 
@@ -104,14 +66,12 @@ typedef struct piece {
     vq_scan w; /* its room is that of the piece */
     vq_seat *seats;
     const wishes *wanted;
-    size_t n;            /* queries that want it */
-    const uint32_t *who; /* their seats */
-    bool copies;         /* are wanted by any */
-    size_t nparts;       /* never more than blocks */
+    size_t n;      /* queries that want it */
+    bool copies;   /* are wanted by any */
+    size_t nparts; /* never more than blocks */
     member *parts;
-    float *least_factors; /* of each part */
-    vq_needs needs;       /* of the queries that want it */
-    uint16_t *needed;     /* of each part and each of these: the least sum that counts */
+    float *least_factors, *bases; /* of each part; bases: the share of its list */
+    uint16_t *needed;             /* of each part: the least sum that counts */
     size_t nblocks;
     const uint8_t **blocks;
     uint32_t *part_of, *reached; /* of each block; blocks that hold a sum which counts */
@@ -119,8 +79,8 @@ typedef struct piece {
     uint16_t *sums, *least; /* of each vector; needed, of each block */
 } piece;
 
-static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, size_t queries,
-                             vq_arena *arena, vq_error *err)
+static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
+                             vq_error *err)
 {
     vq_status rc = VQ_OK;
     size_t code = s->model.code.code_bytes;
@@ -131,60 +91,48 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, s
     p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
     p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
     p->least_factors = vq_arena_take(arena, blocks, sizeof *p->least_factors);
-    p->needs.threshold = vq_arena_take(arena, queries, sizeof *p->needs.threshold);
-    p->needs.low = vq_arena_take(arena, queries, sizeof *p->needs.low);
-    p->needs.inverse = vq_arena_take(arena, queries, sizeof *p->needs.inverse);
-    p->needed = vq_arena_take(arena, blocks * queries, sizeof *p->needed);
+    p->bases = vq_arena_take(arena, blocks, sizeof *p->bases);
+    p->needed = vq_arena_take(arena, blocks, sizeof *p->needed);
     p->part_of = vq_arena_take(arena, blocks, sizeof *p->part_of);
     p->reached = vq_arena_take(arena, blocks, sizeof *p->reached);
     p->sums = vq_arena_take(arena, room, sizeof *p->sums);
     p->least = vq_arena_take(arena, blocks, sizeof *p->least);
     p->gathered = gathers ? vq_arena_take(arena, room, code) : NULL;
     VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->least_factors != NULL &&
-                   p->needs.threshold != NULL && p->needs.low != NULL && p->needs.inverse != NULL &&
-                   p->needed != NULL && p->part_of != NULL && p->reached != NULL &&
-                   p->sums != NULL && p->least != NULL && (p->gathered != NULL || !gathers),
+                   p->bases != NULL && p->needed != NULL && p->part_of != NULL &&
+                   p->reached != NULL && p->sums != NULL && p->least != NULL &&
+                   (p->gathered != NULL || !gathers),
                VQ_ENOMEM, "batch: %zu vectors", room);
 out:
     return rc;
 }
 
-/* Which sums may bring a vector of each part to each query's threshold. */
-static void set_needed(const piece *p)
-{
-    const vq_codec *codec = p->w.s->model.codec;
-    for (size_t i = 0; i < p->n; i++) {
-        const vq_seat *t = &p->seats[p->who[i]];
-        p->needs.threshold[i] = t->pool.threshold;
-        codec->terms(t->tables, &p->needs.low[i], &p->needs.inverse[i]);
-    }
-    for (size_t i = 0; i < p->nparts; i++)
-        codec->least(&p->needs, p->parts[i].bases, p->least_factors[i], p->n, p->needed + i * p->n);
-}
-
-/* The same block by block for one query. */
+/* Which sums may bring a vector of each block to the query's threshold. */
 static void set_least(const piece *p, const vq_seat *t, size_t who)
 {
     size_t block = 0;
+    for (size_t i = 0; i < p->nparts; i++) p->bases[i] = p->parts[i].wishes[who].base;
+    p->w.s->model.codec->least(t->tables, t->pool.threshold, p->bases, p->least_factors, p->nparts,
+                               p->needed);
     for (size_t i = 0; i < p->nparts; i++) {
         const member *m = &p->parts[i];
         /* no sum is so large: a code has no more than 256 bytes */
-        bool wanted = !m->copies || t->copies.done != NULL;
-        uint16_t needed = wanted ? p->needed[i * p->n + who] : UINT16_MAX;
+        uint16_t needed = m->copies && t->copies.done == NULL ? UINT16_MAX : p->needed[i];
         for (uint32_t at = 0; at < m->part.n; at += VQ_BLOCK) p->least[block++] = needed;
     }
 }
 
 /* One query over a block whose sums are there. */
-static void select_block(const piece *p, vq_seat *t, size_t who, size_t block)
+static void select_block(const piece *p, vq_seat *t, size_t block)
 {
     const member *m = &p->parts[p->part_of[block]];
     uint32_t at = (uint32_t)(block - m->block) * VQ_BLOCK;
     vq_part part = {.list = m->part.list, .chunk = m->part.chunk, .first = m->part.first + at};
     part.n = VQ_MIN(m->part.n - at, VQ_BLOCK);
-    size_t kept = p->w.s->model.codec->select(
-        t->tables, p->w.k, p->sums + block * VQ_BLOCK, m->factors != NULL ? m->factors + at : NULL,
-        part.n, m->bases[who], t->pool.threshold, p->w.idx, t->pool.scores + t->pool.n);
+    size_t kept = p->w.s->model.codec->select(t->tables, p->w.k, p->sums + block * VQ_BLOCK,
+                                              m->factors != NULL ? m->factors + at : NULL, part.n,
+                                              p->bases[p->part_of[block]], t->pool.threshold,
+                                              p->w.idx, t->pool.scores + t->pool.n);
     (void)vq_scan_keep(&p->w, &t->copies, part, kept, &t->pool);
     if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
 }
@@ -193,20 +141,20 @@ static void select_block(const piece *p, vq_seat *t, size_t who, size_t block)
 static void scan_gathered(const piece *p, size_t who)
 {
     const vq_code_model *code = &p->w.s->model.code;
-    vq_seat *t = &p->seats[p->who[who]];
+    vq_seat *t = &p->seats[p->parts[0].wishes[who].seat];
     set_least(p, t, who);
     size_t n = code->codec->sums(code, p->w.k, t->tables, p->gathered, p->nblocks, p->least,
                                  p->sums, p->reached);
-    for (size_t i = 0; i < n; i++) select_block(p, t, who, p->reached[i]);
+    for (size_t i = 0; i < n; i++) select_block(p, t, p->reached[i]);
 }
 
 /* The same part by part. */
 static void scan_parts(const piece *p, size_t who)
 {
-    vq_seat *t = &p->seats[p->who[who]];
+    vq_seat *t = &p->seats[p->parts[0].wishes[who].seat];
     for (const member *m = p->parts; m < p->parts + p->nparts; m++) {
         if (m->copies && t->copies.done == NULL) continue;
-        (void)vq_scan_part(&p->w, t->tables, &t->copies, m->part, m->bases[who], &t->pool);
+        (void)vq_scan_part(&p->w, t->tables, &t->copies, m->part, m->wishes[who].base, &t->pool);
         if (t->pool.n >= t->pool.cap) vq_pool_shrink(&t->pool, p->w.k);
     }
 }
@@ -216,10 +164,7 @@ static void piece_scan(piece *p)
 {
     const vq_model *m = &p->w.s->model;
     if (p->nparts == 0) return;
-    if (p->gathered != NULL) {
-        m->codec->gather(&m->code, p->w.k, p->blocks, p->nblocks, p->gathered);
-        set_needed(p);
-    }
+    if (p->gathered != NULL) m->codec->gather(&m->code, p->w.k, p->blocks, p->nblocks, p->gathered);
     for (size_t i = 0; i < p->n; i++)
         if (p->gathered != NULL)
             scan_gathered(p, i);
@@ -247,7 +192,7 @@ static void piece_add(piece *p, uint32_t list, uint32_t chunk)
     size_t most = p->w.room / VQ_BLOCK;
     member m = {.part = {.list = list, .chunk = chunk}};
     m.copies = chunk >= p->w.s->lists[list].nchunks;
-    m.bases = p->wanted->bases + p->wanted->first[list];
+    m.wishes = p->wanted->of + p->wanted->first[list];
     for (; m.part.first < v->n; m.part.first += m.part.n) {
         float least = 0.0f, largest;
         size_t room = (most - p->nblocks) * VQ_BLOCK;
@@ -270,7 +215,6 @@ static void add_list(piece *p, size_t n, uint32_t list)
     size_t many = p->wanted->first[list + 1] - p->wanted->first[list];
     if (many < n || p->n < n) piece_scan(p);
     p->n = many;
-    p->who = seats_of(p->wanted, list);
     for (uint32_t c = 0; c < l->nchunks; c++) piece_add(p, list, c);
     for (uint32_t c = 0; c < l->ncopied && p->copies; c++) piece_add(p, list, l->nchunks + c);
 }
@@ -313,7 +257,7 @@ vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t
     piece p = {.seats = seats, .wanted = &wanted};
     VQ_REQUIRE(scores != NULL, VQ_ENOMEM, "batch: %u lists", m->nlist);
     VQ_TRY(turn_round(&wanted, m, k, seats, n, arena, err));
-    VQ_TRY(piece_begin(&p, s, k, n, arena, err));
+    VQ_TRY(piece_begin(&p, s, k, arena, err));
     for (size_t i = 0; i < n; i++) {
         VQ_TRY(vq_pool_begin(&seats[i].pool, e->candidates, &p.w, arena, err));
         VQ_TRY(vq_copies_begin(&seats[i].copies, s, seats[i].x, true, arena, err));

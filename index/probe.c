@@ -312,7 +312,6 @@ void vq_queries_probe_all(const vq_shard *s, const vq_kernels *k, vq_query *x, s
     for (size_t i = 0; i < n; i++) from[i] = y[i];
     k->matvecs_f32(vq_model_routes(m), m->nlist, m->d_code, m->d_code, from, n, out);
     for (size_t i = 0; i < n; i++) {
-        if (x[i].products != NULL) memcpy(x[i].products, out[i], m->nlist * sizeof *out[i]);
         weigh(s, NULL, m->nlist, out[i]);
         take_all(s, &x[i], out[i]);
     }

@@ -57,9 +57,7 @@ static float estimate(const vq_shard *s, const vq_kernels *k, const vq_query *x,
     const vq_model *m = &s->model;
     uint32_t slot, list = (uint32_t)(place >> 32);
     const vq_chunk_view *v = vq_shard_at(s, place, &slot);
-    float base = x->products != NULL
-                     ? x->products[list]
-                     : k->dot_f32(x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
+    float base = k->dot_f32(x->y, m->centroids + (size_t)list * m->d_code, m->d_code);
     float product = base + m->codec->score(&m->code, k, tables, v->codes, slot);
     if (m->metric != VQ_METRIC_L2) return (float)((double)product + x->offset);
     double sq = x->offset - 2.0 * ((double)product - (double)v->factors[slot]);
@@ -67,14 +65,13 @@ static float estimate(const vq_shard *s, const vq_kernels *k, const vq_query *x,
 }
 
 /* What the estimates of a place will read. */
-static void prefetch_code(const vq_shard *s, const vq_query *x, uint64_t place)
+static void prefetch_code(const vq_shard *s, uint64_t place)
 {
     const vq_model *m = &s->model;
     uint32_t slot;
     const vq_chunk_view *v = vq_shard_at(s, place, &slot);
     const float *centroid = m->centroids + (size_t)(place >> 32) * m->d_code;
     if (m->codec->fetch != NULL) m->codec->fetch(&m->code, v->codes, slot);
-    if (x->products != NULL) return;
     for (size_t j = 0; j < m->d_code; j += LINE / sizeof *centroid) VQ_PREFETCH(centroid + j);
 }
 
@@ -154,7 +151,7 @@ static vq_status finish(const vq_shard *s, const vq_kernels *k, const vq_query *
     if (!exact && m->codec->fetch_tables != NULL) m->codec->fetch_tables(&m->code, tables);
     for (size_t i = 0; i < pool->n; i++) {
         float score;
-        if (!exact && i + AHEAD < pool->n) prefetch_code(s, x, pool->places[i + AHEAD]);
+        if (!exact && i + AHEAD < pool->n) prefetch_code(s, pool->places[i + AHEAD]);
         if (exact) {
             const uint8_t *row;
             VQ_TRY(next_row(s, pool, i, &row, err));

@@ -343,7 +343,6 @@ static vq_status search_shard(tile *t, vq_error *err)
     if (grouped) VQ_TRY(vq_shard_group(t->shard, err));
     bool open = t->effort.adaptive && grouped;
     bool all = t->effort.adaptive && !open; /* scores of all lists are kept */
-    bool products = together(t) && m->routes == NULL;
     for (size_t i = 0; i < t->n; i++) {
         vq_query *x = &t->queries[i];
         x->y = t->few ? NULL : vq_arena_take(shared, m->d_code, sizeof *x->y);
@@ -352,10 +351,9 @@ static vq_status search_shard(tile *t, vq_error *err)
         x->lists = vq_arena_take(shared, first_lists(t), sizeof *x->lists);
         x->rest = all ? vq_arena_take(shared, m->nlist, sizeof *x->rest) : NULL;
         x->open = open;
-        x->products = products ? vq_arena_take(shared, m->nlist, sizeof *x->products) : NULL;
         VQ_REQUIRE((x->y != NULL || t->few) && x->wide != NULL &&
                        (x->fixed.x != NULL || !t->effort.exact) && x->lists != NULL &&
-                       (x->rest != NULL || !all) && (x->products != NULL || !products),
+                       (x->rest != NULL || !all),
                    VQ_ENOMEM, "search: a tile of %zu queries", t->n);
     }
     t->group = VQ_MIN((t->n + (size_t)threads - 1) / (size_t)threads, (size_t)VQ_PROBE_TOGETHER);

@@ -165,7 +165,6 @@ typedef struct vq_query {
     float *rest; /* nlist: scores of the lists that are not in `lists` yet, NaN for those that are;
                     NULL: not wanted, or all wanted are there, or: */
     bool open;   /* more lists are found by their groups, when they are wanted */
-    float *products; /* nlist: with all centroids, as vq_kernels.dot_f32 has them; or NULL */
 } vq_query;
 
 /* What is left of the chunks that were scanned: the best `keep` of them, of equal ones those of

@@ -24,12 +24,6 @@
 
 typedef struct vq_codec vq_codec;
 
-/* What a sum must come to for each of some queries: their thresholds, and what turns a score into a
- * sum of each one's tables. */
-typedef struct vq_needs {
-    float *threshold, *low, *inverse;
-} vq_needs;
-
 /* What the estimate of a vector's product with a query may be off by, for codes with error bars.
  * An estimate is of the decoded vector, which is shorter than the vector: (1 + turn) times that is
  * unbiased, and then off by a deviation that a normal law describes. */
@@ -148,18 +142,17 @@ struct vq_codec {
     bool (*asks)(const vq_kernels *k);
     /* The same in steps, for many queries over the same blocks; NULL: not faster than scan; it may
      * not be faster by some kernels either (pays).  gather brings blocks together (room for the
-     * bytes of an even number of them); least says of n queries, of whose tables terms are, which
-     * sum a vector needs at least, with that base and that factor or a larger one, to score the
-     * threshold; sums looks all vectors up, a number each, where one of the block is no less than
-     * least[block]: these blocks, rising, go to reached, and how many is returned; select judges n
-     * of the sums, by the factor of each, as scan does.  Memory is 64-byte aligned, but for the
-     * blocks and select's part of the sums.
+     * bytes of an even number of them); least says of n bases and factors which sum a vector needs
+     * at least, with that factor or a larger one, to score the threshold; sums looks all vectors
+     * up, a number each, where one of the block is no less than least[block]: these blocks, rising,
+     * go to reached, and how many is returned; select judges n of the sums, by the factor of each,
+     * as scan does.  Memory is 64-byte aligned, but for the blocks and select's part of the sums.
      */
     bool (*pays)(const vq_kernels *k);
     void (*gather)(const vq_code_model *cm, const vq_kernels *k, const uint8_t *const *blocks,
                    size_t nblocks, uint8_t *out);
-    void (*terms)(const void *tables, float *low, float *inverse);
-    void (*least)(const vq_needs *of, const float *base, float factor, size_t n, uint16_t *least);
+    void (*least)(const void *tables, float threshold, const float *base, const float *factor,
+                  size_t n, uint16_t *least);
     size_t (*sums)(const vq_code_model *cm, const vq_kernels *k, const void *tables,
                    const uint8_t *gathered, size_t nblocks, const uint16_t *least, uint16_t *sums,
                    uint32_t *reached);

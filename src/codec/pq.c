@@ -155,7 +155,6 @@ vq_pq_tables *vq_pq_tables_make(const vq_kernels *k, const float *lut, size_t m,
                         .scale = unit * (range / 255.0f),
                         .low = unit * sum + offset,
                         .size = unit * size};
-    t->inverse = VQ_MIN(1.0f / t->scale, FLT_MAX); /* of the least scales it is no number */
     return t;
 }
 
@@ -174,22 +173,19 @@ float vq_pq_slack(const vq_code_model *cm, const void *tables)
     return 0.501f * m * t->scale + ((m + 4.0f) * t->size + fabsf(t->offset)) * 0x1p-22f;
 }
 
-void vq_pq_terms(const void *tables, float *low, float *inverse)
+void vq_pq_least(const void *tables, float threshold, const float *base, const float *factor,
+                 size_t n, uint16_t *least)
 {
     const vq_pq_tables *t = tables;
-    *low = t->low;
-    *inverse = t->inverse;
-}
-
-void vq_pq_least(const vq_needs *of, const float *base, float factor, size_t n, uint16_t *least)
-{
-    const float *threshold = of->threshold, *low = of->low, *inverse = of->inverse;
+    /* of the least scales the inverse is no number */
+    const float low = t->low, inv = fminf(1.0f / t->scale, FLT_MAX),
+                sizes = fabsf(threshold) + fabsf(low);
     for (size_t i = 0; i < n; i++) {
-        float need = (threshold[i] - low[i]) + (factor - base[i]);
+        float need = (threshold - low) + (factor[i] - base[i]);
         /* what select_u16 rounds, and what is rounded here: seven units of 2^-24 at most */
-        need -= (fabsf(threshold[i]) + fabsf(low[i]) + fabsf(base[i]) + fabsf(factor)) * 0x1p-20f;
-        float sum = need * inverse[i]; /* of equal entries all are 0: reached or infinitely far */
-        least[i] = (uint16_t)(int32_t)(sum > 0.0f ? VQ_MIN(sum, 65535.0f) : 0.0f);
+        need -= (sizes + fabsf(base[i]) + fabsf(factor[i])) * 0x1p-20f;
+        float sum = need * inv; /* of equal entries all sums are 0: reached or infinitely far */
+        least[i] = (uint16_t)(sum > 0.0f ? VQ_MIN(sum, 65535.0f) : 0.0f);
     }
 }
 

@@ -28,7 +28,6 @@ typedef struct vq_pq_tables {
     float unit;          /* of lut: a score is unit * (sum of lut) + offset */
     float offset;
     float scale;          /* of sums of lut8 */
-    float inverse;        /* 1 / scale, but finite */
     float low;            /* what these are added to: offset + unit * (sum of low[j] over j) */
     float size;           /* no sum of lut's entries is larger in magnitude, times unit */
     const uint8_t *pairs; /* m x 128: the larger of lut8's entries 2i and 2i + 1; NULL: no use */
@@ -54,8 +53,8 @@ size_t vq_pq_select(const void *tables, const vq_kernels *k, const uint16_t *sum
                     const float *factor, size_t n, float base, float threshold, uint32_t *idx,
                     float *score);
 
-void vq_pq_terms(const void *tables, float *low, float *inverse);
-void vq_pq_least(const vq_needs *of, const float *base, float factor, size_t n, uint16_t *least);
+void vq_pq_least(const void *tables, float threshold, const float *base, const float *factor,
+                 size_t n, uint16_t *least);
 
 /* rows (n x bytes) <-> blocks of 32: byte p of vector i stands at (block * bytes + p) * 32 + i %
  * 32; the last block is filled up with zeros. */

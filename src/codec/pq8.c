@@ -88,7 +88,6 @@ const vq_codec vq_codec_pq8 = {
     .asks = vq_pq8_asks,
     .pays = vq_pq8_gather_pays,
     .gather = vq_pq8_gather,
-    .terms = vq_pq_terms,
     .least = vq_pq_least,
     .fetch = vq_pq8_fetch,
     .fetch_tables = vq_pq8_fetch_tables,

@@ -131,19 +131,16 @@ static void check_least(const vq_codec *codec, const void *tables, const float *
 {
     uint16_t most = 0, least[2];
     for (size_t i = 0; i < n; i++) most = VQ_MAX(most, sums[i]);
-    float low, inverse, threshold[2] = {*best, *best};
-    codec->terms(tables, &low, &inverse);
     const float bases[2] = {base, base - 1.0f};
-    vq_needs needs = {threshold, (float[2]){low, low}, (float[2]){inverse, inverse}};
-    codec->least(&needs, bases, *least_factor, 2, least);
+    const float factors[2] = {*least_factor, *least_factor};
+    codec->least(tables, *best, bases, factors, 2, least);
     cr_assert(least[0] <= most && least[1] >= least[0], "%s: %u of %u", codec->name, least[0],
               most);
-    threshold[0] += 2.0f * ((const vq_pq_tables *)tables)->scale + 1e-4f * fabsf(*best);
-    codec->least(&needs, bases, 0.0f, 1, least);
+    float more = 2.0f * ((const vq_pq_tables *)tables)->scale + 1e-4f * fabsf(*best);
+    codec->least(tables, *best + more, bases, (const float[2]){0}, 1, least);
     cr_assert(*least_factor != 0.0f || least[0] > most || most == 0, "%s: %u of %u", codec->name,
               least[0], most);
-    threshold[0] = threshold[1] = -INFINITY;
-    codec->least(&needs, bases, *least_factor, 2, least);
+    codec->least(tables, -INFINITY, bases, factors, 2, least);
     cr_assert(least[0] == 0 && least[1] == 0);
 }
 
@@ -151,29 +148,25 @@ static void check_least(const vq_codec *codec, const void *tables, const float *
 Test(codec_scan, least_knows_what_is_rounded)
 {
     const vq_kernels *k = vq_kernels_get();
-    const vq_codec *codec = &vq_codec_pq8;
-    float low[2], inverse[2], threshold[2], base[2];
-    uint16_t sum[2] VQ_ALIGNED(64), least[2];
     vq_rng r;
     vq_rng_init(&r, test_seed(), 7);
     for (unsigned i = 0; i < 100000; i++) {
-        float size = ldexpf(1.0f, (int)vq_rng_below(&r, 60) - 30), factor, score;
-        factor = size * (float)vq_rng_f64(&r);
-        for (unsigned j = 0; j < 2; j++) { /* each query by numbers of its own */
-            uint32_t idx;
-            float scale = size * ldexpf((float)vq_rng_f64(&r), (int)vq_rng_below(&r, 30) - 25);
-            sum[j] = (uint16_t)vq_rng_below(&r, 65536);
-            low[j] = size * (float)(1000.0 * vq_rng_f64(&r) - 500.0);
+        float size = ldexpf(1.0f, (int)vq_rng_below(&r, 60) - 30), base[2], factor[2], score;
+        uint16_t sum VQ_ALIGNED(64) = (uint16_t)vq_rng_below(&r, 65536), least[2];
+        uint32_t idx;
+        vq_pq_tables t = {.low = size * (float)(1000.0 * vq_rng_f64(&r) - 500.0)};
+        t.scale = size * ldexpf((float)vq_rng_f64(&r), (int)vq_rng_below(&r, 30) - 25);
+        for (unsigned j = 0; j < 2; j++) {
             base[j] = size * (float)(20.0 * vq_rng_f64(&r) - 10.0);
-            inverse[j] = VQ_MIN(1.0f / scale, FLT_MAX);
-            cr_assert_eq(k->select_u16(&sum[j], &factor, 1, scale, base[j] + low[j], -INFINITY,
+            factor[j] = size * (float)vq_rng_f64(&r);
+        }
+        for (unsigned j = 0; j < 2; j++) {
+            cr_assert_eq(k->select_u16(&sum, &factor[j], 1, t.scale, base[j] + t.low, -INFINITY,
                                        &idx, &score),
                          1);
-            threshold[j] = score;
+            vq_codec_pq8.least(&t, score, base, factor, 2, least);
+            cr_assert(least[j] <= sum, "%u for a sum of %u, case %u", least[j], sum, i);
         }
-        codec->least(&(vq_needs){threshold, low, inverse}, base, factor, 2, least);
-        for (unsigned j = 0; j < 2; j++)
-            cr_assert(least[j] <= sum[j], "%u for a sum of %u, case %u", least[j], sum[j], i);
     }
 }
 
