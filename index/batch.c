@@ -79,16 +79,12 @@ typedef struct piece {
     uint16_t *sums, *least; /* of each vector; needed, of each block */
 } piece;
 
-static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
-                             vq_error *err)
+/* What only codecs that gather need. */
+static vq_status gather_begin(piece *p, size_t room, size_t code_bytes, vq_arena *arena,
+                              vq_error *err)
 {
     vq_status rc = VQ_OK;
-    size_t code = s->model.code.code_bytes;
-    size_t room = VQ_MAX(PIECE_BYTES / code, (size_t)LEAST_PIECE) / LEAST_PIECE * LEAST_PIECE;
     size_t blocks = room / VQ_BLOCK;
-    bool gathers = s->model.codec->gather != NULL && s->model.codec->pays(k);
-    VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
-    p->parts = vq_arena_take(arena, blocks, sizeof *p->parts);
     p->blocks = vq_arena_take(arena, blocks, sizeof *p->blocks);
     p->least_factors = vq_arena_take(arena, blocks, sizeof *p->least_factors);
     p->bases = vq_arena_take(arena, blocks, sizeof *p->bases);
@@ -97,12 +93,26 @@ static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, v
     p->reached = vq_arena_take(arena, blocks, sizeof *p->reached);
     p->sums = vq_arena_take(arena, room, sizeof *p->sums);
     p->least = vq_arena_take(arena, blocks, sizeof *p->least);
-    p->gathered = gathers ? vq_arena_take(arena, room, code) : NULL;
-    VQ_REQUIRE(p->parts != NULL && p->blocks != NULL && p->least_factors != NULL &&
-                   p->bases != NULL && p->needed != NULL && p->part_of != NULL &&
-                   p->reached != NULL && p->sums != NULL && p->least != NULL &&
-                   (p->gathered != NULL || !gathers),
+    p->gathered = vq_arena_take(arena, room, code_bytes);
+    VQ_REQUIRE(p->blocks != NULL && p->least_factors != NULL && p->bases != NULL &&
+                   p->needed != NULL && p->part_of != NULL && p->reached != NULL &&
+                   p->sums != NULL && p->least != NULL && p->gathered != NULL,
                VQ_ENOMEM, "batch: %zu vectors", room);
+out:
+    return rc;
+}
+
+static vq_status piece_begin(piece *p, const vq_shard *s, const vq_kernels *k, vq_arena *arena,
+                             vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_codec *codec = s->model.codec;
+    size_t code = s->model.code.code_bytes;
+    size_t room = VQ_MAX(PIECE_BYTES / code, (size_t)LEAST_PIECE) / LEAST_PIECE * LEAST_PIECE;
+    VQ_TRY(vq_scan_begin(&p->w, s, k, room, arena, err));
+    p->parts = vq_arena_take(arena, room / VQ_BLOCK, sizeof *p->parts);
+    VQ_REQUIRE(p->parts != NULL, VQ_ENOMEM, "batch: %zu vectors", room);
+    if (codec->gather != NULL && codec->pays(k)) VQ_TRY(gather_begin(p, room, code, arena, err));
 out:
     return rc;
 }
@@ -174,14 +184,17 @@ static void piece_scan(piece *p)
 }
 
 /* Codes that will be gathered when the piece is full. */
-static void piece_blocks(piece *p, vq_part part)
+static void gather_later(piece *p, const member *m)
 {
+    float least = 0.0f, largest;
+    if (m->factors != NULL) p->w.k->minmax_f32(m->factors, m->part.n, &least, &largest);
+    p->least_factors[p->nparts] = least;
     size_t bytes = VQ_BLOCK * (size_t)p->w.s->model.code.code_bytes;
-    const uint8_t *codes = vq_part_codes(p->w.s, part);
-    for (uint32_t i = 0; i < part.n; i += VQ_BLOCK, codes += bytes) {
+    const uint8_t *codes = vq_part_codes(p->w.s, m->part);
+    for (size_t i = 0; i < m->part.n; i += VQ_BLOCK, codes += bytes) {
         for (size_t at = 0; at < bytes; at += VQ_CACHELINE) VQ_PREFETCH(codes + at);
-        p->part_of[p->nblocks] = (uint32_t)p->nparts;
-        p->blocks[p->nblocks++] = codes;
+        p->part_of[m->block + i / VQ_BLOCK] = (uint32_t)p->nparts;
+        p->blocks[m->block + i / VQ_BLOCK] = codes;
     }
 }
 
@@ -194,15 +207,12 @@ static void piece_add(piece *p, uint32_t list, uint32_t chunk)
     m.copies = chunk >= p->w.s->lists[list].nchunks;
     m.wishes = p->wanted->of + p->wanted->first[list];
     for (; m.part.first < v->n; m.part.first += m.part.n) {
-        float least = 0.0f, largest;
         size_t room = (most - p->nblocks) * VQ_BLOCK;
         m.part.n = (uint32_t)VQ_MIN((size_t)(v->n - m.part.first), room);
         m.block = p->nblocks;
         m.factors = v->factors != NULL ? v->factors + m.part.first : NULL;
-        if (m.factors != NULL && p->gathered != NULL)
-            p->w.k->minmax_f32(m.factors, m.part.n, &least, &largest);
-        piece_blocks(p, m.part);
-        p->least_factors[p->nparts] = least;
+        if (p->gathered != NULL) gather_later(p, &m);
+        p->nblocks += (m.part.n + VQ_BLOCK - 1) / VQ_BLOCK;
         p->parts[p->nparts++] = m;
         if (p->nblocks == most) piece_scan(p);
     }
