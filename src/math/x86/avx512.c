@@ -167,16 +167,17 @@ INLINE void dot4x4_f32(const float *a, size_t d, size_t stride, const float *con
     }
 }
 
+/* By rows, then by vectors: four rows and some vectors fit into the first-level cache, and the
+ * matrix is read once for all of them. */
 static void matvecs_f32(const float *a, size_t rows, size_t d, size_t stride, const float *const *x,
                         size_t n, float *const *out)
 {
-    for (; n >= 4; n -= 4, x += 4, out += 4) {
-        size_t i = 0;
-        for (; i + 4 <= rows; i += 4) dot4x4_f32(a, d, stride, x, i, out);
-        for (; i < rows; i++)
-            for (size_t v = 0; v < 4; v++) out[v][i] = dot_f32(a + i * stride, x[v], d);
-    }
-    for (size_t v = 0; v < n; v++) matvec_f32(a, rows, d, stride, x[v], out[v]);
+    size_t i = 0, fours = n - n % 4;
+    for (; i + 4 <= rows && fours > 0; i += 4)
+        for (size_t v = 0; v < fours; v += 4) dot4x4_f32(a, d, stride, x + v, i, out + v);
+    for (; i < rows; i++)
+        for (size_t v = 0; v < fours; v++) out[v][i] = dot_f32(a + i * stride, x[v], d);
+    for (size_t v = fours; v < n; v++) matvec_f32(a, rows, d, stride, x[v], out[v]);
 }
 
 static float dot_f32_u8(const float *q, const uint8_t *codes, size_t d)
