@@ -48,6 +48,8 @@ static int check(char *path, bool quiet)
     vq_check_report r = VQ_CHECK_REPORT_INIT;
     vq_status rc = vq_check(path, problem, path, &r, &err);
     if (rc != VQ_OK) return fail_status(rc, &err);
+    if (r.problems > 0 && r.pages == 0)
+        return fail(CLI_DATA, "%s cannot be opened as a vq index", path);
     if (r.problems > 0)
         return fail(CLI_DATA, "%s is damaged: %" PRIu64 " problem%s", path, r.problems,
                     r.problems == 1 ? "" : "s");

@@ -103,8 +103,9 @@ Test(tools, check)
     cr_assert_eq(r.out_len, 0);
     test_run_fini(&r);
     REFUSED(dir, 1, "nosuch", "\"$VQ\" check nosuch");
-    REFUSED(dir, 1, "b.fbin", "\"$VQ\" check b.fbin");
-    REFUSED(dir, 1, "empty", ": >empty; \"$VQ\" check empty");
+    PRINTS(dir, "b.fbin: not an index", "\"$VQ\" check b.fbin 2>/dev/null; test $? = 1");
+    REFUSED(dir, 1, "b.fbin cannot be opened as a vq index", "\"$VQ\" check b.fbin");
+    REFUSED(dir, 1, "empty cannot be opened as", ": >empty; \"$VQ\" check empty");
     REFUSED(dir, 1, "cut.vq", "head -c 20000 b.vq >cut.vq; \"$VQ\" check cut.vq");
 }
 
