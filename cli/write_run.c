@@ -3,6 +3,8 @@
 #include "cli/write_run.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "cli/report.h"
 #include "cli/util.h"
@@ -68,6 +70,27 @@ static void tell(const write_args *a, const char *index, const vq_write_report *
                      report_count(n, r->untuned));
 }
 
+/* The line of a row; lines: where each begins, NULL: there is one a line. */
+static size_t line_of(const size_t *lines, size_t row)
+{
+    return lines != NULL ? lines[row] : row + 1;
+}
+
+/* The library counts rows; who gave ids in a file looks for lines. */
+static int fail_line(const char *path, const size_t *lines, int code, const char *text)
+{
+    size_t row, other;
+    int end = 0;
+    const char *at = strstr(text, " (row ");
+    if (at != NULL && sscanf(at, " (row %zu)%n", &row, &end) == 1 && end > 0)
+        return fail(code, "%s:%zu: %.*s%s", path, line_of(lines, row), (int)(at - text), text,
+                    at + end);
+    if (sscanf(text, "ids: rows %zu and %zu are both %n", &row, &other, &end) == 2 && end > 0)
+        return fail(code, "%s:%zu: the id %s stands in line %zu, too", path, line_of(lines, other),
+                    text + end, line_of(lines, row));
+    return fail(code, "%s", text);
+}
+
 int write_attach(const write_args *a, const char *index, vq_writer *w)
 {
     vq_error err = {0};
@@ -83,8 +106,8 @@ int write_attach(const write_args *a, const char *index, vq_writer *w)
     for (size_t i = 0; i < at.n && code == CLI_DONE; i++) {
         rc = vq_writer_set(w, at.attributes[i], &err);
         if (rc != VQ_OK)
-            code =
-                fail(rc == VQ_EINVAL ? CLI_DATA : exit_code(rc), "%s: %s", at.paths[i], err.text);
+            code = fail_line(at.paths[i], at.files[i].lines,
+                             rc == VQ_EINVAL ? CLI_DATA : exit_code(rc), err.text);
     }
     attach_close(&at);
     return code;
@@ -97,6 +120,8 @@ int write_finish(const write_args *a, const char *index, vq_writer *w, progress 
     if (rc == VQ_OK) rc = vq_writer_commit(w, &r, err);
     double seconds = progress_end(p);
     if (rc == VQ_ECANCELED && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
+    if (rc != VQ_OK && a->ids != NULL)
+        return fail_line(a->ids, NULL, rc == VQ_EINVAL ? CLI_DATA : exit_code(rc), err->text);
     if (rc != VQ_OK) return fail_data(rc, err);
     if (!a->quiet) tell(a, index, &r, seconds);
     return CLI_DONE;

@@ -26,6 +26,18 @@ static char *name_beside(const char *path)
     return name;
 }
 
+/* An error names the file that a user knows, not the one of the moment. */
+static vq_status speak_of(const char *name, const char *temp, vq_status rc, vq_error *err)
+{
+    char text[sizeof err->text];
+    const char *at = rc != VQ_OK && err != NULL ? strstr(err->text, temp) : NULL;
+    if (at == NULL) return rc;
+    (void)snprintf(text, sizeof text, "%.*s%s%s", (int)(at - err->text), err->text, name,
+                   at + strlen(temp));
+    memcpy(err->text, text, sizeof text);
+    return rc;
+}
+
 static vq_status check_free(const char *out, const vq_compact_opts *o, vq_error *err)
 {
     if (o->force != 0 || access(out, F_OK) != 0) return VQ_OK;
@@ -69,13 +81,13 @@ vq_status vq_backup_file(const char *path, const char *out, const vq_compact_opt
     VQ_REQUIRE(name != NULL, VQ_ENOMEM, "%s: out of memory", out);
     VQ_TRY(check_free(out, o, err));
     VQ_TRY(vq_store_clear_stale(out, err));
-    VQ_TRY(vq_compact_file(path, name, false, &dense, err));
+    VQ_TRY(speak_of(out, name, vq_compact_file(path, name, false, &dense, err), err));
     fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) rc = vq_fail_errno(err, errno, "%s", name);
+    if (fd < 0) rc = vq_fail_errno(err, errno, "%s", out);
     (void)unlink(name); /* its bytes are there until we close it */
     if (rc != VQ_OK) goto out;
     VQ_TRY(vq_out_open(&to, out, err));
-    VQ_TRY(pack_file(fd, name, to, &ticker, err));
+    VQ_TRY(pack_file(fd, out, to, &ticker, err));
 out:
     vq_out_close(to);
     if (fd >= 0) (void)close(fd);
@@ -118,15 +130,14 @@ vq_status vq_restore_file(const char *path, const char *out, const vq_compact_op
     VQ_REQUIRE(name != NULL, VQ_ENOMEM, "%s: out of memory", out);
     VQ_TRY(vq_store_clear_stale(real, err));
     VQ_TRY(vq_stream_open(&in, path, err));
-    VQ_TRY(vq_out_open(&to, name, err));
-    VQ_TRY(unpack_file(in, to, &ticker, err));
+    VQ_TRY(speak_of(out, name, vq_out_open(&to, name, err), err));
+    VQ_TRY(speak_of(out, name, unpack_file(in, to, &ticker, err), err));
     lock = open(name, O_RDONLY | O_CLOEXEC);
     if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        rc = vq_fail_errno(err, errno, "%s", name);
+        rc = vq_fail_errno(err, errno, "%s", out);
         goto out;
     }
-    rc = vq_compact_file(name, real, true, o, err);
-    if (rc != VQ_OK && rc != VQ_ECANCELED) rc = vq_fail_context(err, rc, "restore of %s", path);
+    rc = speak_of(path, name, vq_compact_file(name, real, true, o, err), err);
 out:
     vq_out_close(to);
     vq_stream_close(in);

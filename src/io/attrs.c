@@ -25,6 +25,8 @@ static bool make_room(reader *r)
     vq_attrs *t = r->to;
     if (r->n + 1 < r->room) return true;
     size_t cap = 2 * r->room + 64, n = r->n;
+    void *lines = vq_mem_grow(t->lines, n, cap, sizeof *t->lines);
+    if (lines != NULL) t->lines = lines;
     void *names = vq_mem_grow(t->names, n, cap, sizeof *t->names);
     if (names != NULL) t->names = names;
     void *numbers = vq_mem_grow(t->numbers, n, cap, sizeof *t->numbers);
@@ -37,8 +39,8 @@ static bool make_room(reader *r)
     if (payloads != NULL) t->payloads = payloads;
     void *bytes = vq_mem_grow(t->bytes, n, cap, sizeof *t->bytes);
     if (bytes != NULL) t->bytes = bytes;
-    bool ok = names != NULL && numbers != NULL && times != NULL && begins != NULL &&
-              payloads != NULL && bytes != NULL;
+    bool ok = lines != NULL && names != NULL && numbers != NULL && times != NULL &&
+              begins != NULL && payloads != NULL && bytes != NULL;
     if (ok) r->room = cap;
     return ok;
 }
@@ -51,6 +53,7 @@ static vq_status take_id(reader *r, char *id)
     const vq_text *t = &r->to->text;
     VQ_REQUIRE(make_room(r), VQ_ENOMEM, "%s: no memory for %zu ids", t->name, r->n);
     VQ_TRY(vq_id_check(t->name, t->line, id, err));
+    r->to->lines[r->n] = t->line;
     r->to->names[r->n] = id;
     VQ_REQUIRE(r->strings || vq_id_number(id, &r->to->numbers[r->n]), VQ_ECORRUPT,
                "%s:%zu: the id \"%.100s\" is no number, as those of the index are", t->name,
@@ -184,7 +187,8 @@ out:
 void vq_attrs_fini(vq_attrs *a)
 {
     vq_text_fini(&a->text);
-    vq_mem_free(a->names), vq_mem_free(a->numbers), vq_mem_free(a->times), vq_mem_free(a->tags);
+    vq_mem_free(a->lines), vq_mem_free(a->names), vq_mem_free(a->numbers), vq_mem_free(a->times),
+        vq_mem_free(a->tags);
     vq_mem_free(a->begins), vq_mem_free(a->payloads), vq_mem_free(a->bytes), vq_mem_free(a->ids);
     memset(a, 0, sizeof *a);
 }

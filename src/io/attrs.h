@@ -15,7 +15,8 @@ typedef struct vq_attrs {
     vq_attributes a; /* of one kind; points into what follows */
     /* owned: */
     vq_text text;
-    char **names; /* room for a.n of each */
+    size_t *lines; /* from 1, where each of a.n begins; room for a.n of this and the next */
+    char **names;
     uint64_t *numbers;
     int64_t *times;
     char **tags;

@@ -73,13 +73,13 @@ Test(attributes, get_set_export, .timeout = 120)
     DONE(dir, "\"$VQ\" delete x.vq 10 -q && \"$VQ\" add x.vq one.fbin --ids ids -q && "
               "test -z \"$(\"$VQ\" get x.vq 10 --tags)\"");
     DONE(dir, "cp x.vq was.vq");
-    REFUSED(dir, 1, "bad: there is no id 4000 (row 1)",
+    REFUSED(dir, 1, "bad:2: there is no id 4000",
             "printf '1\\ta\\n4000\\tb\\n' >bad && \"$VQ\" set x.vq --tags bad");
-    REFUSED(dir, 1, "bad: there is no id 4000",
+    REFUSED(dir, 1, "bad:2: there is no id 4000",
             "\"$VQ\" gen two.fbin -n 1 -d 8 && \"$VQ\" add x.vq two.fbin --tags bad");
     REFUSED(dir, 1, "bad:2: the id \"x\" is no number",
             "printf '1\\ta\\nx\\tb\\n' >bad && \"$VQ\" set x.vq --tags bad");
-    REFUSED(dir, 1, "rows 0 and 2 are both 1",
+    REFUSED(dir, 1, "bad:3: the id 1 stands in line 1, too",
             "printf '1\\ta\\n2\\tb\\n1\\tc\\n' >bad && \"$VQ\" set x.vq --tags bad");
     REFUSED(dir, 1, "no id 300",
             "printf '300\\ta\\n' >bad && \"$VQ\" build a.fbin -o z.vq --tags bad");

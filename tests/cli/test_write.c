@@ -18,14 +18,14 @@ Test(write, numbers, .timeout = 120)
     DONE(dir, "\"$VQ\" get x.vq 339 >got && \"$VQ\" build b.fbin -o y.vq -q --store f32 && "
               "\"$VQ\" get y.vq 39 | cmp - got");
     PRINTS(dir, "339", "\"$VQ\" search x.vq --like 339 -k 1 --nprobe all");
-    REFUSED(dir, 1, "id 17 (row 1) is in the index already",
+    REFUSED(dir, 1, "ids:2: id 17 is in the index already",
             "printf '500\\n17\\n' >ids && head -c 8 /dev/zero >/dev/null && "
             "\"$VQ\" gen two.fbin -n 2 -d 8 && \"$VQ\" add x.vq two.fbin --ids ids");
     PRINTS(dir, "1 added, 1 replaced; 341", "\"$VQ\" add x.vq two.fbin --ids ids --upsert");
     PRINTS(dir, "3 deleted; 338 vectors", "\"$VQ\" delete x.vq 0 17 500");
     REFUSED(dir, 1, "no id \"17\"", "\"$VQ\" delete x.vq 17");
     REFUSED(dir, 1, "no id \"x\"", "\"$VQ\" get x.vq x");
-    REFUSED(dir, 1, "there is no id 0 (row 1)",
+    REFUSED(dir, 1, "ids:2: there is no id 0",
             "printf '1\\n0\\n' >ids && \"$VQ\" delete x.vq --ids ids");
     PRINTS(dir, "338", "\"$VQ\" info x.vq");
     PRINTS(dir, "not synced", "\"$VQ\" add x.vq b.fbin --no-sync");
@@ -41,7 +41,7 @@ Test(write, strings, .timeout = 120)
     char *dir = test_tmpdir();
     DONE(dir, MAKE "\"$VQ\" build a.fbin -o x.vq -q --ids a.names --copies yes --nlist 20");
     REFUSED(dir, 1, "has string ids", "\"$VQ\" add x.vq b.fbin");
-    REFUSED(dir, 1, "\"n1290\" (row 0) is in the index already",
+    REFUSED(dir, 1, "b.names:1: id \"n1290\" is in the index already",
             "\"$VQ\" add x.vq b.fbin --ids b.names");
     PRINTS(dir, "30 added, 10 replaced; 330 vectors",
            "\"$VQ\" add x.vq b.fbin --ids b.names --upsert");
@@ -149,7 +149,12 @@ Test(write, backup, .timeout = 120)
     REFUSED(dir, 1, "zstd",
             "cp b.zst c.zst && printf X | dd of=c.zst bs=1 seek=9000 conv=notrunc 2>/dev/null && "
             "\"$VQ\" restore c.zst -o n.vq");
-    REFUSED(dir, 1, "restore of a.fbin", "\"$VQ\" restore a.fbin -o n.vq");
+    REFUSED(dir, 1, "restore: a.fbin: not an index", "\"$VQ\" restore a.fbin -o n.vq");
+    REFUSED(dir, 1, "restore: d.zst: ",
+            "cp z.vq d.vq && seq 999 | dd of=d.vq bs=4096 seek=20 conv=notrunc "
+            "2>/dev/null && zstd -q d.vq -o d.zst && \"$VQ\" restore d.zst -o n.vq");
+    REFUSED(dir, 3, "restore: n.vq: writing", "ulimit -f 40; \"$VQ\" restore b.zst -o n.vq");
+    REFUSED(dir, 3, "backup: n.zst: ", "ulimit -f 40; \"$VQ\" backup x.vq -o n.zst");
     DONE(dir, "! ls | grep -e tmp -e '^n'");
     test_rmdir(dir);
 }
@@ -165,6 +170,16 @@ Test(write, what_does_not_fit, .timeout = 120)
     REFUSED(dir, 1, "No such file", "\"$VQ\" add none.vq b.fbin");
     REFUSED(dir, 1, "No such file", "\"$VQ\" add x.vq none.fbin");
     REFUSED(dir, 1, "names", "\"$VQ\" add x.vq b.fbin --ids b.names");
+    /* ids of files are named by their lines */
+    REFUSED(dir, 1, "add: a.ids:1: id ", "seq 0 299 >a.ids; \"$VQ\" add x.vq a.fbin --ids a.ids");
+    REFUSED(dir, 1, "delete: no.ids:2: there is no id 9999",
+            "printf '5\\n9999\\n' >no.ids; \"$VQ\" delete x.vq --ids no.ids");
+    REFUSED(dir, 1, "delete: two.ids:3: the id 5 stands in line 1, too",
+            "printf '5\\n6\\n5\\n' >two.ids; \"$VQ\" delete x.vq --ids two.ids");
+    REFUSED(dir, 1, "set: t:3: there is no id 9999",
+            "printf '5\\ta\\n5\\tb\\n9999\\ta\\n' >t; \"$VQ\" set x.vq --tags t");
+    REFUSED(dir, 1, "set: p:3: there is no id 9999",
+            "printf '{\"id\":5}\\n\\n{\"id\":9999}\\n' >p; \"$VQ\" set x.vq --payload p");
     DONE(dir, "cmp x.vq was.vq");
     float far[8] = {0, 0, 1e6f, 0, 0, 0, 0, 0};
     write_fbin(dir, "far.fbin", far, 1, 8);
