@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_info.c -- vq info: what an index is, and why it became so. */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -36,13 +37,19 @@ static double per_vector(uint64_t bytes, const vq_info *i)
     return i->n > 0 ? (double)bytes / (double)i->n : 0;
 }
 
+/* Where a curve chooses for each query, nobody asks any more what the build has chosen for all. */
+static bool is_past(const char *reason, const curve *c)
+{
+    return c->n > 0 && (strncmp(reason, "nprobe ", 7) == 0 || strncmp(reason, "rerank ", 7) == 0);
+}
+
 /* Splits info->why, which is overwritten, into its lines. */
-static char *next_reason(char **rest)
+static char *next_reason(char **rest, const curve *c)
 {
     char *line;
     do {
         line = strsep(rest, "\n");
-    } while (line != NULL && *line == '\0');
+    } while (line != NULL && (*line == '\0' || is_past(line, c)));
     return line;
 }
 
@@ -160,7 +167,7 @@ static void print_text(const char *path, vq_info *i, const curve *c, const vq_re
     print_tags(i, tags);
     report_line(stdout, "seed", "%" PRIu64, i->seed);
     char *rest = i->why, *reason;
-    for (const char *label = "chosen"; (reason = next_reason(&rest)) != NULL; label = "")
+    for (const char *label = "chosen"; (reason = next_reason(&rest, c)) != NULL; label = "")
         report_line(stdout, label, "%s", reason);
 }
 
@@ -211,7 +218,7 @@ static void print_json(const char *path, vq_info *i, const curve *c, const vq_re
     json_close(&j, '}');
     json_open(&j, "why", '[');
     char *rest = i->why;
-    for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);
+    for (char *reason; (reason = next_reason(&rest, c)) != NULL;) json_text(&j, NULL, reason);
     json_close(&j, ']');
     json_close(&j, '}');
 }

@@ -40,6 +40,7 @@ static int run(const tune_args *a, const char *path, vq_source *const *src, size
 {
     vq_error err = {0};
     progress p;
+    uint32_t before = a->quiet ? 0 : curve_queries(path);
     progress_begin(&p, a->quiet);
     progress_catch();
     vq_tune_opts opts = VQ_TUNE_OPTS_INIT;
@@ -55,7 +56,7 @@ static int run(const tune_args *a, const char *path, vq_source *const *src, size
     if (rc != VQ_OK && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
     if (rc != VQ_OK)
         return rc == VQ_EUNSUPPORTED ? fail(CLI_DATA, "%s", err.text) : fail_data(rc, &err);
-    return a->quiet ? CLI_DONE : curve_tell(path, seconds);
+    return a->quiet ? CLI_DONE : curve_tell(path, seconds, before);
 }
 
 int cmd_tune(const cmd *self, int argc, char **argv)

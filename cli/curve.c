@@ -2,11 +2,15 @@
 /* curve.c -- see curve.h. */
 #include "cli/curve.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/util.h"
+
+#define FEW_QUERIES 100
 
 vq_status curve_read(curve *c, vq_index *ix, vq_error *err)
 {
@@ -76,7 +80,28 @@ void curve_json(const curve *c, json *j)
     json_close(j, ']');
 }
 
-int curve_tell(const char *path, double seconds)
+uint32_t curve_queries(const char *path)
+{
+    vq_error err = {0};
+    vq_index *ix = NULL;
+    curve c = {0};
+    bool known = vq_open(&ix, path, 0, &err) == VQ_OK && curve_read(&c, ix, &err) == VQ_OK;
+    uint32_t n = known && c.n > 0 ? c.points[0].queries : 0;
+    curve_free(&c);
+    vq_close(ix);
+    return n;
+}
+
+/* 256 queries know a recall of 0.95 to 0.01. */
+static void tell_few(uint32_t n, uint32_t before)
+{
+    if (n < FEW_QUERIES)
+        report_line(stdout, "few queries", "%u know a recall to about %.2f; hundreds are better", n,
+                    0.01 * sqrt(256.0 / n));
+    if (n < before) report_line(stdout, "replaced", "a curve of %u queries", before);
+}
+
+int curve_tell(const char *path, double seconds, uint32_t before)
 {
     vq_error err = {0};
     vq_index *ix = NULL;
@@ -86,6 +111,7 @@ int curve_tell(const char *path, double seconds)
     if (rc == VQ_OK) {
         (void)printf("%s: tuned in %.1f s\n", path, seconds);
         curve_text(&c, 10);
+        if (c.n > 0) tell_few(c.points[0].queries, before);
     }
     curve_free(&c);
     vq_close(ix);

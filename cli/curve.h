@@ -18,8 +18,10 @@ void curve_free(curve *c);
 /* The points of k (of the k nearest to it that was measured), a line each. */
 void curve_text(const curve *c, uint32_t k);
 void curve_json(const curve *c, json *j); /* a member "tuned", an array */
-/* Opens the index and prints the points of k = 10 under a line that says how long it took.  An exit
- * code. */
-int curve_tell(const char *path, double seconds);
+/* Queries that the index at path was tuned with; 0: none, or whoever opens it next will tell. */
+uint32_t curve_queries(const char *path);
+/* Opens the index and prints the points of k = 10 under a line that says how long it took, and what
+ * speaks for more queries; before: those of the curve that was there.  An exit code. */
+int curve_tell(const char *path, double seconds, uint32_t before);
 
 #endif

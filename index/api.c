@@ -217,15 +217,16 @@ vq_status vq_tune_points(vq_index *ix, vq_tune_point *points, size_t max, size_t
                "tune: an index, room and a count are needed");
     VQ_TRY(vq_index_shard(ix, &shard, err));
     *count = shard.model.tune_rows;
+    bool bars = shard.model.codec->bar != NULL; /* decide what is scored, not the curve */
     for (size_t i = 0; i < VQ_MIN(max, *count); i++) {
         vq_setting s = vq_setting_get(shard.model.tune + i * VQ_TUNE_COLS);
         points[i] = (vq_tune_point){.k = (uint32_t)s.k,
                                     .recall = s.recall,
                                     .lists = s.mean_lists,
                                     .vectors = s.mean_vectors,
-                                    .rows = s.mean_rows,
+                                    .rows = bars ? 0.0f : s.mean_rows,
                                     .most_lists = (uint32_t)s.nprobe,
-                                    .most_rows = (uint32_t)s.depth,
+                                    .most_rows = bars ? 0 : (uint32_t)s.depth,
                                     .queries = (uint32_t)s.queries};
     }
 out:

@@ -689,8 +689,9 @@ typedef struct vq_tune_point { /* what tuning found; means are of its queries */
     float recall;                   /* of k results, on the average */
     float lists;                    /* scanned, on the average */
     float vectors;                  /* scanned, on the average */
-    float rows;                     /* scored in full, on the average; 0: none are stored */
-    uint32_t most_lists, most_rows; /* that a search at this recall may take */
+    float rows;                     /* scored in full, on the average; 0: none are stored, or
+                                       error bars of the codes tell which */
+    uint32_t most_lists, most_rows; /* that a search at this recall may take; rows as above */
     uint32_t queries;               /* it was measured on */
 } vq_tune_point;
 /* The points by k and recall: at most max of them into points, *count is how many there are; 0: the

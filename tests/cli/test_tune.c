@@ -23,8 +23,14 @@ Test(tune, a_build_tunes_unless_told_not_to, .timeout = 120)
     test_run_fini(&r);
     PRINTS(dir, "recall 0.95 asked for; 300 queries",
            "\"$VQ\" search b.vq q.fbin --stats 2>&1 >/dev/null");
+    DONE(dir, "\"$VQ\" info b.vq | grep nlist && ! \"$VQ\" info b.vq | grep -e nprobe -e rerank");
     PRINTS(dir, "recall 0.8 asked for", "\"$VQ\" search b.vq q.fbin --recall 0.8 --stats 2>&1");
+    /* where error bars tell which rows are scored the curve says nothing of them */
+    DONE(dir, "\"$VQ\" info b.vq | grep 'scored in full' && "
+              "\"$VQ\" build b.fbin -o s.vq --codec saq -q && "
+              "\"$VQ\" info s.vq | grep 'recall 0.95 .* vectors$'");
     DONE(dir, "\"$VQ\" build b.fbin -o n.vq --no-tune -q");
+    PRINTS(dir, "rerank", "\"$VQ\" info n.vq");
     PRINTS(dir, "vq tune makes --recall possible", "\"$VQ\" info n.vq");
     REFUSED(dir, 1, "not tuned", "\"$VQ\" search n.vq q.fbin --recall 0.9");
     DONE(dir, "test \"$(\"$VQ\" info --digest b.vq)\" = \"$(\"$VQ\" info --digest n.vq)\"");
@@ -37,6 +43,11 @@ Test(tune, with_queries_and_without, .timeout = 120)
     PRINTS(dir, "b.vq: tuned in", "\"$VQ\" tune b.vq");
     PRINTS(dir, "with 225 queries", "\"$VQ\" tune b.vq --queries q.fbin -k 10");
     PRINTS(dir, "with 150 queries", "\"$VQ\" tune b.vq --queries q.fbin --max-queries 200");
+    PRINTS(dir, "replaced            a curve of 150 queries",
+           "\"$VQ\" tune b.vq --queries q.fbin --max-queries 40");
+    PRINTS(dir, "know a recall to about 0.03",
+           "\"$VQ\" tune b.vq --queries q.fbin "
+           "--max-queries 40");
     PRINTS(dir, "sound", "\"$VQ\" check b.vq");
     test_run r = type(dir, 0, "\"$VQ\" tune b.vq -q --threads 1");
     cr_assert(r.out[0] == '\0' && r.err[0] == '\0', "%s%s", r.out, r.err);
