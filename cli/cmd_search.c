@@ -262,6 +262,8 @@ static int set_filter(const search_args *a, vq_searcher *s, bool strings)
     if (rc == VQ_OK)
         rc = vq_searcher_filter(s, a->allow != NULL ? VQ_FILTER_ALLOW : VQ_FILTER_DENY, ids.numbers,
                                 (const char *const *)ids.names, ids.n, &err);
+    if (rc == VQ_OK && a->allow != NULL && ids.n == 0)
+        (void)fprintf(stderr, "vq: %s holds no id, so there are no answers\n", path);
     vq_ids_fini(&ids);
     return rc == VQ_OK ? CLI_DONE : fail_data(rc, &err);
 }

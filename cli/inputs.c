@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "cli/util.h"
@@ -44,9 +45,24 @@ static int open_one(index_set *set, char **paths, int i)
     return agree(set, &info, paths[0], paths[i]);
 }
 
+/* An index that is given twice would answer twice, by whatever names. */
+static int check_once(char **paths, int count)
+{
+    struct stat a, b;
+    for (int i = 1; i < count; i++)
+        for (int j = 0; j < i; j++)
+            if (stat(paths[i], &a) == 0 && stat(paths[j], &b) == 0 && a.st_ino == b.st_ino &&
+                a.st_dev == b.st_dev)
+                return fail(CLI_USAGE, "%s and %s are the same index, which may be given once",
+                            paths[j], paths[i]);
+    return CLI_DONE;
+}
+
 int index_set_open(index_set *set, char **paths, int count)
 {
     memset(set, 0, sizeof *set);
+    int once = check_once(paths, count);
+    if (once != CLI_DONE) return once;
     set->ix = xmalloc((size_t)count, sizeof *set->ix);
     for (int i = 0; i < count; i++) {
         set->ix[i] = NULL;

@@ -252,6 +252,12 @@ Test(search, several_files_are_one)
     REFUSED(dir, 1, "has a blank", "\"$VQ\" search s.vq q.fbin --format trec");
 }
 
+Test(search, an_index_is_given_once)
+{
+    REFUSED(dir, 2, "b.vq and ./b.vq are the same index", "\"$VQ\" search b.vq ./b.vq q.fbin");
+    REFUSED(dir, 2, "are the same index", "ln b.vq same.vq; \"$VQ\" search b.vq same.vq q.fbin");
+}
+
 Test(search, query_ids)
 {
     PRINTS(dir, "query q3\n", "\"$VQ\" search b.vq q.fbin --query-ids q.ids");
@@ -320,6 +326,8 @@ Test(search, allowed_and_denied, .timeout = 120)
     DONE(own,
          "printf '5\\n17\\n99999\\n' >two && \"$VQ\" search b.vq q.fbin --format tsv --allow two "
          ">t.tsv && test $(wc -l <t.tsv) = 40");
+    PRINTS(own, "vq: nobody holds no id, so there are no answers",
+           ": >nobody && \"$VQ\" search b.vq q.fbin --allow nobody 2>&1");
     REFUSED(own, 1, "give such", "echo x >names && \"$VQ\" search b.vq q.fbin --allow names");
     REFUSED(own, 1, "No such file", "\"$VQ\" search b.vq q.fbin --deny none");
     test_rmdir(own);
