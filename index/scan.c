@@ -64,6 +64,7 @@ static float least_of(const vq_pool *p, const vq_kernels *k)
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 {
     float least = least_of(p, k);
+    if (p->n <= p->keep && !(least > -INFINITY)) return;
     if (count_from(p, least) > p->keep) {
         least = k->kth_f32(p->scores, p->n, p->keep);
         if (count_from(p, least) > p->keep) drop_equals(p, least);
