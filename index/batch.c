@@ -270,6 +270,7 @@ vq_status vq_batch_scan(vq_shard *s, const vq_kernels *k, vq_seat *seats, size_t
     VQ_TRY(piece_begin(&p, s, k, arena, err));
     for (size_t i = 0; i < n; i++) {
         VQ_TRY(vq_pool_begin(&seats[i].pool, e->candidates, &p.w, arena, err));
+        seats[i].pool.cap = e->candidates + e->candidates / 4 + 32; /* thresholds rise sooner */
         VQ_TRY(vq_copies_begin(&seats[i].copies, s, seats[i].x, true, arena, err));
         p.copies |= seats[i].copies.done != NULL;
         if (seats[i].copies.done == NULL)

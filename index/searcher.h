@@ -290,7 +290,7 @@ vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size
 /* Candidates after which a pool of so many shrinks. */
 static inline size_t vq_pool_cap(size_t keep)
 {
-    return keep + keep / 4 + 32;
+    return 2 * keep + 64;
 }
 vq_status vq_pool_begin(vq_pool *p, size_t keep, const vq_scan *w, vq_arena *arena, vq_error *err);
 /* Of a pool that has begun: codes alone rank, so that what is off by more than the tables of the
