@@ -71,7 +71,7 @@ vq_status vq_adopt_plan(vq_plan *p, const vq_model *of, const char *name, const 
     VQ_TRY(check(of, name, o, n, d, elem, err));
     vq_model *m = &p->model;
     *m = *of;
-    m->tune = m->relevance = NULL, m->tune_rows = 0; /* measured on other vectors */
+    m->relevance = NULL, m->tune = (vq_relation){0}; /* measured on other vectors */
     m->format = m->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
     m->n = n;
     m->copies = m->labels = m->added = m->tuned_at = 0;

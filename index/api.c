@@ -216,10 +216,10 @@ vq_status vq_tune_points(vq_index *ix, vq_tune_point *points, size_t max, size_t
     VQ_REQUIRE(ix != NULL && count != NULL && (points != NULL || max == 0), VQ_EINVAL,
                "tune: an index, room and a count are needed");
     VQ_TRY(vq_index_shard(ix, &shard, err));
-    *count = shard.model.tune_rows;
+    *count = shard.model.tune.n;
     bool bars = shard.model.codec->bar != NULL; /* decide what is scored, not the curve */
     for (size_t i = 0; i < VQ_MIN(max, *count); i++) {
-        vq_setting s = vq_setting_get(shard.model.tune + i * VQ_TUNE_COLS);
+        vq_setting s = vq_relation_setting(&shard.model.tune, i);
         points[i] = (vq_tune_point){.k = (uint32_t)s.k,
                                     .recall = s.recall,
                                     .lists = s.mean_lists,

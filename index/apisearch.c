@@ -47,7 +47,8 @@ static vq_status check_asked(const vq_searcher *s, const vq_shard *shard, vq_err
     const char *path = vq_file_path(shard->snapshot.file);
     VQ_REQUIRE(s->rerank == 0 || s->rerank == VQ_NONE || m->store != VQ_ELEM_NONE, VQ_EUNSUPPORTED,
                "%s: it was built without stored rows, so no candidate can be reranked", path);
-    VQ_REQUIRE(s->recall == 0.0f || s->recall == 1.0f || m->tune != NULL || vq_tune_needless(m),
+    VQ_REQUIRE(s->recall == 0.0f || s->recall == 1.0f || m->tune.rows != NULL ||
+                   vq_tune_needless(m),
                VQ_EUNSUPPORTED,
                "%s: it is not tuned, so nobody knows what a recall of %g takes; vq tune "
                "measures it",

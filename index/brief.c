@@ -211,6 +211,27 @@ out:
     return rc;
 }
 
+/* Mean squares of residuals by coordinate, where codewords or the codec tell of them.  Not for l2,
+ * where a query's residual is another in each list. */
+static bool find_squares(const vq_model *m, float *squares)
+{
+    const vq_codec *c = m->codec;
+    size_t kk = c->codewords;
+    if (m->metric == VQ_METRIC_L2) return false;
+    if (c->squares != NULL) {
+        (void)c->squares(&m->code, squares);
+        return true;
+    }
+    if (c->books == NULL || c->additive != 0) return false;
+    const float *book = m->params + c->books(m->d_code, m->m);
+    for (size_t j = 0; j < m->d_code; j++) {
+        double sum = 0.0;
+        for (size_t i = 0; i < kk; i++) sum += (double)book[j * kk + i] * (double)book[j * kk + i];
+        squares[j] = (float)(sum / (double)kk);
+    }
+    return true;
+}
+
 /* Bytes for the parts of a brief, each on a line of the cache. */
 static size_t take(size_t *all, size_t bytes)
 {
@@ -236,11 +257,14 @@ vq_status vq_brief_make(vq_brief *b, const vq_model *m, const vq_kernels *k, vq_
     size_t of_shares = take(&all, m->nlist * sizeof(float));
     bool weighed = m->bars != NULL && m->metric == VQ_METRIC_L2;
     size_t of_weighed = take(&all, weighed ? 2 * sizeof(float) * m->nlist : 0);
+    size_t of_squares = take(&all, m->d_code * sizeof(float));
     VQ_REQUIRE(all < SIZE_MAX / 8, VQ_ENOMEM, "searcher: %u lists", m->nlist);
     b->memory = vq_mem_alloc(all, 1);
     VQ_REQUIRE(b->memory != NULL, VQ_ENOMEM, "searcher: %zu bytes of model", all);
     char *at = b->memory;
     if (rows > 0) vq_bytepanels_make(&b->matrix, parts, 2, at + of_matrix);
+    if (find_squares(m, (float *)(void *)(at + of_squares)))
+        b->squares = (float *)(void *)(at + of_squares);
     if (m->codec->squares != NULL) {
         b->shares = (float *)(void *)(at + of_shares);
         find_shares(b, &t, m);

@@ -20,6 +20,8 @@ typedef struct vq_brief {
     float blur;           /* deviation of a product with a residual, over the lengths of both */
     float *shares;        /* nlist: of a product with a centroid, over the query's; or NULL */
     float *weighed; /* nlist x 2: of the centroids, as vq_codec has it; NULL: not for these codes */
+    float *squares; /* d_code: mean squares of residuals by coordinate, as the codes have them;
+                       NULL: they do not tell, or l2 */
     void *memory;   /* owned */
 } vq_brief;
 

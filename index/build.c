@@ -108,7 +108,7 @@ static vq_status tune(vq_building *b, vq_error *err)
     vq_file_close(f);
     f = NULL;
     VQ_TRY(vq_store_resume(b->store, err));
-    if (n > 0) VQ_TRY(vq_tune_write(rows, n, b->store, err));
+    if (n > 0) VQ_TRY(vq_tune_write(&(vq_relation){rows, n, VQ_TUNE_COLS}, b->store, err));
     VQ_TRY(vq_tick(&b->ticker, "tune", n, n, err));
 out:
     vq_file_close(f);

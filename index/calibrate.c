@@ -13,7 +13,7 @@
 enum {
     FIT_EVERY = 4,   /* one query of so many fits the rules, the others calibrate */
     FIT_DENSE = 256, /* ranks beyond are thinned out: they are many and alike */
-    FEATURES = 4,    /* 1, gap, gap^2, lb(rank) */
+    FEATURES = 5,    /* 1, gap, gap^2, lb(rank), drop */
     PRICES = 160,    /* tried */
 };
 
@@ -45,12 +45,13 @@ static bool fits(size_t query)
 
 /* ---- the rules ---- */
 
-static void features(double x[FEATURES], double gap, double lb)
+static void features(double x[FEATURES], double gap, double lb, double drop)
 {
     x[0] = 1.0;
     x[1] = gap;
     x[2] = gap * gap;
     x[3] = lb;
+    x[4] = drop;
 }
 
 /* What each list held of the k true answers. */
@@ -70,10 +71,12 @@ static vq_status add_lists(const fit *f, vq_poisson *into, vq_error *err)
     for (size_t q = 0; q < t->n; q += FIT_EVERY) {
         sum_brought(f, q);
         for (uint32_t i = 1, step; i < t->nlist; i += step) {
-            float gap = f->gap[q * t->nlist + i];
+            size_t at = q * t->nlist + i;
+            float gap = f->gap[at];
             step = step_from(i);
             if (!isfinite(gap)) continue;
-            features(x, (double)gap / f->scale, (double)vq_lb(i + 1));
+            features(x, (double)gap / f->scale, (double)vq_lb(i + 1),
+                     (double)t->drop[at] / f->scale);
             VQ_TRY(vq_poisson_add(into, x, (double)f->brought[i], (double)step, err));
         }
     }
@@ -97,7 +100,8 @@ static vq_status add_rows(const fit *f, vq_poisson *into, vq_error *err)
         const vq_traced *best = t->best + q * t->depth;
         for (uint32_t i = f->k, step; i < t->nbest[q]; i += step) {
             step = step_from(i - f->k);
-            features(x, below(f, q, i) / f->scale, (double)(vq_lb(i + 1) - vq_lb(f->k)));
+            features(x, below(f, q, i) / f->scale, (double)(vq_lb(i + 1) - vq_lb(f->k)),
+                     (double)(best[0].est - best[i].est) / f->scale);
             VQ_TRY(vq_poisson_add(into, x, best[i].place < f->k ? 1.0 : 0.0, (double)step, err));
         }
     }
@@ -136,6 +140,8 @@ static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error
         vq_poisson_fit(&data, fixed, c);
         if (c[3] > 0)
             fixed[3] = 1;
+        else if (c[4] > 0 || !isfinite((float)(c[4] / f.scale)))
+            fixed[4] = 1;
         else if (c[2] > 0 || !isfinite((float)(c[2] / (f.scale * f.scale))))
             fixed[2] = 1;
         else if ((c[2] == 0 && c[1] > 0) || !isfinite((float)(c[1] / f.scale)))
@@ -143,9 +149,10 @@ static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error
         else
             break;
     }
-    const float abcd[4] = {(float)(c[0] - log(cost)), (float)(c[1] / f.scale),
-                           (float)(c[2] / (f.scale * f.scale)), (float)c[3]};
-    *rule = vq_rule_of(abcd);
+    const float abcde[5] = {(float)(c[0] - log(cost)), (float)(c[1] / f.scale),
+                            (float)(c[2] / (f.scale * f.scale)), (float)c[3],
+                            (float)(c[4] / f.scale)};
+    *rule = vq_rule_of(abcde);
 out:
     vq_poisson_fini(&data);
     return rc;
@@ -166,11 +173,11 @@ typedef struct bench { /* the queries that calibrate, for one k */
 /* Lists that the rule scans of a query: gap and rank rise along the lists. */
 static uint32_t lists_of(const bench *b, size_t query, const vq_rule *r)
 {
-    const float *gap = b->gap + query * b->t->nlist;
+    const float *gap = b->gap + query * b->t->nlist, *drop = b->t->drop + query * b->t->nlist;
     uint32_t low = 1, high = b->t->nlist; /* the first that is not scanned */
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        if (vq_rule_on(r, gap[mid], vq_lb(mid + 1)))
+        if (vq_rule_on(r, gap[mid], vq_lb(mid + 1), drop[mid]))
             low = mid + 1;
         else
             high = mid;
@@ -186,13 +193,15 @@ static uint32_t rows_of(const bench *b, size_t query, uint32_t lists, const vq_r
     const vq_trace *t = b->t;
     const vq_traced *best = t->best + query * t->depth;
     uint32_t taken = 0;
-    float kth = 0;
+    float first = 0, kth = 0;
     *right = 0;
     for (uint32_t i = 0; i < t->nbest[query]; i++) {
         if (best[i].at >= lists) continue;
         if (taken >= b->k &&
-            (!b->second || !vq_rule_on(r, kth - best[i].est, vq_lb(taken + 1) - vq_lb(b->k))))
+            (!b->second || !vq_rule_on(r, kth - best[i].est, vq_lb(taken + 1) - vq_lb(b->k),
+                                       first - best[i].est)))
             break;
+        first = taken == 0 ? best[i].est : first;
         kth = taken < b->k ? best[i].est : kth;
         taken++;
         *right += best[i].place < b->k;

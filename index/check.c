@@ -119,12 +119,11 @@ out:
 }
 
 /* Of a kind that this version knows, or of another. */
-static bool has_relevance(const vq_snapshot *s)
+static bool has_array(const vq_snapshot *s, const char *key)
 {
     const uint8_t *value;
     size_t len;
-    return vq_snapshot_get(s, VQ_DB_MODEL, VQ_RELEVANCE_KEY, strlen(VQ_RELEVANCE_KEY), &value, &len,
-                           NULL) == VQ_OK;
+    return vq_snapshot_get(s, VQ_DB_MODEL, key, strlen(key), &value, &len, NULL) == VQ_OK;
 }
 
 static void check_counts(check *c)
@@ -134,7 +133,8 @@ static void check_counts(check *c)
     vq_model_array arrays[VQ_MODEL_ARRAYS];
     uint64_t want[VQ_DB_COUNT] = {0};
     want[VQ_DB_META] = vq_meta_fields(m);
-    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + (m->tune != NULL) + has_relevance(s);
+    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + has_array(s, VQ_TUNE_KEY) +
+                        has_array(s, VQ_TUNE_OLD_KEY) + has_array(s, VQ_RELEVANCE_KEY);
     want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
     /* As many as codes; where their chunks are others check_rows counts them. */
     want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;

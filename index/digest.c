@@ -20,7 +20,8 @@ static bool is_key(const vq_node *node, const char *key)
 static bool is_measured(vq_db db, const vq_node *node)
 {
     if (db == VQ_DB_META) return is_key(node, VQ_TUNED_AT_KEY);
-    return db == VQ_DB_MODEL && (is_key(node, VQ_TUNE_KEY) || is_key(node, VQ_RELEVANCE_KEY));
+    return db == VQ_DB_MODEL && (is_key(node, VQ_TUNE_KEY) || is_key(node, VQ_TUNE_OLD_KEY) ||
+                                 is_key(node, VQ_RELEVANCE_KEY));
 }
 
 /* All of one database: keys and values, each with its length. */

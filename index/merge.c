@@ -405,8 +405,7 @@ static vq_status write_all(vq_merger *m, vq_error *err)
     vq_status rc = VQ_OK;
     VQ_TRY(plan_model(m, err));
     VQ_TRY(vq_model_write(&m->model, m->store, err));
-    if (m->model.tune != NULL)
-        VQ_TRY(vq_tune_write(m->model.tune, m->model.tune_rows, m->store, err));
+    if (m->model.tune.rows != NULL) VQ_TRY(vq_tune_write(&m->model.tune, m->store, err));
     if (m->model.relevance != NULL) VQ_TRY(vq_relevance_write(m->model.relevance, m->store, err));
     VQ_TRY(write_lists(m, false, err));
     VQ_TRY(write_rows(m, err));

@@ -385,17 +385,23 @@ out:
     return rc;
 }
 
-/* What tuning has left: any number of settings, or nothing. */
+/* What tuning has left: any number of settings, or nothing.  What this version writes counts before
+ * what older ones did. */
 static vq_status read_tune(vq_model *m, const vq_snapshot *s, vq_error *err)
 {
     vq_status rc = VQ_OK;
+    const char *key = VQ_TUNE_KEY;
+    size_t len, cols = VQ_TUNE_COLS;
     const uint8_t *value;
-    size_t len;
-    rc = vq_snapshot_get(s, VQ_DB_MODEL, VQ_TUNE_KEY, strlen(VQ_TUNE_KEY), &value, &len, err);
+    rc = vq_snapshot_get(s, VQ_DB_MODEL, key, strlen(key), &value, &len, err);
+    if (rc == VQ_ENOENT) {
+        key = VQ_TUNE_OLD_KEY, cols = VQ_TUNE_OLD_COLS;
+        rc = vq_snapshot_get(s, VQ_DB_MODEL, key, strlen(key), &value, &len, err);
+    }
     if (rc == VQ_ENOENT) return VQ_OK;
     if (rc != VQ_OK) goto out;
-    VQ_TRY(vq_record_verify(value, len, VQ_TUNE_KEY, err));
-    VQ_TRY(vq_relation_parse(value, len, &m->tune, &m->tune_rows, err));
+    VQ_TRY(vq_record_verify(value, len, key, err));
+    VQ_TRY(vq_relation_parse(value, len, cols, &m->tune, err));
 out:
     return rc;
 }
@@ -447,9 +453,10 @@ vq_status vq_relevance_write(const float *row, vq_store *st, vq_error *err)
     return write_array(st, VQ_RELEVANCE_KEY, row, 1, VQ_RELEVANCE_COLS, err);
 }
 
-vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err)
+vq_status vq_tune_write(const vq_relation *r, vq_store *st, vq_error *err)
 {
-    return write_array(st, VQ_TUNE_KEY, rows, n, VQ_TUNE_COLS, err);
+    const char *key = r->cols == VQ_TUNE_COLS ? VQ_TUNE_KEY : VQ_TUNE_OLD_KEY;
+    return write_array(st, key, r->rows, r->n, r->cols, err);
 }
 
 /* A wider bar reaches as far, at least. */

@@ -9,6 +9,7 @@
 
 #include "index/change.h"
 #include "index/layout.h"
+#include "index/relation.h"
 #include "src/base/elem.h"
 #include "src/codec/codec.h"
 #include "src/math/transform.h"
@@ -47,12 +48,11 @@ typedef struct vq_model {
     const float *query_matrix; /* d_code x d, if query_map */
     const float *centroids;    /* nlist x d_code: codes are of what vectors differ from them by */
     const float *routes;       /* nlist x d_code: what queries choose lists by; NULL: centroids */
-    const float *biases; /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
-    const float *params; /* codec's */
-    const float *bars;   /* 2 x nbars, of vq_code_model, if there are any */
-    const float *groups; /* VQ_GROUPS_HEAD + ngroups, if there are groups (grouping.h) */
-    const float *tune;   /* tune_rows x VQ_TUNE_COLS: recall and effort (relation.h); NULL: none */
-    size_t tune_rows;
+    const float *biases;    /* nlist: what is taken off q.c to rank lists: |c|^2/2 for l2, else 0 */
+    const float *params;    /* codec's */
+    const float *bars;      /* 2 x nbars, of vq_code_model, if there are any */
+    const float *groups;    /* VQ_GROUPS_HEAD + ngroups, if there are groups (grouping.h) */
+    vq_relation tune;       /* recall and effort; no rows: not tuned */
     const float *relevance; /* a row of relevance.h; NULL: none */
 
     /* derived by vq_model_derive */
@@ -77,7 +77,7 @@ static inline float vq_model_drift(const vq_model *m)
 /* Vectors that came after the curve was measured; 0 if there is none. */
 static inline uint64_t vq_model_untuned(const vq_model *m)
 {
-    return m->tune != NULL ? m->added - m->tuned_at : 0;
+    return m->tune.rows != NULL ? m->added - m->tuned_at : 0;
 }
 /* What queries choose lists by: nlist x d_code. */
 static inline const float *vq_model_routes(const vq_model *m)
@@ -99,8 +99,8 @@ uint32_t vq_model_code_bytes(const vq_model *m);
 vq_status vq_model_write(const vq_model *m, vq_store *st, vq_error *err);
 /* meta comes last: a file without it is no index. */
 vq_status vq_meta_write(const vq_model *m, vq_store *st, vq_error *err);
-/* The settings of relation.h (n x VQ_TUNE_COLS) beside the arrays of the model. */
-vq_status vq_tune_write(const float *rows, size_t n, vq_store *st, vq_error *err);
+/* The settings of relation.h beside the arrays of the model. */
+vq_status vq_tune_write(const vq_relation *r, vq_store *st, vq_error *err);
 /* A row of relevance.h, likewise. */
 vq_status vq_relevance_write(const float *row, vq_store *st, vq_error *err);
 /* What a change of the vectors changes: counts, and the format that takes. */

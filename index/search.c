@@ -45,12 +45,12 @@ static vq_effort effort_for_recall(const vq_shard *of, uint32_t k, float recall,
         e.candidates = (uint32_t)VQ_MIN(VQ_MAX(all, (uint64_t)k), m->n);
         return e;
     }
-    vq_setting s = vq_relation_at(m->tune, m->tune_rows, k, recall);
+    vq_setting s = vq_relation_at(&m->tune, k, recall);
     double depth = exact ? (double)s.depth : 2.0 * k + 64.0;
     e.adaptive = true;
     e.lists = s.lists;
     e.rows = s.rows;
-    e.gap = VQ_MAX(vq_rule_gap(&s.rows, 0.0f), 0.0f);
+    e.gap = VQ_MAX(vq_rule_gap(&s.rows, 0.0f, 0.0f), 0.0f);
     e.candidates = (uint32_t)VQ_MIN(VQ_MAX(depth, (double)k), (double)m->n);
     return e;
 }
@@ -70,9 +70,10 @@ vq_effort vq_searcher_effort_of(const vq_searcher *s, const vq_shard *shard, uin
     const vq_model *m = &shard->model;
     vq_effort e = {.k = k};
     float recall = s->recall;
-    if (recall == 0.0f && s->nprobe == 0 && s->rerank == 0 && m->tune != NULL)
+    if (recall == 0.0f && s->nprobe == 0 && s->rerank == 0 && m->tune.rows != NULL)
         recall = VQ_RECALL_DEFAULT;
-    if (recall != 0.0f && m->tune == NULL) recall = 1.0f; /* so few that any recall takes all */
+    if (recall != 0.0f && m->tune.rows == NULL)
+        recall = 1.0f; /* so few that any recall takes all */
     if (recall != 0.0f) {
         e = effort_for_recall(shard, k, recall, m->store != VQ_ELEM_NONE);
         look_closer(s, m, &e);

@@ -143,7 +143,8 @@ typedef struct vq_stop {
     const vq_kernels *k;
     const vq_effort *effort;
     vq_kth kth;
-    float unit; /* of gaps: the length of the query */
+    float unit;  /* of gaps */
+    float first; /* score of the first list */
     uint32_t nlist;
     vq_arena *arena;
     void *scratch; /* vq_probe_scratch, once more lists were found by groups */
@@ -227,8 +228,9 @@ void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
 const void *vq_shard_tables(const vq_shard *s, const vq_kernels *k, const vq_query *x,
                             vq_arena *arena);
 
-/* The length of a query in the coded space, the unit of gaps; above 0. */
-float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y);
+/* The unit of a query's gaps, above 0: what its products with residuals vary by, where rows are
+ * stored and codes tell; else, and by rules of older versions, its length in the coded space. */
+float vq_query_unit(const vq_shard *s, const vq_kernels *k, const float *y, bool older);
 
 /* copies.c: a copy makes its vector a candidate where the vector's own list is not scanned.  From
  * there on it is the vector that counts: its row, label and code. */
@@ -380,12 +382,18 @@ static inline bool vq_stop_goes_on(vq_stop *t, vq_query *x, uint32_t rank)
 {
     if (rank == x->sorted) vq_stop_order(t, x);
     if (rank >= x->nlists) return false;
+    float score = x->lists[rank].score;
+    if (rank == 0) t->first = score;
     if (t->kth.n < t->kth.k) return true;
-    float gap = (t->kth.worst - x->lists[rank].score) / t->unit;
-    return vq_rule_on(&t->effort->lists, gap, vq_lb(rank + 1));
+    return vq_rule_on(&t->effort->lists, (t->kth.worst - score) / t->unit, vq_lb(rank + 1),
+                      (t->first - score) / t->unit);
 }
 /* The score below which no candidate is taken, whatever its rank. */
-float vq_stop_floor(const vq_stop *t);
+static inline float vq_stop_floor(const vq_stop *t)
+{
+    if (t->kth.n < t->kth.k || !t->effort->exact) return -INFINITY;
+    return t->kth.worst - t->effort->gap * t->unit; /* rounded the same everywhere */
+}
 /* Leaves in the pool the candidates that are worth their rows.  false: out of memory. */
 bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena);
 

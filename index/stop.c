@@ -8,9 +8,14 @@
  * many candidates are sorted at the end of a search for the last that is taken, and steps of it. */
 enum { ORDER_AT_ONCE = 256, SORT_ROWS = 16, HALVINGS = 24 };
 
-float vq_query_unit(const vq_model *m, const vq_kernels *k, const float *y)
+float vq_query_unit(const vq_shard *s, const vq_kernels *k, const float *y, bool older)
 {
-    float unit = (float)sqrt(k->sq_row_f32(y, m->d_code));
+    const vq_model *m = &s->model;
+    const float *squares = m->store != VQ_ELEM_NONE && !older ? s->brief.squares : NULL;
+    double sum = 0.0;
+    for (size_t j = 0; squares != NULL && j < m->d_code; j++)
+        sum += (double)squares[j] * ((double)y[j] * (double)y[j]);
+    float unit = (float)sqrt(squares != NULL ? sum : k->sq_row_f32(y, m->d_code));
     return unit > 0.0f && isfinite(unit) ? unit : 1.0f;
 }
 
@@ -19,7 +24,7 @@ bool vq_stop_init(vq_stop *t, const vq_effort *e, const vq_shard *s, const vq_ke
 {
     float *heap = vq_arena_take(arena, e->k, sizeof *heap);
     *t = (vq_stop){.shard = s, .k = k, .effort = e, .nlist = s->model.nlist, .arena = arena};
-    t->unit = vq_query_unit(&s->model, k, y);
+    t->unit = vq_query_unit(s, k, y, s->model.tune.cols == VQ_TUNE_OLD_COLS);
     vq_kth_init(&t->kth, heap, e->k);
     return heap != NULL;
 }
@@ -151,7 +156,8 @@ void vq_stop_order(vq_stop *t, vq_query *x)
     if (t->kth.n >= t->kth.k) {
         /* At this rank and with this k-th best: neither becomes smaller.  A little more than the
          * rule's gap, since it is the rule that decides. */
-        float gap = vq_rule_gap(&t->effort->lists, vq_lb(at + 1));
+        float ahead = (t->kth.worst - t->first) / t->unit;
+        float gap = vq_rule_gap(&t->effort->lists, vq_lb(at + 1), ahead);
         floor = t->kth.worst - (gap + 1e-4f * fabsf(gap)) * t->unit;
     }
     if (x->rest == NULL)
@@ -162,37 +168,50 @@ void vq_stop_order(vq_stop *t, vq_query *x)
         t->failed = true;
 }
 
-float vq_stop_floor(const vq_stop *t)
-{
-    if (t->kth.n < t->kth.k || !t->effort->exact) return -INFINITY;
-    return t->kth.worst - t->effort->gap * t->unit; /* rounded the same everywhere */
-}
-
 /* Whether the candidate of this score is worth its row if so many, itself among them, score no
  * less. */
-static bool is_worth(const vq_stop *t, float score, size_t rank)
+static bool is_worth(const vq_stop *t, float best, float score, size_t rank)
 {
     return vq_rule_on(&t->effort->rows, (t->kth.worst - score) / t->unit,
-                      vq_lb((uint32_t)rank) - vq_lb(t->effort->k));
+                      vq_lb((uint32_t)rank) - vq_lb(t->effort->k), (best - score) / t->unit);
 }
 
-/* The score down to which candidates are worth their rows, of those that reach floor, and how many
- * they are; more than k are there.  The rule falls with gap and rank: if it goes on at some score
- * with all that reach it, these are worth their rows, and if not, those below are not.  So the last
- * one is found by halving, and few are sorted.  false: out of memory. */
+/* Leaves in the pool what has this score or more: in the order of the scan, which is that of
+ * places.
+ */
+static void drop_below(vq_pool *pool, float least)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < pool->n; i++) { /* no branch */
+        float score = pool->scores[i];
+        pool->scores[left] = score;
+        pool->places[left] = pool->places[i];
+        left += score >= least;
+    }
+    pool->n = left;
+}
+
+/* The score down to which candidates are worth their rows, and how many they are; more than k are
+ * there, none below floor.  The rule falls with gap and rank: if it goes on at some score with all
+ * that reach it, these are worth their rows, and if not, those below are not.  So the last one is
+ * found by halving, and few are sorted.  false: out of memory. */
 static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_arena *arena,
                        float *least, size_t *taken)
 {
-    float low = INFINITY, high = t->kth.worst;
-    for (size_t i = 0; i < pool->n; i++) low = pool->scores[i] < low ? pool->scores[i] : low;
+    float low = pool->scores[0], high = t->kth.worst, best = low;
+    for (size_t i = 1; i < pool->n; i++) {
+        float score = pool->scores[i];
+        low = score < low ? score : low;
+        best = score > best ? score : best;
+    }
     low = floor > low ? floor : low;
-    size_t above = reach(pool->scores, pool->n, high), open = reach(pool->scores, pool->n, low);
-    open = open > above ? open - above : 0; /* those of low or more, below high */
+    size_t above = reach(pool->scores, pool->n, high);
+    size_t open = pool->n - above; /* those of low or more, below high */
     for (int i = 0; i < HALVINGS && open > SORT_ROWS; i++) {
         float middle = low + (high - low) / 2;
         if (!(middle > low && middle < high)) break;
         size_t n = reach(pool->scores, pool->n, middle);
-        bool on = is_worth(t, middle, n);
+        bool on = is_worth(t, best, middle, n);
         open = on ? open - (n - above) : n - above;
         above = on ? n : above;
         *(on ? &high : &low) = middle;
@@ -200,11 +219,13 @@ static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_ar
     vq_hit *hits = vq_arena_take(arena, open + 1, sizeof *hits);
     size_t n = 0, i = 0;
     if (hits == NULL) return false;
-    for (size_t j = 0; j < pool->n; j++)
-        if ((pool->scores[j] >= low) & (pool->scores[j] < high)) /* one branch, seldom taken */
-            hits[n++] = (vq_hit){.score = pool->scores[j], .id = j};
+    for (size_t j = 0; j < pool->n; j++) { /* no branch */
+        float score = pool->scores[j];
+        hits[n] = (vq_hit){.score = score, .id = j};
+        n += (score >= low) & (score < high);
+    }
     vq_hits_sort(hits, n);
-    while (i < n && is_worth(t, hits[i].score, above + i + 1)) i++;
+    while (i < n && is_worth(t, best, hits[i].score, above + i + 1)) i++;
     *least = i > 0 ? hits[i - 1].score : high;
     *taken = above + i;
     return true;
@@ -212,16 +233,13 @@ static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_ar
 
 bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
 {
-    float least;
-    size_t left = 0, taken;
+    float least, floor = vq_stop_floor(t);
+    size_t taken;
     if (pool->n <= t->effort->k) return true;
-    if (!find_least(t, pool, vq_stop_floor(t), arena, &least, &taken)) return false;
+    if (!(floor > -INFINITY)) floor = -INFINITY; /* no number, where scores are infinite */
+    drop_below(pool, floor);
+    if (!find_least(t, pool, floor, arena, &least, &taken)) return false;
     if (taken > pool->keep) least = t->k->kth_f32(pool->scores, pool->n, pool->keep);
-    for (size_t i = 0; i < pool->n; i++) { /* in the order of the scan, which is that of places */
-        pool->scores[left] = pool->scores[i];
-        pool->places[left] = pool->places[i];
-        left += pool->scores[i] >= least;
-    }
-    pool->n = left;
+    drop_below(pool, least);
     return true;
 }

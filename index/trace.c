@@ -21,6 +21,7 @@ void vq_probes_fini(vq_probes *p)
 void vq_trace_fini(vq_trace *t)
 {
     for (size_t i = 0; i < t->nk; i++) vq_mem_free(t->gap[i]);
+    vq_mem_free(t->drop);
     vq_mem_free(t->seen);
     vq_mem_free(t->best);
     vq_mem_free(t->nbest);
@@ -107,7 +108,7 @@ static vq_status walk_begin(walk *w, vq_arena *arena, vq_error *err)
                VQ_ENOMEM, "tune: a query over %u lists", m->nlist);
     vq_query_prepare(r->s, r->k, x, probe);
     vq_query_probe(r->s, r->k, x, r->t->nlist, true, probe);
-    w->unit = vq_query_unit(m, r->k, x->y);
+    w->unit = vq_query_unit(r->s, r->k, x->y, false);
     w->tables = vq_model_tables(m, code, r->k, x->y, arena);
     VQ_REQUIRE(w->tables != NULL, VQ_ENOMEM, "tune: tables of a query");
     vq_reservoir_init(&w->best, hits, cap, r->t->depth);
@@ -218,6 +219,7 @@ static vq_status follow(void *ctx, size_t task, int worker, vq_error *err)
         size_t at = task * t->nlist + i;
         for (size_t j = 0; j < t->nk; j++)
             t->gap[j][at] = (w.kth[j].worst - w.x.lists[i].score) / w.unit;
+        t->drop[at] = (w.x.lists[0].score - w.x.lists[i].score) / w.unit;
         VQ_TRY(walk_list(&w, i, &seen, err));
         t->seen[at] = seen;
     }
@@ -249,11 +251,13 @@ vq_status vq_trace_run(vq_trace *t, vq_shard *s, const vq_probes *p, const uint3
         t->gap[i] = vq_mem_alloc(cells, sizeof *t->gap[i]);
         VQ_REQUIRE(t->gap[i] != NULL, VQ_ENOMEM, "tune: %zu queries over %u lists", p->n, t->nlist);
     }
+    t->drop = vq_mem_alloc(cells, sizeof *t->drop);
     t->seen = vq_mem_alloc(cells, sizeof *t->seen);
     t->best = vq_mem_alloc(hits, sizeof *t->best);
     t->nbest = vq_mem_alloc(p->n, sizeof *t->nbest);
     r.arenas = vq_mem_calloc((size_t)threads, sizeof *r.arenas);
-    VQ_REQUIRE(t->seen != NULL && t->best != NULL && t->nbest != NULL && r.arenas != NULL,
+    VQ_REQUIRE(t->drop != NULL && t->seen != NULL && t->best != NULL && t->nbest != NULL &&
+                   r.arenas != NULL,
                VQ_ENOMEM, "tune: %zu queries over %u lists", p->n, t->nlist);
     VQ_TRY(vq_team_run(threads, p->n, follow, &r, err));
 out:

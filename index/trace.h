@@ -18,7 +18,7 @@ typedef struct vq_probes { /* the queries that are followed */
 void vq_probes_fini(vq_probes *p);
 
 typedef struct vq_traced { /* one of the best candidates of a query over all lists */
-    float est;             /* in units of |y| */
+    float est;             /* in units of vq_query_unit */
     uint32_t at;           /* its list's rank among those of the query */
     uint32_t place;        /* among the true answers, from 0; VQ_WRONG: it is none of them */
 } vq_traced;
@@ -31,7 +31,8 @@ typedef struct vq_trace {
     size_t nk, n;
     uint32_t nlist, depth;   /* depth: candidates kept of a query, at most */
     float *gap[VQ_TRACE_KS]; /* n x nlist each: k-th best estimate before the list less the list's
-                                score, in units of |y|; -INFINITY while fewer than k were found */
+                                score, in those units; -INFINITY while fewer than k were found */
+    float *drop;             /* n x nlist: the first list's score less the list's, likewise */
     uint32_t *seen;          /* n x nlist: vectors scanned when the list is done */
     vq_traced *best;         /* n x depth, best first */
     uint32_t *nbest;         /* n */

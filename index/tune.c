@@ -59,7 +59,7 @@ static size_t queries_to_follow(const tuner *t)
     double most = WORK / ((double)m->n * m->d);
     most = VQ_MIN(VQ_MAX(most, (double)QUERIES_MIN), (double)QUERIES_MOST);
     if (t->job->max != 0) most = (double)t->job->max;
-    double room = (double)TRACE_BYTES / (24.0 * m->nlist + 12.0 * DEPTH);
+    double room = (double)TRACE_BYTES / (28.0 * m->nlist + 12.0 * DEPTH);
     size_t n = (size_t)VQ_MAX(VQ_MIN(most, room), 8.0);
     return VQ_MIN(n, t->job->queries != NULL ? t->job->nq : (size_t)(m->n / 2));
 }
@@ -216,7 +216,7 @@ static vq_status measure(tuner *t, float *rows, size_t *n, vq_error *err)
     for (size_t i = 0; i < t->nks; *n += c.n[i++]) /* close up */
         memmove(rows + *n * VQ_TUNE_COLS, rows + i * VQ_LEVELS * VQ_TUNE_COLS,
                 c.n[i] * VQ_TUNE_COLS * sizeof *rows);
-    if (*n > 0) VQ_TRY(vq_relation_check(rows, *n, err));
+    if (*n > 0) VQ_TRY(vq_relation_check(&(vq_relation){rows, *n, VQ_TUNE_COLS}, err));
 out:
     vq_trace_fini(&trace);
     return rc;

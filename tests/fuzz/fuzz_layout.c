@@ -57,11 +57,12 @@ static uint64_t parse_others(const uint8_t *value, size_t len)
     const float *x;
     if (vq_array_parse(value, len, "x", rows, cols, &x, NULL) == VQ_OK)
         seen += sum(x, (size_t)rows * (size_t)cols * sizeof *x);
-    size_t n = 0;
-    if (vq_relation_parse(value, len, &x, &n, NULL) == VQ_OK) {
-        vq_setting s = vq_relation_at(x, n, 1 + (uint32_t)(n % 200), 0.93f);
-        seen += sum(x, n * VQ_TUNE_COLS * sizeof *x) + vq_rule_on(&s.lists, 1.0f, 2.0f) +
-                (vq_rule_gap(&s.rows, 0.0f) > 0.0f);
+    vq_relation r;
+    if (vq_relation_parse(value, len, cols == VQ_TUNE_OLD_COLS ? cols : VQ_TUNE_COLS, &r, NULL) ==
+        VQ_OK) {
+        vq_setting s = vq_relation_at(&r, 1 + (uint32_t)(r.n % 200), 0.93f);
+        seen += sum(r.rows, r.n * r.cols * sizeof *x) + vq_rule_on(&s.lists, 1.0f, 2.0f, 1.0f) +
+                (vq_rule_gap(&s.rows, 0.0f, 0.5f) > 0.0f);
     }
     if (vq_relevance_parse(value, len, &x, NULL) == VQ_OK && x != NULL) {
         float p[3];
@@ -70,6 +71,7 @@ static uint64_t parse_others(const uint8_t *value, size_t len)
     }
     uint8_t *raw = vq_mem_alloc(vq_names_raw_max(), 1);
     uint32_t count = 0;
+    size_t n;
     if (vq_names_parse(value, len, raw, vq_names_raw_max(), &count, NULL) == VQ_OK)
         for (uint32_t i = 0; i < count; i++) {
             const char *name = vq_names_at(raw, i, &n);
@@ -156,7 +158,9 @@ static void make_relation(uint8_t *bytes, uint32_t n, size_t *len)
                                          20,
                                          40,
                                          9,
-                                         100};
+                                         100,
+                                         -1,
+                                         -1};
         memcpy(rows + i * VQ_TUNE_COLS, row, sizeof row);
     }
     *len = vq_array_size(n, VQ_TUNE_COLS, 256);

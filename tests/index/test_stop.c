@@ -36,7 +36,8 @@ static float plainly(const vq_stop *t, const float *scores, size_t n, size_t kee
     qsort(sorted, n, sizeof *sorted, falling);
     for (; taken < n && sorted[taken] >= vq_stop_floor(t); taken++)
         if (!vq_rule_on(&t->effort->rows, (sorted[k - 1] - sorted[taken]) / t->unit,
-                        vq_lb((uint32_t)taken + 1) - vq_lb((uint32_t)k)))
+                        vq_lb((uint32_t)taken + 1) - vq_lb((uint32_t)k),
+                        (sorted[0] - sorted[taken]) / t->unit))
             break;
     return sorted[(taken < keep ? taken : keep) - 1];
 }
@@ -52,10 +53,10 @@ Test(stop, rows)
         size_t n = 1 + vq_rng_below(&r, MOST), k = 1 + vq_rng_below(&r, n < 40 ? n : 40), left = 0;
         const float abcd[4] = {(float)(4.0 * vq_rng_f64(&r)), (float)(0.2 - vq_rng_f64(&r)),
                                it % 2 == 0 ? 0.0f : -(float)vq_rng_f64(&r), -(float)vq_rng_f64(&r)};
-        float rule[4] = {abcd[0], abcd[2] < 0.0f ? abcd[1] : fminf(abcd[1], 0.0f), abcd[2],
-                         abcd[3]};
+        float rule[5] = {abcd[0], abcd[2] < 0.0f ? abcd[1] : fminf(abcd[1], 0.0f), abcd[2], abcd[3],
+                         it % 4 < 2 ? 0.0f : -0.3f * (float)vq_rng_f64(&r)};
         vq_effort e = {.k = (uint32_t)k, .exact = true, .rows = vq_rule_of(rule)};
-        e.gap = fmaxf(vq_rule_gap(&e.rows, 0.0f), 0.0f);
+        e.gap = fmaxf(vq_rule_gap(&e.rows, 0.0f, 0.0f), 0.0f);
         vq_stop t = {
             .k = vq_kernels_get(), .effort = &e, .unit = 1.0f + 50.0f * (float)vq_rng_f64(&r)};
         float heap[40];
@@ -93,7 +94,7 @@ Test(stop, rows_of_infinite_scores)
         float scores[3], heap[1];
         uint64_t places[3] = {0, 1, 2};
         vq_effort e = {.k = 1, .exact = true, .gap = INFINITY};
-        e.rows = vq_rule_of((const float[4]){1.0f, 0.0f, 0.0f, -0.1f});
+        e.rows = vq_rule_of((const float[5]){1.0f, 0.0f, 0.0f, -0.1f});
         vq_stop t = {.k = vq_kernels_get(), .effort = &e, .unit = 1.0f};
         vq_pool pool = {.scores = scores, .places = places, .n = 3, .keep = 3};
         memcpy(scores, cases[c], sizeof scores);

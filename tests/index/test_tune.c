@@ -409,7 +409,8 @@ Test(tune, damage_is_named, .timeout = 300)
     vq_index *ix;
     o.no_tune = 1;
     build_scattered(path, VQ_METRIC_L2, o);
-    float row[VQ_TUNE_COLS] = {10, 0.9f, 1, -1, 0, -1, 1, -1, 0, -1, 5, 500, 20, 40, 9, 100};
+    float row[VQ_TUNE_COLS] = {10, 0.9f, 1,   -1, 0,  -1, 1,   -1, 0,
+                               -1, 5,    500, 20, 40, 9,  100, -1, -1};
     size_t size = vq_array_size(1, VQ_TUNE_COLS, 2048);
     uint8_t *value = vq_mem_alloc(size, 1);
     const vq_value put = {VQ_DB_MODEL, VQ_TUNE_KEY, value, size};
