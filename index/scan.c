@@ -82,7 +82,9 @@ void vq_pool_shrink(vq_pool *p, const vq_kernels *k)
 }
 
 enum { GROUP = 8, FEW_LISTS = 2, AHEAD = 8192, LINE = 64, PAGE = 4096 };
-enum { PART = 1024 }; /* vectors at a time: sums stay in the first-level cache */
+/* Vectors at a time: sums stay in the first-level cache.  The first few tell those after them what
+ * a candidate must reach. */
+enum { PART = 1024, FIRST_PART = 64 };
 
 /* Asks for one address of every `step` bytes of what a scan reads of codes at the front of a chunk.
  */
@@ -117,16 +119,28 @@ static uint32_t touch_pages(const vq_shard *s, const vq_query *x, uint32_t from,
     return from;
 }
 
-/* The codes of the list that is next: lists lie apart, and hardware starts anew with each.  Scans
- * that ask for them on their way know by vq_part.ahead where they are. */
-static void prefetch(const vq_shard *s, const vq_kernels *k, uint32_t list, bool copies)
+/* What is asked for of the list that is next. */
+typedef struct wants {
+    bool copies, codes, centroid;
+} wants;
+
+/* Lists lie apart, and hardware starts anew with each.  Scans that ask for codes on their way know
+ * by vq_part.ahead where they are. */
+static wants wants_of(const vq_shard *s, const vq_kernels *k, bool copies)
 {
     const vq_codec *codec = s->model.codec;
-    if (codec->asks == NULL || !codec->asks(k)) ask(s, list, copies, LINE);
-    bool bars = s->model.codec->two != NULL && s->model.codec->two(&s->model.code);
-    if (!bars && s->model.routes == NULL) return; /* nobody wants the centroid */
+    bool bars = codec->two != NULL && codec->two(&s->model.code);
+    return (wants){.copies = copies,
+                   .codes = codec->asks == NULL || !codec->asks(k),
+                   .centroid = bars || s->model.routes != NULL};
+}
+
+static void prefetch(const vq_shard *s, wants w, uint32_t list)
+{
+    if (w.codes) ask(s, list, w.copies, LINE);
     const float *centroid = s->model.centroids + (size_t)list * s->model.d_code;
-    for (size_t j = 0; j < s->model.d_code; j += LINE / sizeof *centroid) VQ_PREFETCH(centroid + j);
+    for (size_t j = 0; w.centroid && j < s->model.d_code; j += LINE / sizeof *centroid)
+        VQ_PREFETCH(centroid + j);
 }
 
 vq_status vq_scan_begin(vq_scan *w, const vq_shard *s, const vq_kernels *k, size_t room,
@@ -234,27 +248,32 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
     }
     VQ_TRY(vq_pool_begin(pool, e->candidates, &w, arena, err));
     VQ_TRY(vq_copies_begin(&copies, s, x->of != NULL ? x->of : x, stop == NULL, arena, err));
-    bool copied = copies.done != NULL;
+    const bool copied = copies.done != NULL;
     if (!copied) vq_pool_trust(pool, s, x, tables, e);
+    const wants next = wants_of(s, k, copied);
     /* Of long codes with error bars a block's front is on a page of its own, so lists have more of
      * them, and walks for lists that are not reached cost more. */
     uint32_t touched = 0, group = w.look != NULL ? FEW_LISTS : GROUP;
+    uint32_t first = stop != NULL && w.look == NULL ? FIRST_PART : 0;
     *lists = 0;
     for (uint32_t i = 0; stop != NULL || i < x->nlists; i++) {
         if (stop != NULL && !vq_stop_goes_on(stop, x, i)) break;
         ++*lists;
         uint32_t list = (uint32_t)x->lists[i].id;
-        VQ_TRY(vq_shard_load(s, list, err));
         const vq_list_view *l = &s->lists[list];
+        if (!VQ_ATOMIC_LOAD(&l->loaded)) VQ_TRY(vq_shard_load(s, list, err));
         float base = vq_list_base(m, k, x, &x->lists[i]);
         if (i % group == 0) touched = touch_pages(s, x, touched, i + 2 * group, copied);
-        if (i + 1 < x->sorted) prefetch(s, k, (uint32_t)x->lists[i + 1].id, copied);
+        if (i + 1 < x->sorted) prefetch(s, next, (uint32_t)x->lists[i + 1].id);
         uint32_t chunks = l->nchunks + (copied ? l->ncopied : 0);
         for (uint32_t c = 0, n; c < chunks; c++) {
             vq_part part = {.list = list, .chunk = c};
-            for (; part.first < l->chunks[c].n && (n = vq_mask_part(s, list, c, &part.first)) > 0;
-                 part.first += part.n) {
+            for (; part.first < l->chunks[c].n; part.first += part.n) {
+                n = l->chunks[c].n - part.first;
+                if (s->mask != NULL) n = vq_mask_part(s, list, c, &part.first);
+                if (n == 0) break;
                 part.n = VQ_MIN(n, (uint32_t)w.room);
+                if (first > 0) part.n = VQ_MIN(part.n, first), first = 0;
                 bool more = c + 1 < chunks && c + 1 != l->nchunks; /* of its kind */
                 if (part.first + part.n == l->chunks[c].n)
                     part.ahead =
@@ -263,11 +282,11 @@ vq_status vq_query_scan(vq_shard *s, const vq_kernels *k, vq_query *x, const voi
                 for (size_t j = pool->n - kept; stop != NULL && j < pool->n; j++)
                     vq_kth_push(&stop->kth,
                                 w.look != NULL ? look.seen[j].estimate : pool->scores[j]);
+                if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
                 if (pool->n >= pool->cap) shrink(&w, pool);
             }
         }
         vq_copies_done(&copies, list);
-        if (stop != NULL) pool->threshold = VQ_MAX(pool->threshold, vq_stop_floor(stop));
     }
     VQ_REQUIRE(stop == NULL || !stop->failed, VQ_ENOMEM, "scan: %u lists", m->nlist);
     if (stop != NULL && e->exact && w.look == NULL)
