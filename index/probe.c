@@ -193,14 +193,15 @@ void vq_query_scores(const vq_shard *s, const vq_kernels *k, const vq_query *x, 
 
 /* Of n lists with their scores those that may be among the best nprobe, into hits (room for all),
  * not sorted.  Scores by bytes that do not decide are made anew in floats; but where the bytes are
- * not of all columns they decide.  Returns how many. */
+ * not of all columns they decide, and where further lists may follow, since these go by bytes, too.
+ * Returns how many. */
 static size_t choose(const vq_shard *s, const vq_kernels *k, const vq_query *x, uint32_t nprobe,
                      const uint32_t *rows, size_t n, const float *scores, vq_hit *hits)
 {
     const vq_model *m = &s->model;
     size_t d = m->d_code, left = 0;
     const float *step = s->brief.centroids.step;
-    bool closer = s->brief.memory != NULL && s->brief.centroids.d == d;
+    bool closer = s->brief.memory != NULL && s->brief.centroids.d == d && x->rest == NULL;
     float spread = closer ? spread_of(k, x->y, d) : 0.0f, least = k->kth_f32(scores, n, nprobe);
     for (size_t i = 0; i < n; i++) {
         size_t l = rows != NULL ? rows[i] : i;

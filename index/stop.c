@@ -41,21 +41,18 @@ static uint32_t reach(const float *scores, size_t n, float least)
 static bool gather(const vq_stop *t, vq_query *x, float floor)
 {
     const float *rest = x->rest;
-    uint32_t n = x->nlists, more = 0, nlist = t->nlist;
+    uint32_t n = x->nlists;
     floor = fmaxf(floor, VQ_VACANT_SCORE / 2); /* none of those that hold nothing */
-    uint32_t most = reach(rest, nlist, floor);
+    uint32_t most = reach(rest, t->nlist, floor);
     vq_hit *lists = vq_arena_take(t->arena, (size_t)n + most + 1, sizeof *lists);
-    uint32_t *which = vq_arena_take(t->arena, (size_t)most + 1, sizeof *which);
-    if (lists == NULL || which == NULL) return false;
+    if (lists == NULL) return false;
     memcpy(lists, x->lists, n * sizeof *lists);
-    for (uint32_t l = 0; l < nlist; l++) {
-        which[more] = l;
-        more += rest[l] >= floor;
+    for (uint32_t l = 0; l < t->nlist; l++) { /* no branch */
+        lists[n] = (vq_hit){.score = rest[l], .id = l};
+        n += rest[l] >= floor;
     }
-    for (uint32_t i = 0; i < more; i++)
-        lists[n + i] = (vq_hit){.score = rest[which[i]], .id = which[i]};
     x->lists = lists;
-    x->nlists = n + more;
+    x->nlists = n;
     x->rest = NULL;
     return true;
 }

@@ -110,3 +110,83 @@ Test(stop, rows_of_infinite_scores)
     }
     vq_arena_fini(&arena);
 }
+
+/* Each list brings a few estimates around its score. */
+enum { LISTS_MOST = 600, BRINGS = 4 };
+typedef struct world {
+    uint32_t nlist;
+    float scores[LISTS_MOST], estimates[LISTS_MOST][BRINGS];
+} world;
+
+static void make_world(vq_rng *r, world *w, int it)
+{
+    w->nlist = (uint32_t)(2 + vq_rng_below(r, LISTS_MOST - 2));
+    fill(r, w->scores, w->nlist, it);
+    for (uint32_t l = 0; l < w->nlist; l++)
+        for (int j = 0; j < BRINGS; j++)
+            w->estimates[l][j] = w->scores[l] + 30.0f * (float)vq_rng_normal(r);
+}
+
+static void bring(vq_kth *kth, const world *w, uint64_t list)
+{
+    for (int j = 0; j < BRINGS; j++) vq_kth_push(kth, w->estimates[list][j]);
+}
+
+/* Lists that the rule scans of those in order, one after the other. */
+static uint32_t plain_walk(const vq_stop *t, const world *w, const vq_hit *lists)
+{
+    float heap[40];
+    vq_kth kth;
+    vq_kth_init(&kth, heap, t->effort->k);
+    uint32_t i = 0;
+    for (; i < w->nlist; bring(&kth, w, lists[i++].id)) {
+        if (kth.n < kth.k) continue;
+        float score = lists[i].score;
+        if (!vq_rule_on(&t->effort->lists, (kth.worst - score) / t->unit, vq_lb(i + 1),
+                        (lists[0].score - score) / t->unit))
+            break;
+    }
+    return i;
+}
+
+/* Lists that come into order while a search goes on are those that one in order would have. */
+Test(stop, lists)
+{
+    static world w;
+    vq_rng r;
+    vq_arena arena = {0};
+    vq_rng_init(&r, test_seed(), 2);
+    for (int it = 0; it < 2000; it++) {
+        make_world(&r, &w, it);
+        const float rule[5] = {
+            (float)(6.0 * vq_rng_f64(&r)), it % 2 == 0 ? -(float)vq_rng_f64(&r) : 1.0f,
+            it % 2 == 0 ? 0.0f : -(float)vq_rng_f64(&r), -0.3f * (float)vq_rng_f64(&r),
+            it % 3 == 0 ? 0.0f : -(float)vq_rng_f64(&r)};
+        vq_effort e = {.k = (uint32_t)(1 + vq_rng_below(&r, 40)), .lists = vq_rule_of(rule)};
+        vq_stop t = {.k = vq_kernels_get(),
+                     .effort = &e,
+                     .unit = 1.0f + 50.0f * (float)vq_rng_f64(&r),
+                     .nlist = w.nlist,
+                     .arena = &arena};
+        float heap[40], rest[LISTS_MOST];
+        vq_hit all[LISTS_MOST], first[VQ_SORT_LISTS];
+        vq_arena_reset(&arena);
+        vq_kth_init(&t.kth, heap, e.k);
+        for (uint32_t l = 0; l < w.nlist; l++)
+            all[l] = (vq_hit){.score = rest[l] = w.scores[l], .id = l};
+        vq_hits_sort(all, w.nlist);
+        uint32_t n = VQ_MIN(w.nlist, (uint32_t)VQ_SORT_LISTS), i = 0;
+        memcpy(first, all, n * sizeof *first);
+        for (uint32_t l = 0; l < n; l++) rest[first[l].id] = NAN;
+        vq_query x = {.lists = first, .nlists = n, .sorted = n, .rest = rest};
+        for (; vq_stop_goes_on(&t, &x, i); i++) {
+            cr_assert(x.lists[i].score == all[i].score && x.lists[i].id == all[i].id,
+                      "list %u of %u (seed %llu)", i, w.nlist, (unsigned long long)test_seed());
+            bring(&t.kth, &w, x.lists[i].id);
+        }
+        uint32_t want = plain_walk(&t, &w, all);
+        cr_assert(!t.failed && i == want, "%u lists, not %u of %u (seed %llu)", i, want, w.nlist,
+                  (unsigned long long)test_seed());
+    }
+    vq_arena_fini(&arena);
+}

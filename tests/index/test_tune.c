@@ -431,3 +431,42 @@ Test(tune, damage_is_named, .timeout = 300)
     free(path);
     test_rmdir(dir);
 }
+
+/* A curve that an older version has left is followed by its own rules, until there is a new one. */
+Test(tune, rules_of_older_versions, .timeout = 300)
+{
+    char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
+    vq_build_opts o = VQ_BUILD_OPTS_INIT;
+    o.no_tune = 1;
+    build_scattered(path, VQ_METRIC_IP, o);
+    float row[VQ_TUNE_COLS] = {10, 0.9f, 1, 0, 0, 0, 1, -1, 0, -1, 5, 500, 20, 40, 9, 100, -9, 0};
+    size_t size = vq_array_size(1, VQ_TUNE_COLS, 2048);
+    uint8_t *value = vq_mem_alloc(size, 1);
+    float *q = scattered(3, NQ);
+    double lists[2];
+    for (int i = 0; i < 2; i++) { /* all lists are always worth it; then drops count, too */
+        const char *key = i == 0 ? VQ_TUNE_OLD_KEY : VQ_TUNE_KEY;
+        size_t cols = i == 0 ? VQ_TUNE_OLD_COLS : VQ_TUNE_COLS;
+        const vq_value put = {VQ_DB_MODEL, key, value, vq_array_size(1, cols, 2048)};
+        vq_search_stats stats = VQ_SEARCH_STATS_INIT;
+        uint64_t ids[NQ * K];
+        vq_array_write(value, row, 1, cols, 2048);
+        OK(vq_file_put(path, NULL, &put, 1, &err));
+        cr_assert(points_of(path, NULL, 0) == 1 && problems_of(path) == 0);
+        vq_index *ix = open_index(path);
+        vq_searcher *s = asking(ix, 0.9f);
+        OK(vq_search(s, q, NQ, K, ids, NULL, &err));
+        OK(vq_searcher_stats(s, &stats, &err));
+        lists[i] = (double)stats.lists / NQ;
+        vq_searcher_close(s);
+        vq_info info = VQ_INFO_INIT;
+        OK(vq_index_info(ix, &info, &err));
+        if (i == 0) cr_assert_eq(stats.lists, (uint64_t)NQ * info.nlist);
+        vq_close(ix);
+    }
+    cr_assert(lists[1] < 0.5 * lists[0], "%g lists, and %g", lists[0], lists[1]);
+    vq_mem_free(value);
+    vq_mem_free(q);
+    free(path);
+    test_rmdir(dir);
+}
