@@ -173,9 +173,7 @@ static bool is_worth(const vq_stop *t, float best, float score, size_t rank)
                       vq_lb((uint32_t)rank) - vq_lb(t->effort->k), (best - score) / t->unit);
 }
 
-/* Leaves in the pool what has this score or more: in the order of the scan, which is that of
- * places.
- */
+/* Leaves in the pool what has this score or more, in the order of the scan: that of places. */
 static void drop_below(vq_pool *pool, float least)
 {
     size_t left = 0;
