@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_info.c -- vq info: what an index is, and why it became so. */
 #include <inttypes.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -37,19 +36,13 @@ static double per_vector(uint64_t bytes, const vq_info *i)
     return i->n > 0 ? (double)bytes / (double)i->n : 0;
 }
 
-/* Where a curve chooses for each query, nobody asks any more what the build has chosen for all. */
-static bool is_past(const char *reason, const curve *c)
-{
-    return c->n > 0 && (strncmp(reason, "nprobe ", 7) == 0 || strncmp(reason, "rerank ", 7) == 0);
-}
-
 /* Splits info->why, which is overwritten, into its lines. */
-static char *next_reason(char **rest, const curve *c)
+static char *next_reason(char **rest)
 {
     char *line;
     do {
         line = strsep(rest, "\n");
-    } while (line != NULL && (*line == '\0' || is_past(line, c)));
+    } while (line != NULL && *line == '\0');
     return line;
 }
 
@@ -167,7 +160,7 @@ static void print_text(const char *path, vq_info *i, const curve *c, const vq_re
     print_tags(i, tags);
     report_line(stdout, "seed", "%" PRIu64, i->seed);
     char *rest = i->why, *reason;
-    for (const char *label = "chosen"; (reason = next_reason(&rest, c)) != NULL; label = "")
+    for (const char *label = "chosen"; (reason = next_reason(&rest)) != NULL; label = "")
         report_line(stdout, label, "%s", reason);
 }
 
@@ -218,7 +211,7 @@ static void print_json(const char *path, vq_info *i, const curve *c, const vq_re
     json_close(&j, '}');
     json_open(&j, "why", '[');
     char *rest = i->why;
-    for (char *reason; (reason = next_reason(&rest, c)) != NULL;) json_text(&j, NULL, reason);
+    for (char *reason; (reason = next_reason(&rest)) != NULL;) json_text(&j, NULL, reason);
     json_close(&j, ']');
     json_close(&j, '}');
 }

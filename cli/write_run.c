@@ -76,18 +76,20 @@ static size_t line_of(const size_t *lines, size_t row)
     return lines != NULL ? lines[row] : row + 1;
 }
 
-/* The library counts rows; who gave ids in a file looks for lines. */
-static int fail_line(const char *path, const size_t *lines, int code, const char *text)
+/* The library counts rows; who gave n ids in a file looks for lines. */
+static int fail_line(const char *path, const size_t *lines, size_t n, int code, const char *text)
 {
     size_t row, other;
     int end = 0;
-    const char *at = strstr(text, " (row ");
-    if (at != NULL && sscanf(at, " (row %zu)%n", &row, &end) == 1 && end > 0)
-        return fail(code, "%s:%zu: %.*s%s", path, line_of(lines, row), (int)(at - text), text,
-                    at + end);
-    if (sscanf(text, "ids: rows %zu and %zu are both %n", &row, &other, &end) == 2 && end > 0)
+    const char *at = NULL; /* the last, since an id may have such words in it */
+    if (sscanf(text, "ids: rows %zu and %zu are both %n", &row, &other, &end) == 2 && end > 0 &&
+        row < n && other < n)
         return fail(code, "%s:%zu: the id %s stands in line %zu, too", path, line_of(lines, other),
                     text + end, line_of(lines, row));
+    for (const char *next = text; (next = strstr(next, " (row ")) != NULL; next++) at = next;
+    if (at != NULL && sscanf(at, " (row %zu)%n", &row, &end) == 1 && end > 0 && row < n)
+        return fail(code, "%s:%zu: %.*s%s", path, line_of(lines, row), (int)(at - text), text,
+                    at + end);
     return fail(code, "%s", text);
 }
 
@@ -106,7 +108,7 @@ int write_attach(const write_args *a, const char *index, vq_writer *w)
     for (size_t i = 0; i < at.n && code == CLI_DONE; i++) {
         rc = vq_writer_set(w, at.attributes[i], &err);
         if (rc != VQ_OK)
-            code = fail_line(at.paths[i], at.files[i].lines,
+            code = fail_line(at.paths[i], at.files[i].lines, (size_t)at.files[i].a.n,
                              rc == VQ_EINVAL ? CLI_DATA : exit_code(rc), err.text);
     }
     attach_close(&at);
@@ -121,7 +123,8 @@ int write_finish(const write_args *a, const char *index, vq_writer *w, progress 
     double seconds = progress_end(p);
     if (rc == VQ_ECANCELED && progress_stopped()) return fail(CLI_STOPPED, "interrupted");
     if (rc != VQ_OK && a->ids != NULL)
-        return fail_line(a->ids, NULL, rc == VQ_EINVAL ? CLI_DATA : exit_code(rc), err->text);
+        return fail_line(a->ids, NULL, SIZE_MAX, rc == VQ_EINVAL ? CLI_DATA : exit_code(rc),
+                         err->text);
     if (rc != VQ_OK) return fail_data(rc, err);
     if (!a->quiet) tell(a, index, &r, seconds);
     return CLI_DONE;

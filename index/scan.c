@@ -58,7 +58,8 @@ static float least_of(const vq_pool *p, const vq_kernels *k)
 {
     if (!(p->slack < INFINITY) || p->n <= p->best) return -INFINITY;
     float worst = k->kth_f32(p->scores, p->n, p->best);
-    return worst - 2.0f * p->slack - fabsf(worst) * 0x1p-18f; /* and what sums of these round */
+    /* and what sums of these round; of an infinite one nothing is known */
+    return fmaxf(worst - 2.0f * p->slack - fabsf(worst) * 0x1p-18f, -INFINITY);
 }
 
 void vq_pool_shrink(vq_pool *p, const vq_kernels *k)

@@ -170,6 +170,7 @@ float vq_pq_slack(const vq_code_model *cm, const void *tables)
 {
     const vq_pq_tables *t = tables;
     float m = (float)cm->m; /* each addition is off by 2^-24 of all entries together at most */
+    if (!(t->scale >= FLT_MIN)) return INFINITY; /* bytes of such a table say nothing */
     return 0.501f * m * t->scale + ((m + 4.0f) * t->size + fabsf(t->offset)) * 0x1p-22f;
 }
 

@@ -178,6 +178,10 @@ Test(write, what_does_not_fit, .timeout = 120)
             "printf '5\\n6\\n5\\n' >two.ids; \"$VQ\" delete x.vq --ids two.ids");
     REFUSED(dir, 1, "set: t:3: there is no id 9999",
             "printf '5\\ta\\n5\\tb\\n9999\\ta\\n' >t; \"$VQ\" set x.vq --tags t");
+    /* an id may look like what an error says of it */
+    DONE(dir, "\"$VQ\" build b.fbin -o s.vq --ids b.names -q --store f32");
+    REFUSED(dir, 1, "set: t:1: there is no id \"no (row 99999999999) such\"",
+            "printf 'no (row 99999999999) such\\tz\\n' >t; \"$VQ\" set s.vq --tags t");
     REFUSED(dir, 1, "set: p:3: there is no id 9999",
             "printf '{\"id\":5}\\n\\n{\"id\":9999}\\n' >p; \"$VQ\" set x.vq --payload p");
     DONE(dir, "cmp x.vq was.vq");
