@@ -126,8 +126,8 @@ static double scale_of(const fit *f, bool rows)
     return count > 0 && sum > 0 ? sum / count : 1.0;
 }
 
-/* Expectations that never rise with gap or rank: what would make them is left out, and what floats
- * do not hold (of gaps that are almost nothing). */
+/* Expectations that never rise with gap, rank or drop: what would make them is left out, and what
+ * floats do not hold (of gaps that are almost nothing). */
 static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error *err)
 {
     vq_status rc = VQ_OK;
@@ -170,14 +170,15 @@ typedef struct bench { /* the queries that calibrate, for one k */
     uint32_t *stops, *sorted; /* n: scratch */
 } bench;
 
-/* Lists that the rule scans of a query: gap and rank rise along the lists. */
+/* Lists that the rule scans of a query: gap, rank and drop rise along the lists. */
 static uint32_t lists_of(const bench *b, size_t query, const vq_rule *r)
 {
     const float *gap = b->gap + query * b->t->nlist, *drop = b->t->drop + query * b->t->nlist;
     uint32_t low = 1, high = b->t->nlist; /* the first that is not scanned */
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        if (vq_rule_on(r, gap[mid], vq_lb(mid + 1), drop[mid]))
+        bool few = gap[mid] == -INFINITY; /* fewer than k were found: a search goes on */
+        if (few || vq_rule_on(r, gap[mid], vq_lb(mid + 1), drop[mid]))
             low = mid + 1;
         else
             high = mid;

@@ -118,12 +118,17 @@ out:
     return rc;
 }
 
-/* Of a kind that this version knows, or of another. */
-static bool has_array(const vq_snapshot *s, const char *key)
+/* One that an index may have or not, whether a reader of this version uses it or not. */
+static bool has_array(check *c, const char *key)
 {
+    vq_error err = {0};
     const uint8_t *value;
     size_t len;
-    return vq_snapshot_get(s, VQ_DB_MODEL, key, strlen(key), &value, &len, NULL) == VQ_OK;
+    const vq_snapshot *s = &c->shard->snapshot;
+    if (vq_snapshot_get(s, VQ_DB_MODEL, key, strlen(key), &value, &len, NULL) != VQ_OK)
+        return false;
+    if (vq_record_verify(value, len, key, &err) != VQ_OK) vq_problem(&c->problems, "%s", err.text);
+    return true;
 }
 
 static void check_counts(check *c)
@@ -133,8 +138,8 @@ static void check_counts(check *c)
     vq_model_array arrays[VQ_MODEL_ARRAYS];
     uint64_t want[VQ_DB_COUNT] = {0};
     want[VQ_DB_META] = vq_meta_fields(m);
-    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + has_array(s, VQ_TUNE_KEY) +
-                        has_array(s, VQ_TUNE_OLD_KEY) + has_array(s, VQ_RELEVANCE_KEY);
+    want[VQ_DB_MODEL] = vq_model_arrays(m, arrays) + has_array(c, VQ_TUNE_KEY) +
+                        has_array(c, VQ_TUNE_OLD_KEY) + has_array(c, VQ_RELEVANCE_KEY);
     want[VQ_DB_LISTS] = s->db[VQ_DB_LISTS].entries;
     /* As many as codes; where their chunks are others check_rows counts them. */
     want[VQ_DB_VECTORS] = m->store != VQ_ELEM_NONE ? want[VQ_DB_LISTS] : 0;

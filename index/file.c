@@ -463,6 +463,10 @@ static vq_status put_values(void *ctx, vq_change *c, vq_error *err)
     for (size_t i = 0; i < j->n && rc == VQ_OK; i++) {
         const vq_value *v = &j->values[i];
         uint8_t *room;
+        if (v->bytes == NULL) {
+            rc = vq_change_drop(c, v->db, v->key, strlen(v->key), err);
+            continue;
+        }
         rc = vq_change_put(c, v->db, v->key, strlen(v->key), v->len, &room, err);
         if (rc == VQ_OK) memcpy(room, v->bytes, v->len);
     }

@@ -83,7 +83,7 @@ vq_status vq_snapshot_get(const vq_snapshot *s, vq_db db, const void *key, size_
 typedef struct vq_value { /* of a key; borrowed */
     vq_db db;
     const char *key;
-    const void *bytes;
+    const void *bytes; /* NULL: there is to be no such key */
     size_t len;
 } vq_value;
 /* Puts n values into the file f, which path names (NULL: whichever it names), in the place of what

@@ -10,6 +10,7 @@ vq_rule vq_rule_of(const float abcde[5])
 {
     vq_rule r = {.a = abcde[0], .b = abcde[1], .c = abcde[2], .d = abcde[3], .e = abcde[4]};
     r.turn = r.c < 0.0f ? r.b / -2.0f / r.c : -INFINITY;
+    if (!isfinite(r.turn)) r.c = 0.0f, r.turn = -INFINITY; /* so flat that it has no top */
     return r;
 }
 
@@ -51,20 +52,15 @@ static vq_setting setting_of(const float *row, size_t cols)
                         .queries = row[15]};
 }
 
-vq_setting vq_setting_get(const float *row)
-{
-    return setting_of(row, VQ_TUNE_COLS);
-}
-
 vq_setting vq_relation_setting(const vq_relation *r, size_t i)
 {
     return setting_of(r->rows + i * r->cols, r->cols);
 }
 
-/* Nothing about a rule may rise with gap or rank. */
-static bool falls(const float abcd[4])
+/* Nothing about a rule may rise with gap, rank or drop. */
+static bool falls(const float abcd[4], float e)
 {
-    return abcd[2] <= 0.0f && abcd[3] <= 0.0f && (abcd[2] < 0.0f || abcd[1] <= 0.0f);
+    return abcd[2] <= 0.0f && abcd[3] <= 0.0f && (abcd[2] < 0.0f || abcd[1] <= 0.0f) && e <= 0.0f;
 }
 
 static bool is_count(float x)
@@ -86,9 +82,9 @@ vq_status vq_relation_check(const vq_relation *r, vq_error *err)
                    "tune: setting %zu is for k = %g and recall %g", i, (double)x[0], (double)x[1]);
         VQ_REQUIRE(last == NULL || x[0] > last[0] || (x[0] == last[0] && x[1] > last[1]),
                    VQ_ECORRUPT, "tune: setting %zu is out of order", i);
-        bool drops = r->cols == VQ_TUNE_OLD_COLS || (x[16] <= 0.0f && x[17] <= 0.0f);
-        VQ_REQUIRE(falls(x + 2) && falls(x + 6) && drops, VQ_ECORRUPT,
-                   "tune: setting %zu: effort would grow as less is to be found", i);
+        bool drops = r->cols == VQ_TUNE_COLS;
+        VQ_REQUIRE(falls(x + 2, drops ? x[16] : 0.0f) && falls(x + 6, drops ? x[17] : 0.0f),
+                   VQ_ECORRUPT, "tune: setting %zu: effort would grow as less is to be found", i);
         bool sound = x[10] >= 0.0f && x[11] >= 0.0f && x[12] >= 0.0f && is_count(x[13]) &&
                      is_count(x[14]) && x[14] >= 1.0f && is_count(x[15]);
         VQ_REQUIRE(sound, VQ_ECORRUPT, "tune: setting %zu: a mean or a count cannot be", i);
@@ -118,7 +114,7 @@ static vq_setting between(const vq_setting *from, const vq_setting *to, float sh
     for (int i = 0; i < VQ_TUNE_COLS; i++)
         low[i] = i == 13 || i == 14 ? VQ_MAX(low[i], high[i]) /* bounds: room for both */
                                     : low[i] + share * (high[i] - low[i]);
-    return vq_setting_get(low);
+    return setting_of(low, VQ_TUNE_COLS);
 }
 
 /* Within the rows first to end, of one k. */

@@ -64,9 +64,8 @@ typedef struct vq_relation {
     size_t n, cols;    /* cols: VQ_TUNE_COLS or VQ_TUNE_OLD_COLS */
 } vq_relation;
 
-/* A row of VQ_TUNE_COLS floats <-> a setting. */
+/* A setting as a row of VQ_TUNE_COLS floats, and one that lies there. */
 void vq_setting_put(const vq_setting *s, float *row);
-vq_setting vq_setting_get(const float *row);
 vq_setting vq_relation_setting(const vq_relation *r, size_t i);
 
 #define VQ_TUNE_KEY     "tune2"    /* of the array in `model` */

@@ -15,7 +15,8 @@ float vq_query_unit(const vq_shard *s, const vq_kernels *k, const float *y, bool
     double sum = 0.0;
     for (size_t j = 0; squares != NULL && j < m->d_code; j++)
         sum += (double)squares[j] * ((double)y[j] * (double)y[j]);
-    float unit = (float)sqrt(squares != NULL ? sum : k->sq_row_f32(y, m->d_code));
+    float unit = (float)sqrt(sum);
+    if (!(unit > 0.0f && isfinite(unit))) unit = (float)sqrt(k->sq_row_f32(y, m->d_code));
     return unit > 0.0f && isfinite(unit) ? unit : 1.0f;
 }
 
@@ -187,11 +188,11 @@ static void drop_below(vq_pool *pool, float least)
 }
 
 /* The score down to which candidates are worth their rows, and how many they are; more than k are
- * there, none below floor.  The rule falls with gap and rank: if it goes on at some score with all
- * that reach it, these are worth their rows, and if not, those below are not.  So the last one is
+ * there.  The rule falls with gap, rank and drop: if it goes on at some score with all that reach
+ * it, these are worth their rows, and if not, those below are not.  So the last one is
  * found by halving, and few are sorted.  false: out of memory. */
-static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_arena *arena,
-                       float *least, size_t *taken)
+static bool find_least(const vq_stop *t, const vq_pool *pool, vq_arena *arena, float *least,
+                       size_t *taken)
 {
     float low = pool->scores[0], high = t->kth.worst, best = low;
     for (size_t i = 1; i < pool->n; i++) {
@@ -199,7 +200,6 @@ static bool find_least(const vq_stop *t, const vq_pool *pool, float floor, vq_ar
         low = score < low ? score : low;
         best = score > best ? score : best;
     }
-    low = floor > low ? floor : low;
     size_t above = reach(pool->scores, pool->n, high);
     size_t open = pool->n - above; /* those of low or more, below high */
     for (int i = 0; i < HALVINGS && open > SORT_ROWS; i++) {
@@ -233,7 +233,7 @@ bool vq_stop_rows(const vq_stop *t, vq_pool *pool, vq_arena *arena)
     if (pool->n <= t->effort->k) return true;
     if (!(floor > -INFINITY)) floor = -INFINITY; /* no number, where scores are infinite */
     drop_below(pool, floor);
-    if (!find_least(t, pool, floor, arena, &least, &taken)) return false;
+    if (!find_least(t, pool, arena, &least, &taken)) return false;
     if (taken > pool->keep) least = t->k->kth_f32(pool->scores, pool->n, pool->keep);
     drop_below(pool, least);
     return true;

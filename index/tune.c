@@ -270,8 +270,9 @@ static vq_status store(const char *path, const vq_file *f, const float *rows, si
     int digits = snprintf((char *)when + 8, sizeof when - 8, "%" PRIu64, added);
     vq_record_seal(when, 8 + (size_t)digits);
     const vq_value values[] = {{VQ_DB_MODEL, VQ_TUNE_KEY, curve, size},
+                               {VQ_DB_MODEL, VQ_TUNE_OLD_KEY, NULL, 0}, /* measured no more */
                                {VQ_DB_META, VQ_TUNED_AT_KEY, when, 8 + (size_t)digits}};
-    VQ_TRY(vq_file_put(path, f, values, added > 0 ? 2 : 1, err));
+    VQ_TRY(vq_file_put(path, f, values, added > 0 ? 3 : 2, err));
 out:
     vq_mem_free(curve);
     return rc;

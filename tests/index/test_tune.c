@@ -465,6 +465,14 @@ Test(tune, rules_of_older_versions, .timeout = 300)
         vq_close(ix);
     }
     cr_assert(lists[1] < 0.5 * lists[0], "%g lists, and %g", lists[0], lists[1]);
+    value[size - 1] ^= 1; /* of the newer; the older lies there still, and is damaged, too */
+    const vq_value bad = {VQ_DB_MODEL, VQ_TUNE_OLD_KEY, value,
+                          vq_array_size(1, VQ_TUNE_OLD_COLS, 2048)};
+    OK(vq_file_put(path, NULL, &bad, 1, &err));
+    cr_assert_eq(problems_of(path), 1);
+    vq_tune_opts to = VQ_TUNE_OPTS_INIT;
+    OK(vq_tune(path, &to, &err)); /* takes it out */
+    cr_assert_eq(problems_of(path), 0);
     vq_mem_free(value);
     vq_mem_free(q);
     free(path);
