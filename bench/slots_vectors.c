@@ -140,6 +140,16 @@ static void bench_panel_matvec(const vq_kernels *k, const memory *mem, shape *s)
     slot_units(s, s->n, s->d);
 }
 
+static void bench_panel_matvec_u4(const vq_kernels *k, const memory *mem, shape *s)
+{
+    enum { MOST = 1024 };
+    const float *steps = (const float *)mem->table;
+    int16_t x[MOST];
+    for (size_t j = 0; j < MOST; j++) x[j] = (int16_t)(j / 4 % 3 == 0 ? 0 : 7 * j % 256);
+    k->panel_matvec_u4(mem->in, s->n, s->d, x, steps, steps + s->n, 1.0f, 1.0f, mem->out);
+    slot_units(s, s->n, s->d);
+}
+
 /* The query side in integers: d bytes a row, with a 16-bit query. */
 static void bench_matvec_u8(const vq_kernels *k, const memory *mem, shape *s)
 {
@@ -230,6 +240,7 @@ const slot slots_of_vectors[] = {
     { "quantize_u8", bench_quantize, true, { { .n = 100, .d = 256 }, { .n = 100, .d = 8192 } } },
     { "quantize_i16", bench_quantize_i16, true, { { .n = 100, .d = 768 } } },
     { "panel_matvec", bench_panel_matvec, false, { { .n = 192, .d = 768 }, { .n = 768, .d = 768 } } },
+    { "panel_matvec_u4", bench_panel_matvec_u4, false, { { .n = 192, .d = 768 }, { .n = 768, .d = 768 } } },
     { "matvec_u8", bench_matvec_u8, false, { { .n = 256, .d = 768 }, { .n = 512, .d = 256 }, { .n = 768, .d = 768 } } },
     { "near_row_i8", bench_near_i8, false, { { .n = 100, .d = 768 } } },
     { "near_row_u8", bench_near_u8, false, { { .n = 100, .d = 784 } } },

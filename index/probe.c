@@ -102,7 +102,7 @@ static void turn_briefly(const vq_brief *b, const vq_kernels *k, const vq_transf
     }
     size_t rows = b->matrix.rows - b->second;
     vq_bytepanels_times(&b->matrix, k, fixed, work);
-    memcpy(y, work, rows * sizeof *y);
+    vq_bytepanels_put(&b->matrix, work, rows, y);
     for (size_t j = 0; j < b->second; j++) y[j] += work[rows + j];
     for (size_t j = 0; bytes && j < rows; j++) y[j] -= b->centre[j];
 }
@@ -111,8 +111,7 @@ static void turn_briefly(const vq_brief *b, const vq_kernels *k, const vq_transf
 static vq_transform transform_of(const vq_model *m)
 {
     vq_transform t = m->transform;
-    if (m->metric == VQ_METRIC_L2) return t;
-    t.mean = NULL; /* the query keeps its mean */
+    if (m->metric != VQ_METRIC_L2) t.mean = NULL; /* the query keeps its mean */
     if (m->query_map) t.matrix = m->query_matrix;
     return t;
 }

@@ -11,6 +11,8 @@
 enum {
     MOST = 16383,
     TOGETHER = 64 /* rows that are brought together */,
+    PANEL = 16,
+    LEVEL = 17 /* bytes between two of 16 levels */,
     AHEAD = 8,
     LEAST_EXPONENT = -126
 };
@@ -103,33 +105,91 @@ void vq_bytemat_times(const vq_bytemat *m, const vq_kernels *k, const vq_fixed *
 
 size_t vq_bytepanels_size(size_t rows, size_t d)
 {
-    size_t bytes;
-    if (rows > SIZE_MAX - 15 || d > SIZE_MAX - 3) return SIZE_MAX;
-    size_t whole = vq_round_up(rows, (size_t)16);
-    if (!vq_mul_size(whole, vq_round_up(d, (size_t)4) + 2 * sizeof(float), &bytes)) return SIZE_MAX;
+    size_t bytes, each;
+    if (rows > SIZE_MAX - 47 || d > SIZE_MAX - 3) return SIZE_MAX;
+    size_t whole = vq_round_up(rows, (size_t)PANEL) + PANEL; /* the last halves may have one half */
+    if (!vq_add_size(vq_round_up(d, (size_t)4), 2 * sizeof(float) + sizeof(uint32_t), &each) ||
+        !vq_mul_size(whole, each, &bytes))
+        return SIZE_MAX;
     return bytes;
+}
+
+/* Do sixteen rows from the first on have few levels? */
+static bool are_few(const vq_bytemat *m, size_t first)
+{
+    uint32_t off = 0;
+    if (m->rows - first < PANEL) return false;
+    for (size_t r = first; r < first + PANEL; r++)
+        for (size_t j = 0; j < m->d; j++) off |= m->a[r * m->stride + j] % LEVEL;
+    return off == 0;
+}
+
+/* Sixteen rows at most of a matrix into p's memory, from its row `at` on. */
+static void put_rows(const vq_bytepanels *p, uint8_t *a, uint8_t *halves, float *step, size_t at,
+                     const vq_bytemat *m, size_t first)
+{
+    size_t bytes = p->rows - p->few;
+    for (size_t r = first; r < VQ_MIN(m->rows, first + PANEL); r++, at++) {
+        const uint8_t *row = m->a + r * m->stride;
+        bool few = at >= bytes;
+        for (size_t j = 0; j < p->d && !few; j++) a[vq_in_panels(bytes, p->d, at, j)] = row[j];
+        for (size_t j = 0; j < p->d && few; j++)
+            halves[vq_in_halves(p->few, p->d, at - bytes, j)] |=
+                (uint8_t)(row[j] / LEVEL << ((at - bytes) & PANEL ? 4 : 0));
+        step[at] = few ? LEVEL * m->step[r] : m->step[r];
+        step[p->rows + at] = m->low[r];
+    }
 }
 
 void vq_bytepanels_make(vq_bytepanels *p, const vq_bytemat *const *parts, size_t n, void *memory)
 {
-    size_t rows = 0, d = parts[0]->d, at = 0;
+    size_t rows = 0, few = 0, d = parts[0]->d, at[2] = {0, 0}, placed[2] = {0, 0};
     for (size_t i = 0; i < n; i++) rows += parts[i]->rows;
-    size_t bytes = vq_round_up(rows, (size_t)16) * vq_round_up(d, (size_t)4);
-    uint8_t *a = memory;
-    float *step = (float *)(void *)(a + bytes), *low = step + rows;
-    memset(a, 0, bytes);
-    for (size_t i = 0; i < n; i++)
-        for (size_t r = 0; r < parts[i]->rows; r++, at++) {
-            const uint8_t *row = parts[i]->a + r * parts[i]->stride;
-            for (size_t j = 0; j < d; j++) a[vq_in_panels(rows, d, at, j)] = row[j];
-            step[at] = parts[i]->step[r], low[at] = parts[i]->low[r];
+    bool alone = rows == parts[0]->rows; /* several matrices need not end where sixteen rows do */
+    for (size_t r = 0; alone && r < rows; r += PANEL) few += are_few(parts[0], r) ? PANEL : 0;
+    size_t columns = vq_round_up(d, (size_t)4), bytes = vq_round_up(rows - few, (size_t)PANEL);
+    uint8_t *a = memory, *halves = a + bytes * columns;
+    float *step = (float *)(void *)(halves + vq_halved_rows(few) * columns);
+    uint32_t *order = (uint32_t *)(void *)(step + 2 * rows);
+    memset(a, 0, (bytes + vq_halved_rows(few)) * columns);
+    *p = (vq_bytepanels){.a = a,
+                         .halves = halves,
+                         .step = step,
+                         .low = step + rows,
+                         .order = order,
+                         .rows = rows,
+                         .few = few,
+                         .d = d};
+    at[1] = rows - few, placed[1] = bytes / PANEL;
+    for (size_t i = 0, of = 0; i < n; of += parts[i++]->rows)
+        for (size_t r = 0; r < parts[i]->rows; r += PANEL) {
+            size_t end = VQ_MIN(parts[i]->rows, r + PANEL), which = alone && are_few(parts[i], r);
+            put_rows(p, a, halves, step, at[which], parts[i], r);
+            at[which] += end - r;
+            if (alone) order[placed[which]++] = (uint32_t)(r / PANEL);
         }
-    *p = (vq_bytepanels){.a = a, .step = step, .low = low, .rows = rows, .d = d};
+    for (size_t i = 0; !alone && i < bytes / PANEL; i++) order[i] = (uint32_t)i;
 }
 
 void vq_bytepanels_times(const vq_bytepanels *p, const vq_kernels *k, const vq_fixed *x, float *out)
 {
-    k->panel_matvec(p->a, p->rows, p->d, x->x, p->step, p->low, x->unit, x->sum, out);
+    size_t bytes = p->rows - p->few;
+    k->panel_matvec(p->a, bytes, p->d, x->x, p->step, p->low, x->unit, x->sum, out);
+    if (p->few > 0)
+        k->panel_matvec_u4(p->halves, p->few, p->d, x->x, p->step + bytes, p->low + bytes, x->unit,
+                           x->sum, out + bytes);
+}
+
+void vq_bytepanels_put(const vq_bytepanels *p, const float *products, size_t n, float *out)
+{
+    for (size_t i = 0, at = 0; at < p->rows; i++) {
+        size_t to = (size_t)p->order[i] * PANEL, count = VQ_MIN(p->rows - to, (size_t)PANEL);
+        if (to + PANEL <= n)
+            memcpy(out + to, products + at, PANEL * sizeof *out);
+        else if (to < n)
+            memcpy(out + to, products + at, VQ_MIN(count, n - to) * sizeof *out);
+        at += count;
+    }
 }
 
 size_t vq_bytemat_some_size(size_t d)

@@ -46,20 +46,24 @@ size_t vq_bytemat_some_size(size_t d);
 
 /* Several matrices of the same width, one below the other, for who multiplies them by the same
  * numbers, of which many may be zero: rows in panels (kernels.h), whose step and low are as above.
- */
+ * Sixteen rows of one matrix all of whose numbers stand on 16 levels, evenly from the least of a
+ * row to its greatest, take four bits a number; they come after the others. */
 typedef struct vq_bytepanels {
-    const uint8_t *a;
+    const uint8_t *a, *halves; /* halves: of the last `few` rows */
     const float *step, *low;
-    size_t rows, d;
+    const uint32_t *order; /* which sixteen rows of the matrix the i-th sixteen here are */
+    size_t rows, few, d;
 } vq_bytepanels;
 
 /* Bytes of memory, 64-byte aligned, for so many rows (SIZE_MAX: too many). */
 size_t vq_bytepanels_size(size_t rows, size_t d);
 /* The rows of n matrices into memory, which p then points to. */
 void vq_bytepanels_make(vq_bytepanels *p, const vq_bytemat *const *parts, size_t n, void *memory);
-/* out[i] = row i times x. */
+/* out[i] = row i, in the panels' order, times x. */
 void vq_bytepanels_times(const vq_bytepanels *p, const vq_kernels *k, const vq_fixed *x,
                          float *out);
+/* Such products to their rows' places, those of the first n rows. */
+void vq_bytepanels_put(const vq_bytepanels *p, const float *products, size_t n, float *out);
 
 /* n floats as bytes: x[i] ~ *low + *step * out[i]. */
 void vq_bytes_make(const vq_kernels *k, const float *x, size_t n, uint8_t *out, float *step,

@@ -136,6 +136,11 @@ typedef struct vq_panel_scale {
     K(void, panel_matvec,                                                                          \
       (const uint8_t *panels, size_t rows, size_t d, const int16_t *x, const float *step,          \
        const float *low, float unit, float sum, float *restrict out))                              \
+    /* the same where an entry is four bits: of 32 rows the first 16 have the low bits of bytes,   \
+     * the others the high ones, of panels of half as many rows: vq_in_halves tells which */       \
+    K(void, panel_matvec_u4,                                                                       \
+      (const uint8_t *panels, size_t rows, size_t d, const int16_t *x, const float *step,          \
+       const float *low, float unit, float sum, float *restrict out))                              \
     /* tables: out[j*kk + c] = sum over p < pairs of the products of x[2*(j*pairs+p)] and its      \
      * right neighbour with the two bytes at cb[2*((j*pairs+p)*kk + c)], an i32 rounded to f32;    \
      * j < m; kk is 16 or 256 */                                                                   \
@@ -278,6 +283,17 @@ static inline size_t vq_in_panels(size_t rows, size_t d, size_t r, size_t j)
     size_t before = r / (16 * VQ_BESIDE) * (16 * VQ_BESIDE) * ((d + 3) / 4 * 4);
     size_t panel = j / 4 * vq_panels_beside(rows, r) + r % (16 * VQ_BESIDE) / 16;
     return before + panel * 64 + r % 16 * 4 + j % 4;
+}
+
+/* Rows of the panels of bytes that so many rows of four bits fill. */
+static inline size_t vq_halved_rows(size_t rows)
+{
+    return (rows + 31) / 32 * 16;
+}
+/* Where the byte is that holds column j of row r, in its high bits if bit 4 of r is set. */
+static inline size_t vq_in_halves(size_t rows, size_t d, size_t r, size_t j)
+{
+    return vq_in_panels(vq_halved_rows(rows), d, r / 32 * 16 + r % 16, j);
 }
 
 typedef struct vq_kernels {

@@ -423,6 +423,20 @@ static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int
     }
 }
 
+static void panel_matvec_u4(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                            const float *step, const float *low, float unit, float sum,
+                            float *restrict out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        uint32_t s = 0;
+        for (size_t j = 0; j < d; j++) {
+            uint8_t both = panels[vq_in_halves(rows, d, r, j)];
+            s += (uint32_t)((r & 16 ? both >> 4 : both & 15) * x[j]);
+        }
+        out[r] = fmaf(step[r] * unit, (float)(int32_t)s, low[r] * sum);
+    }
+}
+
 static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
                    float *restrict out)
 {

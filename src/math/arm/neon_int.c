@@ -136,6 +136,34 @@ static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int
     }
 }
 
+static void panel_matvec_u4(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                            const float *step, const float *low, float unit, float sum,
+                            float *restrict out)
+{
+    const uint8x16_t low_bits = vdupq_n_u8(15);
+    size_t beside, halved = vq_halved_rows(rows);
+    for (size_t i = 0; i < rows; i += 16) { /* the low bits of a panel, then the high ones */
+        const uint8_t *panel = panels + vq_in_halves(rows, d, i, 0);
+        int32x4_t sums[16];
+        beside = vq_panels_beside(halved, i / 32 * 16);
+        for (int r = 0; r < 16; r++) sums[r] = vdupq_n_s32(0);
+        for (size_t j = 0; j < d; j += 4, panel += 64 * beside) {
+            int16_t four[4] = {0};
+            uint8_t bits[64];
+            __builtin_memcpy(four, x + j, (d - j < 4 ? d - j : 4) * sizeof *x);
+            int16x4_t v = vld1_s16(four);
+            if (vget_lane_u64(vreinterpret_u64_s16(v), 0) == 0) continue;
+            for (int r = 0; r < 4; r++) {
+                uint8x16_t both = vld1q_u8(panel + 16 * r);
+                vst1q_u8(bits + 16 * r, i & 16 ? vshrq_n_u8(both, 4) : vandq_u8(both, low_bits));
+            }
+            add_four(bits, v, sums);
+        }
+        for (size_t r = 0; r < 16 && i + r < rows; r++)
+            out[i + r] = fmaf(step[i + r] * unit, (float)vaddvq_s32(sums[r]), low[i + r] * sum);
+    }
+}
+
 /* Sixteen entries at a time; a load takes the two bytes of each apart. */
 static void lut_u8(const int16_t *x, const uint8_t *cb, size_t m, size_t pairs, size_t kk,
                    float *restrict out)
@@ -270,6 +298,7 @@ const vq_kernels vq_kernels_neon_int = {
     .quantize_i16 = quantize_i16,
     .matvec_u8 = matvec_u8,
     .panel_matvec = panel_matvec,
+    .panel_matvec_u4 = panel_matvec_u4,
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,

@@ -107,6 +107,15 @@ static void matvec_u8(const uint8_t *a, size_t rows, size_t d, size_t stride, co
     }
 }
 
+/* Adds to sums those of 8 rows, of which v and w have two numbers each: of 0, 1, 4 and 5, of 2, 3,
+ * 6 and 7. */
+INLINE void add_rows(__m256i v, __m256i w, int32_t *sums)
+{
+    __m256i *to = (__m256i *)sums;
+    __m256i all = _mm256_permute4x64_epi64(_mm256_hadd_epi32(v, w), 0xd8);
+    _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), all));
+}
+
 /* Adds to sums (16) the products with a panel, whose fours of columns are so many bytes apart. */
 INLINE void panel_sums(const uint8_t *panel, size_t apart, const vq_fours *f, int32_t *sums)
 {
@@ -120,12 +129,7 @@ INLINE void panel_sums(const uint8_t *panel, size_t apart, const vq_fours *f, in
         for (int r = 0; r < 4; r++) s[r] = madd(s[r], u8_at(four + 16 * r), v);
     }
 #pragma GCC unroll 2
-    for (int r = 0; r < 2; r++) { /* rows 0, 1, 4, 5, 2, 3, 6, 7 */
-        __m256i *to = (__m256i *)(sums + 8 * r);
-        __m256i all = _mm256_hadd_epi32(s[2 * r], s[2 * r + 1]);
-        all = _mm256_permute4x64_epi64(all, 0xd8);
-        _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), all));
-    }
+    for (int r = 0; r < 2; r++) add_rows(s[2 * r], s[2 * r + 1], sums + 8 * r);
 }
 
 static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
@@ -142,6 +146,50 @@ static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int
             if (first > 0) __builtin_memcpy(sums, out + i, n * sizeof *sums);
             panel_sums(panels + vq_in_panels(rows, d, i, 0), 64 * vq_panels_beside(rows, i), &f,
                        sums);
+            if (end < d) __builtin_memcpy(out + i, sums, n * sizeof *sums);
+            for (size_t r = i; end == d && r < i + n; r++)
+                out[r] = __builtin_fmaf(step[r] * unit, (float)sums[r - i], low[r] * sum);
+        }
+        if (end == d) break;
+    }
+}
+
+/* The same of entries of four bits: 32 sums, of which the low bits make the first 16. */
+INLINE void half_sums(const uint8_t *panel, size_t apart, const vq_fours *f, int32_t *sums)
+{
+    const __m256i low_bits = _mm256_set1_epi16(15);
+    __m256i s[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) s[r] = _mm256_setzero_si256();
+    for (size_t i = 0; i < f->n; i++) {
+        const uint8_t *four = panel + f->at[i] * apart;
+        const __m256i x = _mm256_set1_epi64x(f->x[i]);
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+            __m256i v = u8_at(four + 16 * r);
+            s[r] = madd(s[r], _mm256_and_si256(v, low_bits), x);
+            s[4 + r] = madd(s[4 + r], _mm256_srli_epi16(v, 4), x);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) add_rows(s[2 * r], s[2 * r + 1], sums + 8 * r);
+}
+
+static void panel_matvec_u4(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                            const float *step, const float *low, float unit, float sum,
+                            float *restrict out)
+{
+    vq_fours f;
+    size_t halved = vq_halved_rows(rows);
+    for (size_t first = 0, end = 0; first == 0 || first < d; first = end) {
+        end = vq_fours_find(&f, x, d, first);
+        for (size_t i = 0; i < rows; i += 32) {
+            int32_t sums[32] = {0};
+            size_t n = rows - i < 32 ? rows - i : 32;
+            /* out holds the sums of the columns before */
+            if (first > 0) __builtin_memcpy(sums, out + i, n * sizeof *sums);
+            half_sums(panels + vq_in_halves(rows, d, i, 0), 64 * vq_panels_beside(halved, i / 2),
+                      &f, sums);
             if (end < d) __builtin_memcpy(out + i, sums, n * sizeof *sums);
             for (size_t r = i; end == d && r < i + n; r++)
                 out[r] = __builtin_fmaf(step[r] * unit, (float)sums[r - i], low[r] * sum);
@@ -331,6 +379,7 @@ const vq_kernels vq_kernels_avx2_int = {
     .quantize_i16 = quantize_i16,
     .matvec_u8 = matvec_u8,
     .panel_matvec = panel_matvec,
+    .panel_matvec_u4 = panel_matvec_u4,
     .lut_u8 = lut_u8,
     .near_row_i8 = near_row_i8,
     .near_row_u8 = near_row_u8,

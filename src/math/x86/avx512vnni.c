@@ -224,6 +224,90 @@ static void panel_matvec(const uint8_t *panels, size_t rows, size_t d, const int
     }
 }
 
+/* Adds to sums (32 a panel: of the low bits, of the high ones) the products with P of `beside`
+ * panels of four bits.  A byte's product less that of its low bits is 16 times that of the others.
+ */
+INLINE void half_sums(const uint8_t *panels, size_t beside, const fours *q, uint32_t of_plain,
+                      int32_t *sums, const int P, const bool plain)
+{
+    const __m512i low_bits = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
+    __m512i high[2][VQ_BESIDE], low[2][VQ_BESIDE]; /* of the low bits, of all */
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) high[0][p] = high[1][p] = low[0][p] = low[1][p] = zero;
+    for (size_t i = 0; i < q->n; i++) {
+        const uint8_t *at = panels + (size_t)q->at[i] * beside * 64;
+        const __m512i y = _mm512_set1_epi32((int)q->low[i]);
+        const __m512i x = plain ? y : _mm512_set1_epi32((int)q->high[i]);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++) {
+            __m512i v = _mm512_load_si512(at + 64 * p), bits = _mm512_and_si512(v, low_bits);
+            add_products(&high[1][p], &low[1][p], v, x, y, plain);
+            low[0][p] = plain ? _mm512_dpbusd_epi32(low[0][p], y, bits)
+                              : _mm512_dpbusd_epi32(low[0][p], bits, y);
+            if (!plain) high[0][p] = _mm512_dpbusd_epi32(high[0][p], bits, x);
+        }
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) {
+        __m512i s = _mm512_add_epi32(_mm512_slli_epi32(high[0][p], 7), low[0][p]);
+        __m512i all = _mm512_add_epi32(_mm512_slli_epi32(high[1][p], 7), low[1][p]);
+        if (plain) all = _mm512_add_epi32(all, _mm512_set1_epi32((int)of_plain));
+        all = _mm512_srai_epi32(_mm512_sub_epi32(all, s), 4);
+        int32_t *to = sums + 32 * p;
+        _mm512_storeu_si512(to, _mm512_add_epi32(s, _mm512_loadu_si512(to)));
+        _mm512_storeu_si512(to + 16, _mm512_add_epi32(all, _mm512_loadu_si512(to + 16)));
+    }
+}
+
+/* The same of all `beside` panels; registers hold the sums of eight, or of four where a number of
+ * the query is two bytes. */
+static void some_halves(const uint8_t *panels, size_t beside, const fours *q, const halves *h,
+                        int32_t *sums)
+{
+    size_t p = 0;
+    if (h->plain && beside == VQ_BESIDE) {
+        half_sums(panels, beside, q, h->sum, sums, VQ_BESIDE, true);
+        return;
+    }
+    for (; p + 4 <= beside; p += 4)
+        if (h->plain)
+            half_sums(panels + 64 * p, beside, q, h->sum, sums + 32 * p, 4, true);
+        else
+            half_sums(panels + 64 * p, beside, q, 0, sums + 32 * p, 4, false);
+    for (; p < beside; p++)
+        if (h->plain)
+            half_sums(panels + 64 * p, beside, q, h->sum, sums + 32 * p, 1, true);
+        else
+            half_sums(panels + 64 * p, beside, q, 0, sums + 32 * p, 1, false);
+}
+
+static void panel_matvec_u4(const uint8_t *panels, size_t rows, size_t d, const int16_t *x,
+                            const float *step, const float *low, float unit, float sum,
+                            float *restrict out)
+{
+    enum { ROWS = 32 * VQ_BESIDE };
+    size_t halved = vq_halved_rows(rows);
+    halves h;
+    fours q;
+    for (size_t first = 0; first == 0 || first < d; first += COLUMNS) {
+        size_t count = d - first < COLUMNS ? d - first : COLUMNS;
+        bool last = first + count == d;
+        split(x + first, count, &h);
+        find_fours(&h, count, &q);
+        for (size_t i = 0; i < rows; i += ROWS) { /* out holds the sums of the columns before */
+            int32_t sums[ROWS] = {0};
+            size_t n = rows - i < ROWS ? rows - i : ROWS;
+            if (first > 0) __builtin_memcpy(sums, out + i, n * sizeof *sums);
+            some_halves(panels + vq_in_halves(rows, d, i, first), vq_panels_beside(halved, i / 2),
+                        &q, &h, sums);
+            if (last)
+                panel_scale(sums, n, step + i, low + i, unit, sum, out + i);
+            else
+                __builtin_memcpy(out + i, sums, n * sizeof *sums);
+        }
+    }
+}
+
 /* Eight queries and P panels; P is constant where this is inlined. */
 INLINE void panel_block(const uint8_t *panels, const int32_t *sums, size_t quads, const int8_t *q,
                         const vq_panel_scale *scale, size_t n, float *out, size_t stride,
@@ -276,5 +360,6 @@ const vq_kernels vq_kernels_avx512vnni = {
     .isa = "avx512vbmi",
     .matvec_u8 = matvec_u8,
     .panel_matvec = panel_matvec,
+    .panel_matvec_u4 = panel_matvec_u4,
     .panel_dots = panel_dots,
 };

@@ -184,6 +184,49 @@ Test(fixed, panels_of_two)
     vq_mem_free(both);
 }
 
+/* Rows of few levels take half a byte a number and give what they gave: the same bits where steps
+ * are; they come last, and find their places again. */
+Test(fixed, panels_of_halves)
+{
+    enum { ROWS = 16 * 13 + 5, D = 78 };
+    static float a[ROWS * D], x[D], want[ROWS], products[ROWS], out[ROWS];
+    static int16_t room[D];
+    vq_fixed f = {.x = room};
+    vq_bytemat m, none = {.d = D};
+    const vq_bytemat *const parts[2] = {&m, &none};
+    vq_bytepanels p;
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 9);
+    fill_normal(&r, a, ROWS * D);
+    size_t few = 0;
+    for (size_t i = 0; i < ROWS; i++) { /* sixteens 1, 4, 7, 10; the last, 13, is not whole */
+        bool whole = i / 16 % 3 == 1;
+        few += whole && i / 16 < ROWS / 16;
+        for (size_t j = 0; j < D && (whole || i % 16 == 3); j++)
+            a[i * D + j] = -3.0f + 0.5f * (float)vq_rng_below(&r, 16);
+        if (whole) a[i * D + 7] = -3.0f, a[i * D + 70] = 4.5f;
+    }
+    fill_normal(&r, x, D);
+    void *first = vq_mem_alloc(vq_bytemat_size(ROWS, D), 1);
+    void *both = vq_mem_alloc(vq_bytepanels_size(ROWS, D), 1);
+    vq_bytemat_make(&m, vq_kernels_get(), a, ROWS, D, first);
+    vq_bytepanels_make(&p, parts, 2, both);
+    cr_assert(few > 0 && p.few == few && p.rows == ROWS);
+    vq_fixed_set(&f, vq_kernels_get(), x, D);
+    vq_bytemat_times(&m, vq_kernels_get(), &f, want);
+    vq_bytepanels_times(&p, vq_kernels_get(), &f, products);
+    vq_bytepanels_put(&p, products, ROWS, out);
+    for (size_t i = 0; i < ROWS; i++)
+        cr_assert(fabsf(out[i] - want[i]) <= 1e-4f, "row %zu: %g is not %g", i, (double)out[i],
+                  (double)want[i]);
+    memset(out, 0, sizeof out);
+    vq_bytepanels_put(&p, products, ROWS - 20, out); /* and no further */
+    for (size_t i = 0; i < ROWS; i++)
+        cr_assert(i < ROWS - 20 ? fabsf(out[i] - want[i]) <= 1e-4f : out[i] == 0.0f);
+    vq_mem_free(first);
+    vq_mem_free(both);
+}
+
 /* Rows that lie apart give the bits that all of them give, in pieces and on every machine. */
 Test(fixed, some_rows)
 {

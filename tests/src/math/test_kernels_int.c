@@ -143,6 +143,41 @@ Test(kernels_int, panel_matvec)
     }
 }
 
+/* So do rows of four bits. */
+Test(kernels_int, panel_matvec_u4)
+{
+    enum { ROWS = 600, MOST = 5000 };
+    static float steps[2 * ROWS], want_out[ROWS];
+    vq_rng r;
+    vq_rng_init(&r, test_seed(), 36);
+    for (int it = 0; it < ROUNDS / 2; it++) {
+        size_t rows = any_size(&r, it % 4 == 0 ? ROWS : 40), d = any_size(&r, 300);
+        if (it % 50 == 7) d = 4000 + vq_rng_below(&r, MOST - 4000);
+        size_t bytes = vq_halved_rows(rows) * vq_round_up(d, (size_t)4);
+        uint8_t *a = place(&ground_a, rows * d, it), *panels = vq_mem_calloc(bytes, 1);
+        int16_t *x = place(&ground_b, d * 2, it);
+        float *got = place(&ground_c, rows * 4, it);
+        fill_u8(&r, a, rows * d);
+        fill_sparse(&r, x, d, it % 2 == 0);
+        fill_any(&r, steps, 2 * rows);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < d; j++) {
+                a[i * d + j] &= 15;
+                panels[vq_in_halves(rows, d, i, j)] |= (uint8_t)(a[i * d + j] << (i & 16 ? 4 : 0));
+            }
+        FOR_LEVELS(want, k)
+        {
+            want->matvec_u8(a, rows, d, d, x, steps, steps + rows, 0.25f, 7.5f, want_out);
+            k->panel_matvec_u4(panels, rows, d, x, steps, steps + rows, 0.25f, 7.5f, got);
+            cr_assert(rows == 0 || memcmp(want_out, got, rows * 4) == 0,
+                      "%s, %zu x %zu (seed %llu)", k->isa, rows, d, SEED);
+            want->panel_matvec_u4(panels, rows, d, x, steps, steps + rows, 0.25f, 7.5f, got);
+            cr_assert(rows == 0 || memcmp(want_out, got, rows * 4) == 0);
+        }
+        vq_mem_free(panels);
+    }
+}
+
 Test(kernels_int, tables)
 {
     static float want_lut[40 * 256];
