@@ -390,10 +390,10 @@ static bool set_integers(vq_grid_tables *t, const vq_grid_params *p, const doubl
 /* What a group of the query holds, squared: four sums, which need not wait for each other. */
 static double square_of(const float *q)
 {
-    double sums[4] = {0.0, 0.0, 0.0, 0.0};
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (size_t i = 0; i < G; i += 4)
-        for (size_t l = 0; l < 4; l++) sums[l] += (double)q[i + l] * (double)q[i + l];
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        for (size_t l = 0; l < 4; l++) sums[l] += q[i + l] * q[i + l];
+    return ((double)sums[0] + (double)sums[1]) + ((double)sums[2] + (double)sums[3]);
 }
 
 static const void *prepare(const vq_code_model *cm, const vq_kernels *k, const float *q,
