@@ -72,7 +72,7 @@ vq_status vq_adopt_plan(vq_plan *p, const vq_model *of, const char *name, const 
     vq_model *m = &p->model;
     *m = *of;
     m->relevance = NULL, m->tune = (vq_relation){0}; /* measured on other vectors */
-    m->format = m->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
+    m->format = vq_format_least(m);
     m->n = n;
     m->copies = m->labels = m->added = m->tuned_at = 0;
     m->added_spread = 0.0f;

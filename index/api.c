@@ -115,7 +115,7 @@ vq_status vq_index_info(vq_index *ix, vq_info *info, vq_error *err)
     i.default_nprobe = m->nprobe;
     i.default_rerank = m->store != VQ_ELEM_NONE ? m->rerank : VQ_NONE;
     i.train = m->train;
-    i.mapped = m->query_map != 0;
+    i.mapped = m->query_map && !vq_model_rounded(m); /* that one is not learnt of queries */
     i.copies = m->copies;
     i.copies_bytes = db_bytes(&shard.snapshot, VQ_DB_COPIES);
     for (vq_db db = VQ_DB_DOCUMENTS; db <= VQ_DB_TIMES; db++)

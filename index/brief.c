@@ -11,12 +11,24 @@ enum { LITTLE = 2 }; /* blur's share of a squared error is one in so many */
 typedef struct turning {
     vq_bytemat first, second; /* second: what first lacks in its first rows */
     void *memory[2];          /* owned */
+    bool measured;            /* what bytes are off by */
+    double *blur;             /* rows: mean square of that; owned */
 } turning;
 
-/* A byte is off by up to half a step, evenly. */
-static double blur_of(const vq_bytemat *a, size_t row)
+/* Of bytes that stand for x: a byte is off by up to half a step, evenly, but where training has
+ * made numbers of a matrix that bytes can be. */
+static void note_blur(turning *t, const vq_bytemat *a, const float *x)
 {
-    return row < a->rows ? (double)a->step[row] * (double)a->step[row] / 12.0 : 0.0;
+    for (size_t i = 0; i < a->rows; i++, x += a->d) {
+        double step = (double)a->step[i], sq = 0.0;
+        t->blur[i] = step * step / 12.0;
+        if (!t->measured) continue;
+        for (size_t j = 0; j < a->d; j++) {
+            double off = (double)x[j] - (double)a->low[i] - step * (double)a->a[i * a->stride + j];
+            sq += off * off;
+        }
+        t->blur[i] = sq / (double)a->d;
+    }
 }
 
 /* Adds to squares (d_code) the mean ones of the centroids' coordinates. */
@@ -46,7 +58,7 @@ static vq_status second_rows(const turning *t, const vq_model *m, size_t *rows, 
     for (size_t j = 0; j < m->d_code; j++) all += (double)squares[j];
     double most = error / LITTLE / all;
     for (*rows = t->first.rows; *rows > 0; --*rows) {
-        blurred += (double)squares[*rows - 1] * blur_of(&t->first, *rows - 1);
+        blurred += (double)squares[*rows - 1] * t->blur[*rows - 1];
         if (blurred > most) break;
     }
 out:
@@ -70,6 +82,7 @@ static vq_status make_second(turning *t, const vq_kernels *k, const float *matri
             rest[i * d + j] = matrix[i * d + j] - first->low[i] -
                               first->step[i] * (float)first->a[i * first->stride + j];
     vq_bytemat_make(&t->second, k, rest, rows, d, t->memory[1]);
+    note_blur(t, &t->second, rest);
 out:
     vq_mem_free(rest);
     return rc;
@@ -81,13 +94,16 @@ static vq_status turning_init(turning *t, const vq_model *m, const vq_kernels *k
     vq_status rc = VQ_OK;
     const float *matrix = m->query_map ? m->query_matrix : m->matrix;
     size_t second;
-    memset(t, 0, sizeof *t);
+    *t = (turning){.measured = vq_model_rounded(m)};
     t->first.d = t->second.d = m->d;
     if (rows == 0) goto out;
     t->memory[0] = vq_mem_alloc(vq_bytemat_size(rows, m->d), 1);
-    VQ_REQUIRE(t->memory[0] != NULL, VQ_ENOMEM, "searcher: %zu x %u bytes", rows, m->d);
+    t->blur = vq_mem_alloc(rows, sizeof *t->blur);
+    VQ_REQUIRE(t->memory[0] != NULL && t->blur != NULL, VQ_ENOMEM, "searcher: %zu x %u bytes", rows,
+               m->d);
     vq_bytemat_make(&t->first, k, matrix, rows, m->d, t->memory[0]);
     if (m->codec->squares != NULL) vq_bytemat_level(&t->first, matrix, t->memory[0]);
+    note_blur(t, &t->first, matrix);
     VQ_TRY(second_rows(t, m, &second, err));
     if (second > 0) VQ_TRY(make_second(t, k, matrix, second, err));
 out:
@@ -98,6 +114,7 @@ static void turning_fini(turning *t)
 {
     vq_mem_free(t->memory[0]);
     vq_mem_free(t->memory[1]);
+    vq_mem_free(t->blur);
 }
 
 /* Adds to out what a makes of x. */
@@ -116,7 +133,7 @@ static void add_product(const vq_bytemat *a, const float *x, float *out)
 /* What is left of the blur in coordinate j, squared. */
 static double left_of(const turning *t, size_t j)
 {
-    return blur_of(j < t->second.rows ? &t->second : &t->first, j);
+    return t->blur != NULL ? t->blur[j] : 0.0;
 }
 
 /* ..and in products with centroids. */

@@ -150,7 +150,7 @@ static vq_status write_attributes(vq_building *b, vq_error *err)
     vq_model *m = &b->plan.model;
     if (!vq_doc_build_any(&b->docs)) goto out;
     VQ_TRY(vq_doc_build_write(&b->docs, &b->idmap, b->store, vq_chunk_capacity(&m->shape), err));
-    if (b->docs.docs.nedits > 0) m->format = VQ_FORMAT_DOCUMENTS;
+    if (b->docs.docs.nedits > 0) m->format = VQ_MAX(m->format, VQ_FORMAT_DOCUMENTS);
 out:
     return rc;
 }
@@ -177,7 +177,8 @@ static vq_status write_all(vq_building *b, vq_error *err)
     if (vq_build_learns(b)) VQ_TRY(vq_build_learn(b, err));
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     b->plan.model.row_chunk = vq_row_chunk_choose(&b->plan.model.shape);
-    if (b->plan.model.row_chunk != 0) b->plan.model.format = VQ_FORMAT_DOCUMENTS;
+    if (b->plan.model.row_chunk != 0)
+        b->plan.model.format = VQ_MAX(b->plan.model.format, VQ_FORMAT_DOCUMENTS);
     vq_model_derive(&b->plan.model, vq_store_value_min(b->store));
     VQ_TRY(vq_model_write(&b->plan.model, b->store, err));
     VQ_TRY(begin_writers(b, err));

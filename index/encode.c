@@ -18,6 +18,7 @@
 typedef struct tile { /* scratch of one worker, VQ_ASSIGN_TILE rows */
     float *wide, *coded, *residuals, *decoded;
     uint8_t *codes;
+    float *halves;  /* half of the vectors' squared lengths, where coordinates do not keep them */
     float *scratch; /* vq_nearest_scratch() */
 } tile;
 
@@ -34,6 +35,8 @@ typedef struct encoder {
     size_t n;                    /* rows of the block */
     tile *tiles;                 /* of the workers */
     vq_nearest near;             /* the lists, for the assignment */
+    const float *seen;           /* nlist x d_code: centroids as what is taken off queries */
+    float *own_seen;             /* the memory of that, or NULL */
     coded_block own[2];          /* memory for a block of vectors, and of copies */
     coded_block vectors, copies; /* where those of this block are or go */
     float *coded;                /* block x d_code: rows in the coded space are kept, or NULL */
@@ -41,6 +44,18 @@ typedef struct encoder {
     size_t *clamped;             /* a count of each worker; NULL: none can be */
     void *coder;                 /* of the codec; NULL: there is none, or not yet */
 } encoder;
+
+/* The factor of a row of the tile that is in a list, the i-th of those that are coded. */
+static float factor_of(const encoder *e, const tile *t, uint32_t list, size_t row, size_t i)
+{
+    const vq_model *m = e->job->model;
+    size_t d = m->d_code;
+    const float *c = e->seen + (size_t)list * d, *r = t->residuals + i * d;
+    float *h = t->decoded + i * d;
+    if (vq_model_rounded(m)) return vq_factor_of_length(t->halves[row], c, r, h, d);
+    return m->codec->bar != NULL ? vq_factor_of_bars(e->k, c, r, h, d)
+                                 : vq_factor(e->k, c, r, h, d);
+}
 
 /* Codes of the rows first..first+n-1 of the block (t->coded) that have a list in b. */
 static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b, size_t first,
@@ -62,17 +77,14 @@ static vq_status code_rows(const encoder *e, const tile *t, const coded_block *b
     VQ_TRY(m->codec->encode(&code, e->k, t->residuals, count, t->codes, err));
     if (b->factors != NULL) m->codec->decode(&m->code, t->codes, count, t->decoded);
     for (size_t i = 0; i < count && b->factors != NULL && m->codec->centre != NULL; i++)
-        m->codec->centre(&m->code, e->k, m->centroids + (size_t)b->lists[rows[i]] * d, t->wide,
+        m->codec->centre(&m->code, e->k, e->seen + (size_t)b->lists[rows[i]] * d, t->wide,
                          t->codes + i * bytes);
     for (size_t i = 0; i < count; i++) {
         memcpy(b->codes + rows[i] * bytes, t->codes + i * bytes, bytes);
-        const float *c = m->centroids + (size_t)b->lists[rows[i]] * d;
         const float *r = t->residuals + i * d;
-        float *h = t->decoded + i * d;
         if (b->far != NULL) b->far[rows[i]] = (float)e->k->sq_row_f32(r, d);
         if (b->factors != NULL)
-            b->factors[rows[i]] = m->codec->bar != NULL ? vq_factor_of_bars(e->k, c, r, h, d)
-                                                        : vq_factor(e->k, c, r, h, d);
+            b->factors[rows[i]] = factor_of(e, t, b->lists[rows[i]], rows[i] - first, i);
     }
 out:
     return rc;
@@ -155,6 +167,8 @@ static vq_status encode_tile(void *ctx, size_t task, int worker, vq_error *err)
     if (e->clamped != NULL) e->clamped[worker] += clamped;
     if (e->job->known) goto out;
     vq_fit_encode_space(m, e->k, m->input, rows, n, t->wide, t->coded);
+    for (size_t i = 0; vq_model_rounded(m) && i < n; i++) /* wide: less the mean */
+        t->halves[i] = (float)(0.5 * e->k->sq_row_f32(t->wide + i * m->d, m->d));
     if (e->coded != NULL) memcpy(e->coded + first * d, t->coded, n * d * sizeof *t->coded);
     vq_nearest_assign(&e->near, t->coded, n, t->scratch, e->vectors.lists + first);
     VQ_TRY(code_rows(e, t, &e->vectors, first, n, err));
@@ -187,10 +201,26 @@ static vq_status tile_init(tile *t, const encoder *e, vq_error *err)
     t->residuals = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
     t->decoded = vq_alloc_f32(VQ_ASSIGN_TILE, m->d_code);
     t->codes = vq_mem_alloc(VQ_ASSIGN_TILE, m->code.code_bytes);
+    t->halves = vq_alloc_f32(1, VQ_ASSIGN_TILE);
     if (e->near.bias != NULL) t->scratch = vq_alloc_f32(1, vq_nearest_scratch(&e->near));
     VQ_REQUIRE(t->wide != NULL && t->coded != NULL && t->residuals != NULL && t->decoded != NULL &&
-                   t->codes != NULL && (t->scratch != NULL || e->near.bias == NULL),
+                   t->codes != NULL && t->halves != NULL &&
+                   (t->scratch != NULL || e->near.bias == NULL),
                VQ_ENOMEM, "encoding: a tile of %u rows", VQ_ASSIGN_TILE);
+out:
+    return rc;
+}
+
+/* Centroids as factors take them. */
+static vq_status see_centroids(encoder *e, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *m = e->job->model;
+    e->seen = m->centroids;
+    if (!vq_model_rounded(m) || e->job->known) goto out;
+    e->seen = e->own_seen = vq_alloc_f32(m->nlist, m->d_code);
+    VQ_REQUIRE(e->own_seen != NULL, VQ_ENOMEM, "encoding: %u lists", m->nlist);
+    VQ_TRY(vq_model_see(m, e->k, m->centroids, m->nlist, e->own_seen, NULL, err));
 out:
     return rc;
 }
@@ -210,6 +240,7 @@ static vq_status encoder_init(encoder *e, int threads, bool groups, vq_error *er
     VQ_REQUIRE(e->own[0].far != NULL, VQ_ENOMEM, "encoding: a block of %zu rows", block);
     if (e->job->copies != NULL || e->job->second) VQ_TRY(block_init(&e->own[1], m, block, err));
     VQ_TRY(vq_grouping_nearest(&e->near, m, groups, err));
+    VQ_TRY(see_centroids(e, err));
     for (int i = 0; i < threads; i++) VQ_TRY(tile_init(&e->tiles[i], e, err));
 out:
     return rc;
@@ -223,9 +254,11 @@ static void encoder_fini(encoder *e, int threads)
         vq_mem_free(e->tiles[i].residuals);
         vq_mem_free(e->tiles[i].decoded);
         vq_mem_free(e->tiles[i].codes);
+        vq_mem_free(e->tiles[i].halves);
         vq_mem_free(e->tiles[i].scratch);
     }
     vq_mem_free(e->tiles);
+    vq_mem_free(e->own_seen);
     vq_nearest_fini(&e->near);
     for (int i = 0; i < 2; i++) {
         vq_mem_free(e->own[i].lists);

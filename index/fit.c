@@ -180,6 +180,18 @@ static vq_status residual_tile(void *ctx, size_t task, int worker, vq_error *err
     return VQ_OK;
 }
 
+/* Back to vectors; what has been noted of their lengths is less what their coordinates have of it
+ * from then on. */
+static void add_centroids(vq_fitting *f)
+{
+    const vq_model *m = &f->p->model;
+    size_t d = m->d_code;
+    for (size_t i = 0; i < f->n + f->nask; i++)
+        for (size_t j = 0; j < d; j++) f->y[i * d + j] += m->centroids[(size_t)f->lists[i] * d + j];
+    for (size_t i = 0; i < f->n + f->nask; i++)
+        f->more[i] -= (float)(0.5 * f->k->sq_row_f32(f->y + i * d, d));
+}
+
 /* The sample less its centroids: what the codes will code. */
 static vq_status take_residuals(vq_fitting *f, vq_error *err)
 {
@@ -190,22 +202,13 @@ static vq_status take_residuals(vq_fitting *f, vq_error *err)
     residual_task t = {.f = f};
     VQ_TRY(vq_grouping_nearest(&t.near, m, true, err));
     t.scratch = vq_alloc_f32((size_t)threads, vq_nearest_scratch(&t.near));
-    f->lists = vq_mem_alloc(all, sizeof *f->lists);
+    if (f->lists == NULL) f->lists = vq_mem_alloc(all, sizeof *f->lists);
     VQ_REQUIRE(t.scratch != NULL && f->lists != NULL, VQ_ENOMEM, "residuals: %u lists", m->nlist);
     VQ_TRY(vq_team_run(threads, tiles, residual_tile, &t, err));
 out:
     vq_nearest_fini(&t.near);
     vq_mem_free(t.scratch);
     return rc;
-}
-
-static void find_biases(vq_fitting *f)
-{
-    vq_model *m = &f->p->model;
-    size_t d = m->d_code;
-    for (size_t c = 0; c < m->nlist && m->metric == VQ_METRIC_L2; c++)
-        f->out->biases[c] = 0.5f * f->k->dot_f32(m->centroids + c * d, m->centroids + c * d, d);
-    m->biases = f->out->biases;
 }
 
 /* Rules of the groups in the space of the codes; vectors are residuals and centroids. */
@@ -279,7 +282,12 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
                "codebooks: %u dimensions, %u lists", m->d_code, m->nlist);
     bool learnt = m->rotation == VQ_ROTATION_PCA || m->rotation == VQ_ROTATION_OPQ;
     if (learnt && m->codec->axes) VQ_TRY(vq_fit_axes(&f, err));
-    find_biases(&f);
+    if (f.more != NULL) { /* rounded: a vector between two lists may be nearer to the other now */
+        add_centroids(&f);
+        VQ_TRY(take_residuals(&f, err));
+    }
+    VQ_TRY(vq_model_see(m, f.k, m->centroids, m->nlist, NULL, out->biases, err));
+    m->biases = out->biases;
     if (m->ngroups > 0) VQ_TRY(measure_groups(&f, err));
     VQ_TRY(find_codebooks(&f, err));
     vq_model_derive(m, 0);
@@ -289,6 +297,7 @@ vq_status vq_fit(vq_plan *p, const void *rows, uint32_t elem, size_t n, const vq
 out:
     vq_mem_free(f.y);
     vq_mem_free(f.lists);
+    vq_mem_free(f.more);
     vq_mem_free(f.to_rows);
     vq_mem_free(f.to_queries);
     return rc;

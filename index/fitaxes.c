@@ -298,6 +298,7 @@ vq_status vq_fit_axes(vq_fitting *f, vq_error *err)
         vq_gemm_nn(d, m->d, d, 1.0f, turn, d, both[i], m->d, 0.0f, matrix, m->d);
         memcpy(both[i], matrix, d * m->d * sizeof *matrix);
     }
+    VQ_TRY(vq_fit_round(f, turn, err));
     VQ_TRY(vq_fit_turn(f->out->centroids, m->nlist, d, turn, err));
     VQ_TRY(vq_fit_turn(f->y, f->n + f->nask, d, turn, err));
 out:

@@ -21,6 +21,7 @@ typedef struct askers {
     size_t n;
     float *y, *seen;   /* n x d_code: in coded space, by floats and by integers */
     float *length;     /* n: what integers were multiplied by */
+    float *off;        /* nlist x d_code: what factors take off queries; NULL: centroids */
     vq_arena *scratch; /* one a thread */
     int threads;
 } askers;
@@ -48,6 +49,10 @@ static vq_status askers_init(askers *a, vq_fitting *f, vq_error *err)
                VQ_ENOMEM, "error bars: %zu queries", a->n);
     for (int i = 0; i < a->threads; i++) vq_arena_init(&a->scratch[i]);
     VQ_TRY(vq_brief_make(&a->by.brief, m, f->k, err));
+    if (f->more == NULL) goto out;
+    a->off = vq_alloc_f32(m->nlist, m->d_code);
+    VQ_REQUIRE(a->off != NULL, VQ_ENOMEM, "error bars: %u lists", m->nlist);
+    VQ_TRY(vq_model_see(m, f->k, m->centroids, m->nlist, a->off, NULL, err));
 out:
     return rc;
 }
@@ -59,6 +64,7 @@ static void askers_fini(askers *a)
     vq_mem_free(a->y);
     vq_mem_free(a->seen);
     vq_mem_free(a->length);
+    vq_mem_free(a->off);
     vq_brief_free(&a->by.brief);
 }
 
@@ -102,6 +108,20 @@ out:
     return rc;
 }
 
+/* Half of what the squared length of a row's residual, were it a vector, is above that of its
+ * coordinates. */
+static float more_of(const askers *a, vq_near_pair of)
+{
+    const vq_model *m = &a->by.model;
+    size_t d = m->d_code;
+    const float *o = a->f->y + of.row * d, *c = m->centroids + of.list * d,
+                *off = a->off + of.list * d;
+    double more = (double)a->f->more[of.row] - (double)m->biases[of.list];
+    for (size_t j = 0; j < d; j++)
+        more += 0.5 * (double)c[j] * (double)c[j] + ((double)c[j] - (double)off[j]) * (double)o[j];
+    return (float)more;
+}
+
 static vq_status find_pairs(const askers *a, const vq_near_pairs *near, vq_code_pair **out,
                             vq_error *err)
 {
@@ -118,6 +138,8 @@ static vq_status find_pairs(const askers *a, const vq_near_pairs *near, vq_code_
                                   .q = a->y + from.query * d,
                                   .seen = a->seen + from.query * d,
                                   .centroid = m->centroids + from.list * d,
+                                  .off = a->off != NULL ? a->off + from.list * d : NULL,
+                                  .less = a->off != NULL ? more_of(a, from) : 0.0f,
                                   .noise = brief->blur * length,
                                   .share = brief->shares != NULL ? brief->shares[from.list] * length
                                                                  : 0.0f};
@@ -139,8 +161,8 @@ vq_status vq_fit_bars(vq_fitting *f, vq_error *err)
     VQ_TRY(askers_init(&a, f, err));
     VQ_TRY(vq_team_run(a.threads, (a.n + BLOCK - 1) / BLOCK, see_block, &a, err));
     size_t own = a.queries ? VQ_NEAR_NONE : f->n;
-    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->n + f->nask, a.y, a.n, own, f->p->threads,
-                              &near, err));
+    VQ_TRY(vq_near_pairs_find(m, f->y, f->lists, f->more, f->n + f->nask, a.y, a.n, own,
+                              f->p->threads, &near, err));
     VQ_TRY(find_pairs(&a, &near, &pairs, err));
     f->out->bars = vq_mem_calloc(2 * VQ_BAR_WIDTHS, sizeof *f->out->bars);
     VQ_REQUIRE(f->out->bars != NULL, VQ_ENOMEM, "error bars: %d widths", VQ_BAR_WIDTHS);

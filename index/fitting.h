@@ -21,6 +21,9 @@ typedef struct vq_fitting {
     float *y;                    /* n + nask x d_code: the sample in coded space, those that ask at
                                     the end; later its residuals */
     uint32_t *lists;             /* n + nask: of these, from then on */
+    float *more;                 /* n + nask, by vq_fit_round: half of a vector's squared length,
+                                    less that of its coordinates once residuals are taken anew;
+                                    else NULL */
 } vq_fitting;
 
 /* Where the i-th row that asks stands in the sample, and the i-th that is learnt from. */
@@ -33,6 +36,11 @@ vq_status vq_fit_transform(vq_fitting *f, vq_error *err);
 /* Folds the axes of the residuals (y), turned as suits the codes, into matrix, centroids and
  * sample. */
 vq_status vq_fit_axes(vq_fitting *f, vq_error *err);
+/* For codes with error bars and l2, where all axes are kept: rounds what queries are multiplied by
+ * to numbers that a search reads as bytes or half bytes, and makes up for it in what vectors are
+ * multiplied by, and in turn, which takes the residuals (y) to their axes.  Nothing happens
+ * elsewhere. */
+vq_status vq_fit_round(vq_fitting *f, float *turn, vq_error *err);
 /* Makes the error bars of trained codes right for those that ask. */
 vq_status vq_fit_bars(vq_fitting *f, vq_error *err);
 /* Training queries, where they have a space of their own, in it (n x d_code); the caller frees

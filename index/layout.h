@@ -50,12 +50,13 @@
 
 #include "src/base/status.h"
 
-#define VQ_FORMAT_VERSION 4u /* the newest that is read; the oldest that says it all is written */
+#define VQ_FORMAT_VERSION 5u /* the newest that is read; the oldest that says it all is written */
 #define VQ_FORMAT_PLAIN   1u
 #define VQ_FORMAT_COPIES  2u /* there are copies */
 #define VQ_FORMAT_CHANGED 3u /* fewer vectors than lists, or labels that are no ranks */
 #define VQ_FORMAT_DOCUMENTS                                                                        \
     4u /* tags, times, payloads: docs.h; or a meta field row_chunk or routes */
+#define VQ_FORMAT_ROUNDED   5u /* queries of metric l2 have a matrix of their own */
 #define VQ_RECORD_HEADER    48u
 #define VQ_CHUNK_CODE_BYTES (256u << 10) /* a chunk's codes take at most this.. */
 #define VQ_CHUNK_ROW_BYTES  (1u << 20)   /* ..and its rows this, if 32 of them fit */

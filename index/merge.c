@@ -382,7 +382,7 @@ static vq_status plan_model(vq_merger *m, vq_error *err)
     uint64_t chunk = model->row_chunk;
     sum_drift(m);
     model->labels = 0; /* names get ranks again */
-    model->format = chunk != 0 || model->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
+    model->format = VQ_MAX(vq_format_least(model), chunk != 0 ? VQ_FORMAT_DOCUMENTS : 0);
     VQ_TRY(vq_merge_plan_ids(m, err));
     VQ_REQUIRE(model->n <= UINT32_MAX, VQ_EINVAL,
                "%" PRIu64 " vectors; one index holds up to %u, so search them as one instead",

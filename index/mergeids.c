@@ -455,7 +455,8 @@ vq_status vq_merge_write_ids(vq_merger *m, vq_error *err)
     }
     if (o.nnames > 0) VQ_TRY(write_block(&o, n / VQ_NAMES_PER_BLOCK, err));
     VQ_TRY(vq_docs_write(&m->docs, &o.sink, err));
-    if (o.documents > 0 || o.dictionary != NULL) m->model.format = VQ_FORMAT_DOCUMENTS;
+    if (o.documents > 0 || o.dictionary != NULL)
+        m->model.format = VQ_MAX(m->model.format, VQ_FORMAT_DOCUMENTS);
 out:
     vq_packer_close(o.packer);
     vq_mem_free(o.list);

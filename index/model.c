@@ -14,6 +14,7 @@
 #include "index/relevance.h"
 #include "src/base/bytes.h"
 #include "src/io/source.h"
+#include "src/math/blas.h"
 
 #define GAIN_MOST 16.0f /* far beyond what a build tries */
 
@@ -145,6 +146,40 @@ void vq_model_derive(vq_model *m, size_t value_min)
 uint32_t vq_model_code_bytes(const vq_model *m)
 {
     return m->shape.code_bytes + (m->shape.factors ? (uint32_t)sizeof(float) : 0u);
+}
+
+/* With Q what queries are multiplied by, a centroid c stands for the vector Q^T c. */
+static vq_status see_rounded(const vq_model *m, const vq_kernels *k, const float *centroids,
+                             size_t n, float *seen, float *biases, vq_error *err)
+{
+    enum { BLOCK = 256 };
+    vq_status rc = VQ_OK;
+    size_t d = m->d;
+    float *x = vq_alloc_f32(VQ_MIN(n, (size_t)BLOCK), d);
+    VQ_REQUIRE(x != NULL, VQ_ENOMEM, "lists: %zu x %zu floats", n, d);
+    for (size_t first = 0, some; first < n; first += some) {
+        some = VQ_MIN(n - first, (size_t)BLOCK);
+        vq_gemm_nn(some, d, d, 1.0f, centroids + first * d, d, m->query_matrix, d, 0.0f, x, d);
+        for (size_t i = 0; biases != NULL && i < some; i++)
+            biases[first + i] = (float)(0.5 * k->sq_row_f32(x + i * d, d));
+        if (seen != NULL)
+            vq_gemm_nt(some, d, d, 1.0f, x, d, m->query_matrix, d, 0.0f, seen + first * d, d);
+    }
+out:
+    vq_mem_free(x);
+    return rc;
+}
+
+vq_status vq_model_see(const vq_model *m, const vq_kernels *k, const float *centroids, size_t n,
+                       float *seen, float *biases, vq_error *err)
+{
+    size_t d = m->d_code;
+    bool l2 = m->metric == VQ_METRIC_L2;
+    if (vq_model_rounded(m)) return see_rounded(m, k, centroids, n, seen, biases, err);
+    if (seen != NULL) memcpy(seen, centroids, n * d * sizeof *seen);
+    for (size_t i = 0; biases != NULL && i < n; i++)
+        biases[i] = l2 ? 0.5f * k->dot_f32(centroids + i * d, centroids + i * d, d) : 0.0f;
+    return VQ_OK;
 }
 
 const void *vq_model_tables(const vq_model *m, const vq_code_model *code, const vq_kernels *k,
@@ -352,9 +387,10 @@ static vq_status check_values(const vq_model *m, vq_error *err)
                "meta: %u sub-quantizers of 4 bits, which go by two", m->m);
     VQ_REQUIRE(m->transform_kind == VQ_TRANSFORM_DENSE || m->d_code >= m->d, VQ_ECORRUPT,
                "meta: %u of %u dimensions coded without a matrix", m->d_code, m->d);
-    VQ_REQUIRE(!m->query_map ||
-                   (m->transform_kind == VQ_TRANSFORM_DENSE && m->metric != VQ_METRIC_L2),
-               VQ_ECORRUPT, "meta: a query map where there can be none");
+    bool mapped =
+        m->metric != VQ_METRIC_L2 || (m->format >= VQ_FORMAT_ROUNDED && vq_model_may_round(m));
+    VQ_REQUIRE(!m->query_map || (m->transform_kind == VQ_TRANSFORM_DENSE && mapped), VQ_ECORRUPT,
+               "meta: a query map where there can be none");
     VQ_REQUIRE(m->input != VQ_ELEM_NONE && m->metric >= 1 && m->store >= 1, VQ_ECORRUPT,
                "meta: an impossible type or metric");
 out:

@@ -74,6 +74,28 @@ static inline float vq_model_drift(const vq_model *m)
     return m->spread > 0.0f && m->added > 0 ? sqrtf(m->added_spread / m->spread) - 1.0f : 0.0f;
 }
 
+/* Whether queries of l2 may have a matrix of their own: where it is square and has an inverse,
+ * products are right with those that it makes of vectors.  What says where to look among groups of
+ * lists takes lengths there for those of vectors. */
+static inline bool vq_model_may_round(const vq_model *m)
+{
+    return m->metric == VQ_METRIC_L2 && m->codec->squares != NULL && m->d_code == m->d &&
+           m->ngroups == 0;
+}
+
+/* Whether they have one: then coordinates do not keep the lengths of vectors. */
+static inline bool vq_model_rounded(const vq_model *m)
+{
+    return m->query_map && m->metric == VQ_METRIC_L2;
+}
+
+/* The least format that can say what the model is; what lies beside it may want a newer one. */
+static inline uint32_t vq_format_least(const vq_model *m)
+{
+    if (vq_model_rounded(m)) return VQ_FORMAT_ROUNDED;
+    return m->nroutes != 0 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_PLAIN;
+}
+
 /* Vectors that came after the curve was measured; 0 if there is none. */
 static inline uint64_t vq_model_untuned(const vq_model *m)
 {
@@ -84,6 +106,12 @@ static inline const float *vq_model_routes(const vq_model *m)
 {
     return m->routes != NULL ? m->routes : m->centroids;
 }
+
+/* Of lists' centroids (n x d_code): where the vectors that they stand for lie as queries (seen: n x
+ * d_code, or NULL), and what is taken off products with them (biases: n, or NULL), for l2 half of
+ * these vectors' squared lengths, else 0. */
+vq_status vq_model_see(const vq_model *m, const vq_kernels *k, const float *centroids, size_t n,
+                       float *seen, float *biases, vq_error *err);
 
 /* What a scan looks up of a query in the coded space (y: d_code): the codec's tables, with the
  * gain. code: the model's, or its brief.  The arena holds what they need, but y must outlive them.

@@ -272,6 +272,23 @@ static void own(vq_moving *w, const uint32_t *owner, size_t first, size_t n)
     }
 }
 
+/* What the lists that there are now have; those that were there already keep theirs. */
+static vq_status find_biases(const vq_moving *w, float *biases, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    const vq_model *was = &w->s->model;
+    size_t d = was->d_code;
+    for (size_t l = 0; l < w->model.nlist; l++) {
+        const float *c = w->centroids + l * d;
+        if (l < was->nlist && memcmp(was->centroids + l * d, c, d * sizeof *c) == 0)
+            biases[l] = was->biases[l];
+        else
+            VQ_TRY(vq_model_see(was, w->k, c, 1, NULL, &biases[l], err));
+    }
+out:
+    return rc;
+}
+
 /* The lists that there are now, into the batch. */
 static vq_status adopt(vq_moving *w, vq_error *err)
 {
@@ -285,10 +302,7 @@ static vq_status adopt(vq_moving *w, vq_error *err)
     if (w->centroids == NULL) goto out; /* they are those that were */
     biases = vq_alloc_f32(1, m->nlist);
     VQ_REQUIRE(biases != NULL && vq_shard_room(w->s, m->nlist), VQ_ENOMEM, "%u lists", m->nlist);
-    for (size_t l = 0; l < m->nlist; l++) {
-        const float *c = w->centroids + l * m->d_code;
-        biases[l] = m->metric == VQ_METRIC_L2 ? 0.5f * w->k->dot_f32(c, c, m->d_code) : 0.0f;
-    }
+    VQ_TRY(find_biases(w, biases, err));
     m->centroids = w->centroids, m->biases = biases;
     s->nlist = m->nlist;
     s->centroids = w->centroids, s->routes = w->routes, s->biases = biases;

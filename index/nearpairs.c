@@ -34,6 +34,7 @@ typedef struct near_work {
     const vq_model *m;
     const vq_kernels *k;
     float *residuals; /* of the sample, from then on list by list: */
+    float *more;      /* as given, likewise */
     uint32_t *starts; /* ..rows starts[c] .. starts[c + 1] of list c */
     size_t n;
     const float *queries;       /* all of them, of which count ask */
@@ -81,12 +82,15 @@ static vq_status sort_rows(near_work *w, uint32_t *lists, size_t own, vq_error *
         if (from[i] >= own && from[i] - own < w->all) w->own[from[i] - own] = (uint32_t)i;
     for (size_t i = 0; i < w->n; i++) { /* each cycle of places once */
         size_t to = i;
+        float first = w->more != NULL ? w->more[i] : 0.0f;
         memcpy(spare, x + i * d, d * sizeof *x);
         for (size_t next; (next = from[to]) != i; to = next) {
             memcpy(x + to * d, x + next * d, d * sizeof *x);
+            if (w->more != NULL) w->more[to] = w->more[next];
             from[to] = (uint32_t)to;
         }
         memcpy(x + to * d, spare, d * sizeof *x);
+        if (w->more != NULL) w->more[to] = first;
         from[to] = (uint32_t)to;
     }
     for (uint32_t c = 0; c < nlist; c++)
@@ -117,9 +121,11 @@ static vq_status near_init(near_work *w, uint32_t *lists, size_t own, vq_error *
     for (int i = 0; i < w->threads; i++) vq_arena_init(&w->arenas[i]);
     VQ_TRY(sort_rows(w, lists, own, err));
     vq_kmeans_bias(m->centroids, m->nlist, d, w->bias);
+    for (size_t c = 0; w->more != NULL && c < m->nlist; c++) w->bias[c] = -m->biases[c];
     for (size_t i = 0; i < w->n; i++) {
         const float *o = w->residuals + i * d;
         w->halves[i] = m->metric == VQ_METRIC_L2 ? 0.5f * w->k->dot_f32(o, o, d) : 0.0f;
+        if (w->more != NULL) w->halves[i] += w->more[i];
     }
 out:
     return rc;
@@ -261,14 +267,15 @@ static size_t block_of(const vq_model *m)
     return VQ_MIN(VQ_MAX(most, (size_t)LEAST_BLOCK), (size_t)BLOCK);
 }
 
-vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *lists, size_t n,
-                             const float *queries, size_t nq, size_t own, int threads,
+vq_status vq_near_pairs_find(const vq_model *m, float *residuals, uint32_t *lists, float *more,
+                             size_t n, const float *queries, size_t nq, size_t own, int threads,
                              vq_near_pairs *out, vq_error *err)
 {
     vq_status rc = VQ_OK;
     near_work w = {.m = m,
                    .k = vq_kernels_get(),
                    .residuals = residuals,
+                   .more = more,
                    .n = n,
                    .queries = queries,
                    .all = nq,

@@ -260,10 +260,12 @@ static vq_status try_codec(trial *t, outcome *o, uint32_t *d_code, bool first, v
     float *wide = vq_alloc_f32(t->nq, t->plan->model.d), *coded = NULL;
     VQ_TRY(plan_one(t, o->codec, &p, err));
     VQ_TRY(vq_fit(&p, t->rows, t->elem, t->n, &none, &quiet, &fitted, err));
+    vq_model ask = p.model;
+    if (vq_model_rounded(&ask)) ask.transform.matrix = ask.query_matrix;
     coded = vq_alloc_f32(t->nq, p.model.d_code);
     VQ_REQUIRE(found != NULL && wide != NULL && coded != NULL, VQ_ENOMEM, "trial: %zu queries",
                t->nq);
-    vq_fit_encode_space(&p.model, vq_kernels_get(), t->elem, t->queries, t->nq, wide, coded);
+    vq_fit_encode_space(&ask, vq_kernels_get(), t->elem, t->queries, t->nq, wide, coded);
     VQ_TRY(encode(t, &p.model, &corpus, err));
     if (first) VQ_TRY(find_shares(t, &p.model, &corpus, coded, err));
     VQ_TRY(vq_codeview_init(&view, &p.model, &corpus, err));

@@ -364,7 +364,7 @@ static void plan_counts(vq_update *u)
     bool changed = m->n < m->nlist || m->labels != 0 || (u->batch->copies && m->copies == 0);
     if (u->batch->copies) m->format = VQ_MAX(m->format, VQ_FORMAT_COPIES);
     if (changed) m->format = VQ_MAX(m->format, VQ_FORMAT_CHANGED);
-    if (u->docs.nedits > 0) m->format = VQ_FORMAT_DOCUMENTS;
+    if (u->docs.nedits > 0) m->format = VQ_MAX(m->format, VQ_FORMAT_DOCUMENTS);
 }
 
 vq_status vq_update_plan(vq_update *u, vq_pending *b, vq_error *err)

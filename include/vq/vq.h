@@ -335,7 +335,7 @@ typedef struct vq_info {
     char codec[16];
     char why[1000];           /* one line an automatic choice, separated by newlines */
     uint32_t train;           /* VQ_TRAIN_* as chosen */
-    uint32_t mapped;          /* 1: queries have a matrix of their own */
+    uint32_t mapped;          /* 1: queries have a matrix of their own that they have taught */
     uint64_t copies;          /* vectors that a second list holds too */
     uint64_t copies_bytes;    /* what the copies take */
     uint64_t free_bytes;      /* of the file, that changes have left free: later ones use them */

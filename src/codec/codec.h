@@ -44,6 +44,9 @@ typedef struct vq_code_pair {
     const float *seen;     /* what integers make of it; NULL: it is searched for in floats */
     const float *centroid; /* of the neighbour's list; NULL: 0 */
     float noise, share;    /* where integers see it: as of vq_sight */
+    const float *off;      /* l2: what factors take off the query, if not the centroid; or NULL */
+    float less;            /* l2: what half of o's squared length, as factors know it, is above that
+                              of its coordinates */
 } vq_code_pair;
 
 /* How a query looks at a list whose codes have error bars. */

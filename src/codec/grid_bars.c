@@ -10,7 +10,8 @@
 
 enum {
     G = VQ_GRID_GROUP,
-    TILE = 64,        /* pairs at a time */
+    TILE = 64,        /* pairs at a time, */
+    ROWS = 3,         /* ..and rows of a query beside them */
     LEAST_PAIRS = 200 /* fewer tell nothing about a tail */
 };
 #define MOST_BEND    200.0
@@ -185,22 +186,23 @@ typedef struct calibration {
     bool centred;
     float sum[2];    /* of head_spread, of spread */
     miss *misses[2]; /* n: of heads, of whole codes */
-    float *x;        /* threads x TILE + 2 rows of d */
+    float *x;        /* threads x TILE + ROWS rows of d */
     uint8_t *rows;   /* threads x TILE x m */
     uint16_t *codes; /* threads x d */
 } calibration;
 
 /* What the estimate of a row's score is off by.  q: what counts in products with residuals, seen:
- * what of it a search has. */
+ * what of it a search has, near: what it takes that for where it says how far a bar reaches. */
 static miss miss_of(const calibration *c, const vq_code_pair *pair, const uint8_t *row,
-                    const uint16_t *codes, const float *q, const float *seen, bool whole)
+                    const uint16_t *codes, const float *q, const float *seen, const float *near,
+                    bool whole)
 {
     const vq_grid_params *p = &c->p;
     const vq_kernels *k = c->k;
     size_t d = c->cm.d;
     vq_grid_bar b = vq_grid_bar_of_row(p, &c->s, row, whole);
     double got = product(&c->cm, p, &c->s, row, codes, seen, whole), truth = 0.0, judged = got;
-    double felt = (double)vq_grid_felt(k, whole ? p->spread : p->head_spread, seen, c->s.groups);
+    double felt = (double)vq_grid_felt(k, whole ? p->spread : p->head_spread, near, c->s.groups);
     double along = (double)(whole ? p->along : p->head_along);
     double error = (double)b.error * sqrt(1.0 + (double)b.turn);
     double half = (double)vq_grid_half(b, p->plain, c->sum[whole]);
@@ -209,8 +211,8 @@ static miss miss_of(const calibration *c, const vq_code_pair *pair, const uint8_
     for (size_t j = 0; pair->centroid != NULL && j < d; j++)
         truth += (double)pair->centroid[j] * ((double)q[j] - (double)seen[j]);
     if (c->centred) { /* a search of l2 has the length from the bar, and makes up for it */
-        judged += half - 0.5 * (double)k->dot_f32(pair->o, pair->o, d);
-        along *= sqrt((double)k->dot_f32(seen, seen, d));
+        judged += half - 0.5 * (double)k->dot_f32(pair->o, pair->o, d) - (double)pair->less;
+        along *= sqrt((double)k->dot_f32(near, near, d));
     }
     return (miss){.error = truth - got,
                   .turned = (double)b.turn * judged,
@@ -219,12 +221,10 @@ static miss miss_of(const calibration *c, const vq_code_pair *pair, const uint8_
                   .blur = 2.0 * half * noise * noise + share * share};
 }
 
-/* out = x, for l2 less the pair's centroid. */
-static void take_centroid(const calibration *c, const vq_code_pair *pair, const float *x,
-                          float *out)
+/* out = x, for l2 less what is given, if it is. */
+static void take_off(const calibration *c, const float *off, const float *x, float *out)
 {
-    for (size_t j = 0; j < c->cm.d; j++)
-        out[j] = c->centred && pair->centroid != NULL ? x[j] - pair->centroid[j] : x[j];
+    for (size_t j = 0; j < c->cm.d; j++) out[j] = c->centred && off != NULL ? x[j] - off[j] : x[j];
 }
 
 static vq_status calibrate_tile(void *ctx, size_t task, int worker, vq_error *err)
@@ -232,7 +232,8 @@ static vq_status calibrate_tile(void *ctx, size_t task, int worker, vq_error *er
     vq_status rc = VQ_OK;
     calibration *c = ctx;
     size_t d = c->cm.d, first = task * TILE, n = VQ_MIN(c->n - first, (size_t)TILE);
-    float *x = c->x + (size_t)worker * (TILE + 2) * d, *q = x + TILE * d, *seen = q + d;
+    float *x = c->x + (size_t)worker * (TILE + ROWS) * d;
+    float *q = x + TILE * d, *seen = q + d, *near = seen + d;
     uint8_t *rows = c->rows + (size_t)worker * TILE * c->cm.m;
     uint16_t *codes = c->codes + (size_t)worker * d;
     for (size_t i = 0; i < n; i++) memcpy(x + i * d, c->pairs[first + i].o, d * sizeof *x);
@@ -240,11 +241,14 @@ static vq_status calibrate_tile(void *ctx, size_t task, int worker, vq_error *er
     for (size_t i = 0; i < n; i++) {
         const vq_code_pair *pair = &c->pairs[first + i];
         const uint8_t *row = rows + i * c->cm.m;
-        take_centroid(c, pair, pair->q, q);
-        take_centroid(c, pair, pair->seen != NULL ? pair->seen : pair->q, seen);
+        const float *by = pair->seen != NULL ? pair->seen : pair->q;
+        const float *off = pair->off != NULL ? pair->off : pair->centroid;
+        take_off(c, off, pair->q, q);
+        take_off(c, off, by, seen);
+        take_off(c, pair->centroid, by, near);
         vq_grid_codes(&c->cm, row, codes);
         for (int whole = 0; whole < 2; whole++)
-            c->misses[whole][first + i] = miss_of(c, pair, row, codes, q, seen, whole);
+            c->misses[whole][first + i] = miss_of(c, pair, row, codes, q, seen, near, whole);
     }
 out:
     return rc;
@@ -264,7 +268,7 @@ vq_status vq_grid_calibrate(uint32_t d, uint32_t m, const vq_code_pair *pairs, s
                      .n = n,
                      .centred = centred != 0,
                      .misses = {vq_mem_alloc(n, sizeof(miss)), vq_mem_alloc(n, sizeof(miss))},
-                     .x = vq_alloc_f32(team * (TILE + 2), d),
+                     .x = vq_alloc_f32(team * (TILE + ROWS), d),
                      .rows = vq_mem_alloc(team * TILE, m),
                      .codes = vq_mem_alloc(team, d * sizeof(uint16_t))};
     float *last = params + (c.p.head_spread - params) + c.s.groups;

@@ -30,4 +30,14 @@ static inline float vq_factor_of_bars(const vq_kernels *k, const float *c, const
     return (float)(sum + 0.5 * k->sq_row_f32(r, d));
 }
 
+/* The same where lengths are not those of coordinates, but half of the vector's squared one is
+ * given: c is the centroid as it is taken off queries. */
+static inline float vq_factor_of_length(float half, const float *c, const float *r, const float *h,
+                                        size_t d)
+{
+    double sum = 0.0;
+    for (size_t j = 0; j < d; j++) sum += (double)c[j] * ((double)h[j] - (double)r[j]);
+    return (float)((double)half + sum);
+}
+
 #endif

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tests/golden/make.sh VQ NAME.. -- writes the golden indexes NAME (v1-strings, v1-numbers, v1-saq,
-# v1-bars, v1-rabitq, v2-copies, v3-changed, v4-attributes, v4-dictionary) and their answers anew, by
-# the program VQ.  Only for a format that no release has written yet: after that they stay as they
-# are.  Those of v1 to v3, but for v1-bars and v1-rabitq, cannot be made any more, nor v4-attributes,
-# which one of v3 became: what is built now with stored rows has chunks of rows of their own size, and
-# so format 4.
+# v1-bars, v1-rabitq, v2-copies, v3-changed, v4-attributes, v4-dictionary, v5-rounded) and their
+# answers anew, by the program VQ.  Only for a format that no release has written yet: after that
+# they stay as they are.  Those of v1 to v3, but for v1-rabitq, cannot be made any more, nor
+# v4-attributes, which one of v3 became: what is built now with stored rows has chunks of rows of
+# their own size, and so format 4, and queries of metric l2 have a matrix of their own.
 set -eu
 vq=$1
 shift
@@ -83,7 +83,7 @@ with open(dir + "/many.jsonl", "w") as p, open(dir + "/many.tags", "w") as t:
 PY
 "$vq" build "$dir/many.fvecs" -o "$dir/v4-dictionary.vq" --codec sq8 --nlist 3 --metric l2 --quiet \
     --tags "$dir/many.tags" --payload "$dir/many.jsonl"
-# Codes with a tail, and error bars that are right for neighbours.
+# Codes with a tail (those of v1-bars were of the same rows), and error bars that are right for neighbours.
 python3 - "$dir" <<'PY'
 import random, struct, sys
 random.seed(9)
@@ -95,14 +95,14 @@ for name, n in ("wide", 120), ("queries-wide", 4):
             row = [x + random.gauss(0, 1) for x in middles[i % 5]]
             f.write(struct.pack("<i%df" % d, d, *[round(x * 64) / 64 for x in row]))
 PY
-"$vq" build "$dir/wide.fvecs" -o "$dir/v1-bars.vq" --codec saq --bits 9 --nlist 3 --metric l2 \
+"$vq" build "$dir/wide.fvecs" -o "$dir/v5-rounded.vq" --codec saq --bits 9 --nlist 3 --metric l2 \
     --store none --quiet
 "$vq" build "$dir/wide.fvecs" -o "$dir/v1-rabitq.vq" --codec rabitq --bits 9 --nlist 3 \
     --metric ip --store none --quiet
 for name; do
     effort= filter= queries=queries
     case $name in # where all lists are read no copy is
-    v1-bars | v1-rabitq) queries=queries-wide ;;
+    v1-bars | v1-rabitq | v5-rounded) queries=queries-wide ;;
     v2-copies | v3-changed) effort="--nprobe 2" ;;
     v4-dictionary) filter='tag:odd' ;;
     v4-attributes) filter='tag:en & time>=-10 | tag:"the other half" & !(time<20)' ;;

@@ -147,7 +147,8 @@ Test(golden, files_of_each_format)
                  {"v3-changed", D, 3, 1, 2, true, NULL, 96},
                  {"v4-attributes", D, 4, 1, 0, true,
                   "tag:en & time>=-10 | tag:\"the other half\" & !(time<20)", 93},
-                 {"v4-dictionary", D, 4, 0, 0, false, "tag:odd", 200}};
+                 {"v4-dictionary", D, 4, 0, 0, false, "tag:odd", 200},
+                 {"v5-rounded", WIDE, 5, 0, 0, false, NULL, 120}};
     char *dir = test_tmpdir(), *path = test_path(dir, "x.vq");
     float narrow[NQ * D], wide[NQ * WIDE];
     read_queries(FOLDER "queries.fvecs", narrow);

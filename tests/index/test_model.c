@@ -140,7 +140,7 @@ Test(model, values_that_cannot_be)
         vq_status rc;
         const char *key, *text, *says;
     } cases[] = {
-        {VQ_EVERSION, "format", "5", "newer"},
+        {VQ_EVERSION, "format", "6", "newer"},
         {VQ_EVERSION, "format", "4294967295", "newer"},
         {VQ_ECORRUPT, "format", "0", "format"},
         {VQ_ECORRUPT, "format", "1x", "format"},
@@ -246,6 +246,34 @@ Test(model, error_bars)
     m.nbars = 0;
     write_model(path, &m, "bars", "7", true); /* and no array */
     FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+    vq_mem_free(x);
+    free(path);
+    test_rmdir(dir);
+}
+
+/* Queries of l2 have a matrix only where products say all, and readers are told. */
+Test(model, a_matrix_for_queries_of_l2)
+{
+    enum { WIDE = 16 };
+    char *dir = test_tmpdir(), *path = test_path(dir, "x");
+    float *x = floats_new();
+    for (int wrong = 0; wrong < 5; wrong++) {
+        vq_model m =
+            sample_model(wrong == 1 ? &vq_codec_sq8 : &vq_codec_saq, VQ_TRANSFORM_DENSE, x);
+        m.metric = VQ_METRIC_L2, m.query_map = 1, m.query_matrix = x + 4000;
+        m.format = wrong == 2 ? VQ_FORMAT_DOCUMENTS : VQ_FORMAT_ROUNDED;
+        m.d = wrong == 3 ? D : WIDE, m.d_code = WIDE;
+        m.centroids = x + 2000, m.biases = x + 3000;
+        if (wrong == 4) m.ngroups = 2, m.groups = x + 5000;
+        vq_model_derive(&m, 2048);
+        write_model(path, &m, NULL, NULL, true);
+        if (wrong == 0) {
+            OK(read_model(path, NULL, &m));
+            continue;
+        }
+        FAILS(VQ_ECORRUPT, read_model(path, NULL, &m));
+        cr_assert(strstr(err.text, "query map") != NULL, "%d: %s", wrong, err.text);
+    }
     vq_mem_free(x);
     free(path);
     test_rmdir(dir);

@@ -96,13 +96,13 @@ Test(nearpairs, are_of_true_neighbours)
         scene s = scene_new();
         vq_near_pairs one = {0}, two = {0};
         s.m.metric = metric;
-        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE,
-                                        1, &one, &err),
+        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, NULL, N, s.queries, NQ,
+                                        VQ_NEAR_NONE, 1, &one, &err),
                      VQ_OK);
         cr_assert_eq(one.n, (size_t)NQ * NEAREST);
         check_right(&s, &one);
-        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE,
-                                        2, &two, &err),
+        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, NULL, N, s.queries, NQ,
+                                        VQ_NEAR_NONE, 2, &two, &err),
                      VQ_OK);
         cr_assert_eq(two.n, one.n);
         cr_assert(memcmp(one.pairs, two.pairs, one.n * sizeof *one.pairs) == 0);
@@ -118,9 +118,9 @@ Test(nearpairs, rows_stay_what_they_were)
     vq_error err;
     scene s = scene_new();
     vq_near_pairs p = {0};
-    cr_assert_eq(
-        vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE, 1, &p, &err),
-        VQ_OK);
+    cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, NULL, N, s.queries, NQ,
+                                    VQ_NEAR_NONE, 1, &p, &err),
+                 VQ_OK);
     for (size_t i = 0; i < N; i++) {
         const float *was = s.rows + (i / EACH + i % EACH * NLIST) * D;
         cr_assert_eq(s.lists[i], i / EACH);
@@ -140,9 +140,9 @@ Test(nearpairs, are_of_others)
     scene s = scene_new();
     vq_near_pairs p = {0};
     size_t own = N - NQ;
-    cr_assert_eq(
-        vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.rows + own * D, NQ, own, 1, &p, &err),
-        VQ_OK);
+    cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, NULL, N, s.rows + own * D, NQ, own,
+                                    1, &p, &err),
+                 VQ_OK);
     cr_assert_eq(p.n, (size_t)NQ * NEAREST);
     for (size_t i = 0; i < p.n; i++) {
         const float *q = s.rows + (own + p.pairs[i].query) * D;
@@ -165,8 +165,8 @@ Test(nearpairs, are_as_many_as_a_sample_holds)
         scene s = scene_new();
         vq_near_pairs p = {0};
         s.m.n = all[i];
-        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, N, s.queries, NQ, VQ_NEAR_NONE,
-                                        1, &p, &err),
+        cr_assert_eq(vq_near_pairs_find(&s.m, s.residuals, s.lists, NULL, N, s.queries, NQ,
+                                        VQ_NEAR_NONE, 1, &p, &err),
                      VQ_OK);
         cr_assert_eq(p.n, NQ * each[i]);
         vq_near_pairs_fini(&p);
