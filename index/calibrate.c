@@ -126,33 +126,41 @@ static double scale_of(const fit *f, bool rows)
     return count > 0 && sum > 0 ? sum / count : 1.0;
 }
 
-/* Expectations that never rise with gap, rank or drop: what would make them is left out, and what
- * floats do not hold (of gaps that are almost nothing). */
-static vq_status fit_rule(fit f, bool rows, double cost, vq_rule *rule, vq_error *err)
+/* Expectations that never rise with gap, rank or drop, or do not know of drops: what would make
+ * them is left out, and what floats do not hold (of gaps that are almost nothing). */
+static vq_rule rule_of(const fit *f, const vq_poisson *data, bool drops, double cost)
 {
-    vq_status rc = VQ_OK;
-    unsigned char fixed[FEATURES] = {0};
+    unsigned char fixed[FEATURES] = {[4] = !drops};
     double c[FEATURES];
-    vq_poisson data = {.p = FEATURES};
-    f.scale = scale_of(&f, rows);
-    VQ_TRY((rows ? add_rows : add_lists)(&f, &data, err));
     for (int tries = 0; tries < FEATURES; tries++) {
-        vq_poisson_fit(&data, fixed, c);
+        vq_poisson_fit(data, fixed, c);
         if (c[3] > 0)
             fixed[3] = 1;
-        else if (c[4] > 0 || !isfinite((float)(c[4] / f.scale)))
+        else if (c[4] > 0 || !isfinite((float)(c[4] / f->scale)))
             fixed[4] = 1;
-        else if (c[2] > 0 || !isfinite((float)(c[2] / (f.scale * f.scale))))
+        else if (c[2] > 0 || !isfinite((float)(c[2] / (f->scale * f->scale))))
             fixed[2] = 1;
-        else if ((c[2] == 0 && c[1] > 0) || !isfinite((float)(c[1] / f.scale)))
+        else if ((c[2] == 0 && c[1] > 0) || !isfinite((float)(c[1] / f->scale)))
             fixed[1] = 1;
         else
             break;
     }
-    const float abcde[5] = {(float)(c[0] - log(cost)), (float)(c[1] / f.scale),
-                            (float)(c[2] / (f.scale * f.scale)), (float)c[3],
-                            (float)(c[4] / f.scale)};
-    *rule = vq_rule_of(abcde);
+    const float abcde[5] = {(float)(c[0] - log(cost)), (float)(c[1] / f->scale),
+                            (float)(c[2] / (f->scale * f->scale)), (float)c[3],
+                            (float)(c[4] / f->scale)};
+    return vq_rule_of(abcde);
+}
+
+/* A rule that knows of drops, and where it is asked for (not NULL) one that does not. */
+static vq_status fit_rules(fit f, bool rows, double cost, vq_rule *rule, vq_rule *plain,
+                           vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    vq_poisson data = {.p = FEATURES};
+    f.scale = scale_of(&f, rows);
+    VQ_TRY((rows ? add_rows : add_lists)(&f, &data, err));
+    *rule = rule_of(&f, &data, true, cost);
+    if (plain != NULL) *plain = rule->e < 0.0f ? rule_of(&f, &data, false, cost) : *rule;
 out:
     vq_poisson_fini(&data);
     return rc;
@@ -291,11 +299,44 @@ static size_t find_levels(const bench *b, float *rows)
     return level;
 }
 
+/* What n settings cost, in logarithms, in the mean. */
+static double dearness(const float *rows, size_t n, const vq_costs *costs)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        vq_relation r = {.rows = rows, .n = n, .cols = VQ_TUNE_COLS};
+        vq_setting s = vq_relation_setting(&r, i);
+        sum += log((double)s.mean_vectors + costs->list * (double)s.mean_lists +
+                   costs->row * (double)s.mean_rows);
+    }
+    return sum / (double)n;
+}
+
+/* Where the first list holds nearly all, little tells a rule of how the others drop, and it may
+ * read many times what one that knows of gaps alone does: then that one counts. */
+static vq_status try_plain(bench *b, const vq_rule *plain, const vq_costs *costs, float *rows,
+                           size_t *n, vq_error *err)
+{
+    vq_status rc = VQ_OK;
+    float *other = vq_alloc_f32(VQ_LEVELS, VQ_TUNE_COLS);
+    VQ_REQUIRE(other != NULL, VQ_ENOMEM, "tune: %d levels", VQ_LEVELS);
+    b->lists = *plain;
+    size_t many = find_levels(b, other), both = VQ_MIN(*n, many);
+    if (many < *n || many == 0) goto out;
+    if (both > 0 && dearness(other, both, costs) >= dearness(rows, both, costs)) goto out;
+    memcpy(rows, other, many * VQ_TUNE_COLS * sizeof *rows);
+    *n = many;
+out:
+    vq_mem_free(other);
+    return rc;
+}
+
 vq_status vq_calibrate(const vq_trace *t, size_t of, const vq_costs *costs, float *rows, size_t *n,
                        vq_error *err)
 {
     vq_status rc = VQ_OK;
     double vectors = (double)t->seen[t->nlist - 1] / t->nlist; /* of a list */
+    vq_rule plain;
     fit f = {.t = t, .gap = t->gap[of], .k = t->k[of]};
     bench b = {.t = t, .gap = f.gap, .k = f.k, .second = costs->row > 0};
     for (size_t q = 0; q < t->n; q++) b.n += !fits(q);
@@ -305,9 +346,10 @@ vq_status vq_calibrate(const vq_trace *t, size_t of, const vq_costs *costs, floa
     b.sorted = vq_mem_alloc(b.n, sizeof *b.sorted);
     VQ_REQUIRE(f.brought != NULL && b.stops != NULL && b.sorted != NULL, VQ_ENOMEM,
                "tune: %zu queries", t->n);
-    VQ_TRY(fit_rule(f, false, vectors + costs->list, &b.lists, err));
-    if (b.second) VQ_TRY(fit_rule(f, true, costs->row, &b.rows, err));
+    VQ_TRY(fit_rules(f, false, vectors + costs->list, &b.lists, &plain, err));
+    if (b.second) VQ_TRY(fit_rules(f, true, costs->row, &b.rows, NULL, err));
     *n = find_levels(&b, rows);
+    if (b.lists.e < 0.0f) VQ_TRY(try_plain(&b, &plain, costs, rows, n, err));
 out:
     vq_mem_free(f.brought);
     vq_mem_free(b.stops);
