@@ -150,7 +150,10 @@ vq_status vq_store_create(vq_store **out, const char *path, bool force, vq_error
     VQ_REQUIRE(force || access(path, F_OK) != 0, VQ_EBUSY,
                "%s exists; choose another name, or ask to replace it (--force)", path);
     struct stat old;
-    VQ_REQUIRE(stat(path, &old) != 0 || !S_ISDIR(old.st_mode), VQ_EBUSY, "%s is a folder", path);
+    bool there = stat(path, &old) == 0;
+    VQ_REQUIRE(!there || !S_ISDIR(old.st_mode), VQ_EBUSY, "%s is a folder", path);
+    VQ_REQUIRE(!there || S_ISREG(old.st_mode), VQ_EBUSY,
+               "%s is a device or a pipe, which cannot be an index; choose another name", path);
     VQ_TRY(vq_store_clear_stale(path, err));
     st->path = vq_mem_strdup(path);
     st->temp = vq_mem_alloc(strlen(path) + 32, 1);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/mem.h"
@@ -52,7 +53,10 @@ vq_status vq_out_open(vq_out **out, const char *path, vq_error *err)
     char ending[VQ_ENDING_MAX];
     vq_out *o = vq_mem_calloc(1, sizeof *o);
     VQ_REQUIRE(o != NULL, VQ_ENOMEM, "%s: out of memory", path);
+    struct stat old;
     o->fd = -1;
+    VQ_REQUIRE(stat(path, &old) != 0 || S_ISREG(old.st_mode) || S_ISDIR(old.st_mode), VQ_EBUSY,
+               "%s is a device or a pipe, which cannot be replaced; choose another name", path);
     vq_path_ending(path, ending, &o->packed);
     o->path = vq_mem_strdup(path);
     o->buffer = vq_mem_alloc(BUFFER_BYTES, 1);

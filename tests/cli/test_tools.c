@@ -41,6 +41,11 @@ Test(tools, gen_writes_every_format)
     }
     REFUSED(dir, 2, "x.xyz", "\"$VQ\" gen x.xyz -n 5 -d 2");
     REFUSED(dir, 3, "nofolder", "\"$VQ\" gen nofolder/x.fbin -n 5 -d 2");
+    /* what is no file stays what it is */
+    DONE(dir, "mkfifo pipe.fbin && \"$VQ\" gen a.fbin -n 50 -d 9 -q");
+    REFUSED(dir, 3, "a device or a pipe", "\"$VQ\" gen pipe.fbin -n 5 -d 2");
+    REFUSED(dir, 3, "a device or a pipe", "\"$VQ\" build a.fbin -o pipe.fbin -f");
+    DONE(dir, "test -p pipe.fbin");
 }
 
 /* A file goes through every format and back: the same bytes. */

@@ -83,7 +83,8 @@ with open(dir + "/many.jsonl", "w") as p, open(dir + "/many.tags", "w") as t:
 PY
 "$vq" build "$dir/many.fvecs" -o "$dir/v4-dictionary.vq" --codec sq8 --nlist 3 --metric l2 --quiet \
     --tags "$dir/many.tags" --payload "$dir/many.jsonl"
-# Codes with a tail (those of v1-bars were of the same rows), and error bars that are right for neighbours.
+# Codes with a tail (those of v1-bars were of the same rows), and error bars that are right for
+# neighbours.
 python3 - "$dir" <<'PY'
 import random, struct, sys
 random.seed(9)
