@@ -19,6 +19,7 @@ enum {
 
 #define PRICE_TOP  4.0 /* logarithms */
 #define PRICE_STEP 0.25
+#define GLANCE     0.02  /* of recall: what is so near may be as good */
 #define REACH      0.995 /* for people: so many of the queries take no more lists than `nprobe` */
 
 static const float levels[VQ_LEVELS] = {0.5f,  0.6f,  0.7f,  0.8f,  0.85f,  0.9f,   0.925f,
@@ -299,6 +300,11 @@ static size_t find_levels(const bench *b, float *rows)
     return level;
 }
 
+static double price_of(const vq_costs *costs, double vectors, double lists, double rows)
+{
+    return vectors + costs->list * lists + costs->row * rows;
+}
+
 /* What n settings cost, in logarithms, in the mean. */
 static double dearness(const float *rows, size_t n, const vq_costs *costs)
 {
@@ -306,21 +312,36 @@ static double dearness(const float *rows, size_t n, const vq_costs *costs)
     for (size_t i = 0; i < n; i++) {
         vq_relation r = {.rows = rows, .n = n, .cols = VQ_TUNE_COLS};
         vq_setting s = vq_relation_setting(&r, i);
-        sum += log((double)s.mean_vectors + costs->list * (double)s.mean_lists +
-                   costs->row * (double)s.mean_rows);
+        sum +=
+            log(price_of(costs, (double)s.mean_vectors, (double)s.mean_lists, (double)s.mean_rows));
     }
     return sum / (double)n;
 }
 
+/* Whether the rule of b finds about what a setting of another does, at its price, for less. */
+static bool pays(const bench *b, const vq_setting *s, double price, const vq_costs *costs)
+{
+    outcome o = outcome_at(b, price);
+    double other =
+        price_of(costs, (double)s->mean_vectors, (double)s->mean_lists, (double)s->mean_rows);
+    return o.recall > (double)s->recall - GLANCE &&
+           price_of(costs, o.vectors, o.lists, o.rows) < other;
+}
+
 /* Where the first list holds nearly all, little tells a rule of how the others drop, and it may
- * read many times what one that knows of gaps alone does: then that one counts. */
+ * read many times what one that knows of gaps alone does: then that one counts.  A glance at one
+ * setting tells, as a rule, that it does not. */
 static vq_status try_plain(bench *b, const vq_rule *plain, const vq_costs *costs, float *rows,
                            size_t *n, vq_error *err)
 {
     vq_status rc = VQ_OK;
     float *other = vq_alloc_f32(VQ_LEVELS, VQ_TUNE_COLS);
     VQ_REQUIRE(other != NULL, VQ_ENOMEM, "tune: %d levels", VQ_LEVELS);
+    const vq_relation with = {.rows = rows, .n = *n, .cols = VQ_TUNE_COLS};
+    vq_setting middle = *n > 0 ? vq_relation_setting(&with, *n / 2) : (vq_setting){0};
+    double price = (double)b->lists.a - (double)middle.lists.a;
     b->lists = *plain;
+    if (*n > 0 && !pays(b, &middle, price, costs)) goto out;
     size_t many = find_levels(b, other), both = VQ_MIN(*n, many);
     if (many < *n || many == 0) goto out;
     if (both > 0 && dearness(other, both, costs) >= dearness(rows, both, costs)) goto out;
